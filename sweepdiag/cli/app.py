@@ -1,0 +1,332 @@
+"""The commands."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sweepdiag.cli import options
+from sweepdiag.cli.exits import ExitCode, Stopped, reported_errors, stop_signals_raise
+from sweepdiag.cli.watch import make_watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sweepdiag.cli.watch import Watch
+    from sweepdiag.pipeline import SweepResult
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="sweepdiag",
+    help="Train a sweep, read every learning curve, say what is wrong and where to train.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_AXES = "Axes (low:high:n on a log scale, lin:low:high:n, or values)"
+_HOW = "How to train"
+_DEFAULT_WORKLOAD = "digits"
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details.")] = False,
+) -> None:
+    """Train a sweep, read every learning curve, say what is wrong and where to train.
+
+    Raises:
+        Exit: After printing the version.
+    """
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s: %(message)s"
+    )
+    if version:
+        import sweepdiag
+
+        _print(f"sweepdiag {sweepdiag.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[WORKLOAD | SWEEP.yaml] [KEY=VALUE]...",
+            help="What to train: digits, fashion_mnist, synthetic, my_workload.py:build or a "
+            "file of settings; then further settings, such as optimizer.momentum=0.95. "
+            "Default: digits.",
+        ),
+    ] = None,
+    lr: Annotated[
+        str | None,
+        typer.Option(help="Learning rates, such as 1e-4:10:8.", rich_help_panel=_AXES),
+    ] = None,
+    batch_size: Annotated[
+        str | None, typer.Option(help="Batch sizes, such as 16,64,256.", rich_help_panel=_AXES)
+    ] = None,
+    capacity: Annotated[
+        str | None, typer.Option(help="Capacities, such as 4,16,64.", rich_help_panel=_AXES)
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Seeds per configuration.", rich_help_panel=_AXES)
+    ] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(help="grid, or qmc for quasi-random points.", rich_help_panel=_AXES),
+    ] = None,
+    n_configurations: Annotated[
+        int | None, typer.Option(min=1, help="Points that qmc draws.", rich_help_panel=_AXES)
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Epochs per training.", rich_help_panel=_HOW)
+    ] = None,
+    monitor: Annotated[
+        str | None, typer.Option(help="val_loss or val_metric.", rich_help_panel=_HOW)
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Folder of the run; continued if it holds this sweep.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a different sweep in that folder.")
+    ] = False,
+    accept_changed_code: options.AcceptChangedCode = False,
+    gpus: options.Gpus = None,
+    workers: options.Workers = None,
+    executor: options.Executor = None,
+    pack_size: options.PackSize = None,
+    address: options.Address = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the resolved settings and stop.")
+    ] = False,
+    print_schema: Annotated[
+        bool, typer.Option("--print-schema", help="Print the settings' JSON Schema and stop.")
+    ] = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a sweep and diagnose it."""
+    with reported_errors():
+        if print_schema:
+            from sweepdiag.config import json_schema
+
+            _print(json.dumps(json_schema(), indent=2))
+            return
+        settings = {
+            "parameters": _axis_options(
+                {"--lr": lr, "--batch-size": batch_size, "--capacity": capacity}
+            ),
+            "seeds": seeds,
+            "sampler": sampler,
+            "n_configurations": n_configurations,
+            "epochs": epochs,
+            "monitor": monitor,
+            "output": output,
+            "execution": options.execution_options(
+                gpus=gpus,
+                workers=workers,
+                executor=executor,
+                pack_size=pack_size,
+                address=address,
+            ),
+        }
+        target, overrides = _split_arguments(what or [])
+        asked = _asked(target, settings, overrides)
+        if print_config:
+            from sweepdiag.pipeline import resolve_config
+
+            config, _ = resolve_config(**asked)
+            _print(config.to_yaml().rstrip())
+            return
+        _run(asked, overwrite=overwrite, accept_changed_code=accept_changed_code, quiet=quiet)
+
+
+@app.command()
+def resume(
+    directory: options.RunDirectory,
+    retry: Annotated[
+        list[str] | None,
+        typer.Option(help="Train again what ended so: failed, timed_out, out_of_memory."),
+    ] = None,
+    accept_changed_code: options.AcceptChangedCode = False,
+    gpus: options.Gpus = None,
+    workers: options.Workers = None,
+    executor: options.Executor = None,
+    pack_size: options.PackSize = None,
+    address: options.Address = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Continue an interrupted sweep: its plan minus what is done."""
+    with reported_errors():
+        from sweepdiag.pipeline import resume_sweep
+
+        execution = options.execution_options(
+            gpus=gpus, workers=workers, executor=executor, pack_size=pack_size, address=address
+        )
+        states = _states(retry or [])
+        _watched(
+            lambda watch: resume_sweep(
+                directory,
+                retry=states,
+                accept_changed_code=accept_changed_code,
+                observer=watch,
+                execution=execution,
+            ),
+            quiet=quiet,
+        )
+
+
+@app.command()
+def report(directory: options.RunDirectory) -> None:
+    """Diagnose a run folder again, also one that is still running, and print the summary."""
+    with reported_errors():
+        from sweepdiag.pipeline import diagnose_folder
+        from sweepdiag.report import render_text
+        from sweepdiag.store import RunFolder
+
+        folder = RunFolder(Path(directory))
+        _print(render_text(diagnose_folder(folder).data))
+        _print(f"Report: {folder.report}")
+
+
+@app.command()
+def rebuild(directory: options.RunDirectory) -> None:
+    """Make every derived file of a run folder again from its journal."""
+    with reported_errors():
+        from sweepdiag.pipeline import diagnose_folder
+        from sweepdiag.store import RunFolder
+
+        folder = RunFolder(Path(directory))
+        diagnose_folder(folder)
+        _print(f"Rebuilt {folder.path}")
+
+
+@app.command()
+def status(directory: options.RunDirectory) -> None:
+    """Say how far a run is, without touching it."""
+    with reported_errors():
+        from sweepdiag.store import RunFolder
+
+        folder = RunFolder(Path(directory))
+        folder.read_sweep()
+        history, _ = folder.read_history()
+        counts = history.count_states()
+        _print(f"{folder.path}: {len(history.trials)} trials planned")
+        for state, count in sorted(counts.items()):
+            _print(f"  {state:<14}{count:>8}")
+
+
+@app.command()
+def explain(
+    code: Annotated[str, typer.Argument(help="Code of a finding, such as SD101.")],
+) -> None:
+    """Explain a finding: what it checks, why it matters, what to do."""
+    with reported_errors():
+        from sweepdiag.rules import explain_finding
+
+        _print(explain_finding(code))
+
+
+def _asked(target: str | None, settings: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """Return the arguments of ``resolve_config`` for what the command line asked."""
+    is_file = target is not None and target.endswith((".yaml", ".yml"))
+    return {
+        "workload": None if is_file else (target or _DEFAULT_WORKLOAD),
+        "path": Path(target) if is_file and target is not None else None,
+        "options": {name: value for name, value in settings.items() if value is not None},
+        "overrides": overrides,
+    }
+
+
+def _run(
+    asked: dict[str, Any], *, overwrite: bool, accept_changed_code: bool, quiet: bool
+) -> None:
+    from sweepdiag.pipeline import resolve_config, run_config
+
+    def train(watch: Watch) -> SweepResult:
+        config, workload = resolve_config(**asked)
+        return run_config(
+            config,
+            workload,
+            overwrite=overwrite,
+            accept_changed_code=accept_changed_code,
+            observer=watch,
+        )
+
+    _watched(train, quiet=quiet)
+
+
+def _watched(train: Callable[[Watch], SweepResult], *, quiet: bool) -> None:
+    """Train under a panel, print the summary, and exit as the sweep went.
+
+    Raises:
+        SystemExit: If the sweep was interrupted or a trial could not be carried out.
+    """
+    watch = make_watch(quiet=quiet)
+    try:
+        with stop_signals_raise(), watch.shown():
+            result = train(watch)
+    except KeyboardInterrupt:
+        _print_interrupted(watch)
+        raise SystemExit(ExitCode.INTERRUPTED) from None
+    except Stopped:
+        _print_interrupted(watch)
+        raise SystemExit(ExitCode.STOPPED) from None
+    if not quiet:
+        _print(str(result))
+        _print(f"Report: {result.report}")
+    if result.n_failed:
+        raise SystemExit(ExitCode.FAILED_TRIALS)
+
+
+def _print_interrupted(watch: Watch) -> None:
+    if watch.path is None or watch.last is None:
+        sys.stderr.write("sweepdiag: interrupted before anything was trained\n")
+        return
+    sys.stderr.write(
+        f"\nInterrupted: {watch.last.n_done} of {watch.last.n_trials} trials are done, and all "
+        f"their points are kept.\n  Go on:      sweepdiag resume {watch.path}\n"
+        f"  Look at it: sweepdiag report {watch.path}\n"
+    )
+
+
+def _axis_options(given: dict[str, str | None]) -> dict[str, Any] | None:
+    from sweepdiag.config import parse_axis
+
+    axes = {
+        option.removeprefix("--").replace("-", "_"): parse_axis(text, option=option)
+        for option, text in given.items()
+        if text is not None
+    }
+    return axes or None
+
+
+def _split_arguments(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """Return the workload or file, if one leads the arguments, and the ``key=value`` pairs."""
+    if arguments and "=" not in arguments[0]:
+        return arguments[0], arguments[1:]
+    return None, arguments
+
+
+def _states(names: list[str]) -> list[Any]:
+    from sweepdiag.errors import ConfigError, unknown_name
+    from sweepdiag.records import DONE_STATES, State
+
+    for name in names:
+        if name not in {state.value for state in DONE_STATES}:
+            message = unknown_name("state for --retry", name, sorted(DONE_STATES))
+            raise ConfigError(message)
+    return [State(name) for name in names]
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")

@@ -1,0 +1,272 @@
+"""One sequence of packs on its way through Ray workers."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sweepdiag.errors import LaunchError
+from sweepdiag.execution._ray_worker import WorkerActor
+from sweepdiag.execution.messages import clean_message
+from sweepdiag.execution.recovery import PackProgress, PackQueue, SlotHealth
+from sweepdiag.records import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sweepdiag.execution._ray_session import RaySession
+    from sweepdiag.records import Event, Pack
+
+__all__ = ["PackRun", "Slot", "Staff"]
+
+_log = logging.getLogger(__name__)
+
+_BATCHES_AHEAD = 16
+"""A worker pauses when so many of its batches have not been taken."""
+
+_POLL_S = 1.0
+"""How often deadlines are looked at while nothing happens."""
+
+_NO_RESULT = "the worker returned without ending this trial"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Staff:
+    """Starts workers and tells how they died.
+
+    Attributes:
+        session: The Ray that they are started on.
+        device: What they are told to train on.
+        has_gpu: Whether each of them owns a GPU, instead of a CPU core.
+        start_timeout_s: How long a worker may take to start.
+        silence_timeout_s: How long a worker may send nothing; ``None``: for ever.
+    """
+
+    session: RaySession
+    device: str
+    has_gpu: bool
+    start_timeout_s: float
+    silence_timeout_s: float | None
+
+    def start(self) -> Any:
+        """Return a new actor; Ray starts its process in the background."""
+        import ray
+
+        options: dict[str, Any] = {
+            "num_cpus": 0 if self.has_gpu else 1,
+            "num_gpus": 1 if self.has_gpu else 0,
+            "max_restarts": 0,
+            "max_task_retries": 0,
+        }
+        if self.session.actor_environment:
+            options["runtime_env"] = {"env_vars": dict(self.session.actor_environment)}
+        return ray.remote(WorkerActor).options(**options).remote(self.device)
+
+    def cause_of_death(self, error: Exception) -> str:
+        """Return how a worker process ended, as far as Ray and its last output tell."""
+        text = str(error)
+        told = re.search(
+            r"Worker exit detail: (.+?)(?: Some common causes| There are some|$)", text
+        )
+        cause = clean_message(told.group(1) if told else text, max_bytes=500)
+        pid = re.search(r"\bpid: (\d+)", text)
+        last_words = self.session.last_words(int(pid.group(1))) if pid else ""
+        return f"{cause}\nIts last output:\n{last_words}" if last_words else cause
+
+
+@dataclass(slots=True)
+class Slot:
+    """The place of one worker process at a time.
+
+    Vacant without an actor, starting while it loads, idle with nothing to wait on, busy with a
+    pack in progress.
+    """
+
+    index: int
+    actor: Any = None
+    loading: Any = None
+    batches: Any = None
+    progress: PackProgress | None = None
+    loaded: Any = None
+    active_at: float = 0.0
+
+    @property
+    def pending(self) -> Any:
+        """What the slot waits on, if anything."""
+        return self.loading if self.batches is None else self.batches
+
+    def load(self, worker_reference: Any) -> None:
+        """Have the process fetch the worker that the next packs are for."""
+        self.loading = self.actor.load.remote(worker_reference, sys.path)
+        self.active_at = time.monotonic()
+
+    def train(self, pack: Pack) -> None:
+        """Begin a pack."""
+        self.progress = PackProgress(pack)
+        self.batches = self.actor.train.options(
+            num_returns="streaming", _generator_backpressure_num_objects=_BATCHES_AHEAD
+        ).remote(pack)
+        self.active_at = time.monotonic()
+
+    def vacate(self) -> None:
+        """End the worker process, if there is one."""
+        import ray
+
+        if self.actor is not None and ray.is_initialized():
+            ray.kill(self.actor, no_restart=True)
+        self.actor = self.loading = self.batches = self.progress = self.loaded = None
+
+
+class PackRun:
+    """Hands packs to slots, takes what they send, and replaces workers that die.
+
+    Args:
+        slots: Places for workers, some with one that an earlier run has left there.
+        packs: What to train.
+        worker_reference: The pickled pack worker in Ray's store.
+        staff: Starts workers.
+    """
+
+    def __init__(
+        self, slots: Sequence[Slot], packs: Sequence[Pack], worker_reference: Any, staff: Staff
+    ) -> None:
+        self._slots = list(slots)
+        self._queue = PackQueue(packs)
+        self._health = SlotHealth()
+        self._worker_reference = worker_reference
+        self._staff = staff
+
+    def events(self) -> Iterator[list[Event]]:
+        """Yield batches until every trial has ended."""
+        while self._queue or any(slot.progress for slot in self._slots):
+            self._hand_out()
+            for batch in self._collect():
+                handed_at = time.monotonic()
+                yield batch
+                self._forgive(time.monotonic() - handed_at)
+
+    def _hand_out(self) -> None:
+        """Give idle slots a pack, and start workers while packs are left over for them."""
+        n_starting = sum(slot.loading is not None for slot in self._slots)
+        for slot in self._slots:
+            if slot.pending is not None:
+                continue
+            if slot.actor is not None and slot.loaded is self._worker_reference:
+                if self._queue:
+                    slot.train(self._queue.take())
+            elif n_starting < len(self._queue):
+                slot.actor = slot.actor or self._staff.start()
+                slot.load(self._worker_reference)
+                n_starting += 1
+
+    def _collect(self) -> Iterator[list[Event]]:
+        """Wait until a slot has something, and yield what all of them have."""
+        ready = self._wait()
+        for slot in self._slots.copy():
+            if id(slot.pending) in ready:
+                events = self._take(slot)
+            elif slot.pending is not None:
+                events = self._check_deadline(slot)
+            else:
+                events = []
+            if events:
+                yield events
+
+    def _wait(self) -> set[int]:
+        """Return the identities of what slots wait on and can be had now."""
+        import ray
+
+        pending = [slot.pending for slot in self._slots if slot.pending is not None]
+        if not ray.wait(pending, num_returns=1, timeout=_POLL_S)[0]:
+            return set()
+        # The first call stops at the first one in the list; all that are ready get their turn.
+        return {id(item) for item in ray.wait(pending, num_returns=len(pending), timeout=0)[0]}
+
+    def _forgive(self, seconds: float) -> None:
+        """Leave the time that the caller took for a batch out of every worker's silence."""
+        for slot in self._slots:
+            slot.active_at += seconds
+
+    def _take(self, slot: Slot) -> list[Event]:
+        """Return what a slot has, or what has to be said in its place."""
+        import ray
+        from ray.exceptions import RayError, RayTaskError
+
+        slot.active_at = time.monotonic()
+        try:
+            if slot.progress is None:
+                ray.get(slot.loading)
+                slot.loaded, slot.loading = self._worker_reference, None
+                return []
+            return self._record(slot, slot.progress, ray.get(next(slot.batches)))
+        except StopIteration:
+            return self._end(slot, _NO_RESULT)
+        except RayTaskError as error:
+            return self._raised(slot, error)
+        except RayError as error:
+            return self._died(slot, self._staff.cause_of_death(error))
+
+    def _record(self, slot: Slot, progress: PackProgress, events: list[Event]) -> list[Event]:
+        """Take note of a batch, and of a worker that has shown to work."""
+        progress.record(events)
+        if progress.has_results:
+            self._health.finished_trial(slot.index)
+        return events
+
+    def _end(self, slot: Slot, reason: str) -> list[Event]:
+        """Free a slot; return the ends of the trials that its worker did not end."""
+        progress, slot.batches, slot.progress = slot.progress, None, None
+        return [] if progress is None else progress.end_unfinished(State.FAILED, reason)
+
+    def _raised(self, slot: Slot, error: Exception) -> list[Event]:
+        """Return the events for an exception that reached the end of the worker's code.
+
+        Raises:
+            LaunchError: If that was while the worker was unpickled.
+        """
+        # The process has put what was raised there into words; see WorkerActor.
+        reason = str(getattr(error, "cause", None) or error)
+        if slot.progress is None:
+            message = f"the worker cannot be loaded in a process of its own: {reason}"
+            raise LaunchError(message) from error
+        return self._end(slot, reason)
+
+    def _died(self, slot: Slot, cause: str) -> list[Event]:
+        """Return the events for a worker process that is gone."""
+        progress = slot.progress
+        slot.vacate()
+        _log.warning("a worker process died: %s", cause.partition("\n")[0])
+        if progress is not None:
+            self._health.died_training(slot.index, cause)
+            return self._queue.worker_died(progress, cause)
+        if not self._health.died_starting(slot.index, cause):
+            self._retire(slot, self._health.first_cause(slot.index))
+        return []
+
+    def _check_deadline(self, slot: Slot) -> list[Event]:
+        """Give up a worker that has been silent for too long."""
+        silent_s = time.monotonic() - slot.active_at
+        progress, limit_s = slot.progress, self._staff.silence_timeout_s
+        if progress is not None and limit_s is not None and silent_s > limit_s:
+            slot.vacate()
+            return progress.end_unfinished(State.TIMED_OUT, f"no sign of life for {limit_s:g} s")
+        if progress is None and silent_s > self._staff.start_timeout_s:
+            slot.vacate()
+            self._retire(slot, f"a worker did not start within {self._staff.start_timeout_s:g} s")
+        return []
+
+    def _retire(self, slot: Slot, cause: str) -> None:
+        """Go on without a slot on which no worker starts.
+
+        Raises:
+            LaunchError: If it was the last one.
+        """
+        self._slots.remove(slot)
+        if not self._slots:
+            message = f"no worker can be started: {cause}"
+            raise LaunchError(message)
+        _log.warning("going on with %d workers: %s", len(self._slots), cause)

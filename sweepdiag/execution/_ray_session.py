@@ -1,0 +1,376 @@
+"""Getting hold of a Ray to run on, and leaving everything as it was found.
+
+Three cases: the caller's process already uses Ray (borrowed, never shut down), an address is given
+(joined, and left at the end), or neither (private: started for one executor, reachable from this
+machine by this user only, gone when the executor closes).
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import re
+import secrets
+import shutil
+import signal
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sweepdiag.errors import LaunchError
+from sweepdiag.execution.messages import describe_error
+from sweepdiag.execution.processes import RUN_ID_VARIABLE, end_processes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["RaySession", "count_cluster_gpus", "open_session"]
+
+_log = logging.getLogger(__name__)
+
+_MAX_DIRECTORY_LENGTH = 45
+"""Ray puts Unix sockets below its directory; their paths are limited to 107 bytes."""
+
+_OBJECT_STORE_BYTES = 100 * 2**20
+"""Batches of events are small; a large store would only take memory from the trainings."""
+
+_PATIENCE_S = 3.0
+"""How long processes may take to end before they are killed."""
+
+_LAST_WORDS = 1000
+"""Characters that are read of what a dead worker wrote last."""
+
+_RAY_NOISE = re.compile(
+    r"^:\w+:|\blogging\.cc:|^\s*(PC: )?@ +0x|^Extension modules:|/ray/_private/|_ray_worker\.py"
+)
+"""What Ray and its part of the stack add to that."""
+
+
+class RaySession(Protocol):
+    """A Ray that actors can be started on.
+
+    Attributes:
+        actor_environment: Variables that actors do not inherit and have to be given.
+    """
+
+    actor_environment: Mapping[str, str]
+
+    def last_words(self, pid: int) -> str:
+        """Return the end of what a dead worker wrote to its standard error, where it is known.
+
+        Args:
+            pid: The worker's process id.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give it back: shut down what was started for it, and nothing else."""
+        ...
+
+
+def open_session(*, n_workers: int, gpus: int, is_fake: bool, address: str | None) -> RaySession:
+    """Return the caller's Ray, the cluster at ``address``, or a private Ray.
+
+    Each of them may raise :class:`~sweepdiag.errors.LaunchError`: there is no Ray to be had, or
+    it is too small.
+
+    Args:
+        n_workers: Workers that will be started on it.
+        gpus: Whole GPUs that the workers need in all; 0 for CPU workers.
+        is_fake: Whether the GPUs are only counted.
+        address: Address of a running cluster, or ``None``.
+    """
+    if not _is_initialized() and address is None:
+        return _PrivateRay(n_cpus=n_workers, gpus=gpus, is_fake=is_fake)
+    session: RaySession = (
+        _BorrowedRay(gpus=gpus)
+        if _is_initialized() or address is None
+        else _JoinedRay(address, gpus=gpus)
+    )
+    try:
+        _check_size(n_cpus=0 if gpus else n_workers, gpus=gpus)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def count_cluster_gpus(address: str) -> int:
+    """Return the GPUs that the living nodes of a cluster have announced.
+
+    Args:
+        address: Address of the cluster; if none answers there, a
+            :class:`~sweepdiag.errors.LaunchError` says so.
+    """
+    if _is_initialized():
+        return _resource("GPU")
+    session = _JoinedRay(address, gpus=0)
+    try:
+        return _resource("GPU")
+    finally:
+        session.close()
+
+
+class _BorrowedRay:
+    """The Ray that the caller's process already uses."""
+
+    def __init__(self, *, gpus: int) -> None:
+        self._run_id = secrets.token_hex(8)
+        self.actor_environment: Mapping[str, str] = _marks(self._run_id, gpus)
+
+    def last_words(self, pid: int) -> str:  # noqa: ARG002 - it keeps its own logs
+        return ""
+
+    def close(self) -> None:
+        """End what workers have left behind on this machine; Ray itself is not ours."""
+        end_processes(self._run_id, patience_s=_PATIENCE_S)
+
+
+class _JoinedRay(_BorrowedRay):
+    """A cluster that was running before, and runs on after."""
+
+    def __init__(self, address: str, *, gpus: int) -> None:
+        super().__init__(gpus=gpus)
+        self._silence = contextlib.ExitStack()
+        try:
+            with _borrowed_process_state({}):
+                self._silence.enter_context(_silenced())
+                _init(address=address)
+        except Exception as error:
+            self.close()
+            message = f"no Ray cluster to join at {address!r}: {describe_error(error)}"
+            raise LaunchError(message) from error
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        import ray
+
+        with self._silence:
+            ray.shutdown()
+            super().close()
+
+
+class _PrivateRay:
+    """A Ray for one executor, on this machine, on loopback, behind a token.
+
+    All of its processes carry a mark in their environment, by which :meth:`close` finds what is
+    left of them.
+    """
+
+    def __init__(self, *, n_cpus: int, gpus: int, is_fake: bool) -> None:
+        self.actor_environment: Mapping[str, str] = {}
+        self._run_id = secrets.token_hex(8)
+        self._silence = contextlib.ExitStack()
+        self._directory = _make_directory()
+        # A caller that forgets to close leaves nothing either.
+        atexit.register(self.close)
+        try:
+            self._start(n_cpus=n_cpus, gpus=gpus, is_fake=is_fake)
+        except BaseException as error:
+            self.close()
+            if not isinstance(error, Exception):
+                raise
+            message = f"Ray does not start on this machine: {describe_error(error)}"
+            raise LaunchError(message) from error
+
+    def _start(self, *, n_cpus: int, gpus: int, is_fake: bool) -> None:
+        token = self._directory / "token"
+        token.touch(mode=0o600)
+        token.write_text(secrets.token_hex(32))
+        variables = _private_variables(token, self._run_id, gpus=gpus, is_fake=is_fake)
+        with _borrowed_process_state(variables), _loopback_only():
+            self._silence.enter_context(_silenced())
+            _forget_token()
+            _init(
+                address="local",
+                num_cpus=n_cpus,
+                num_gpus=gpus,
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                _temp_dir=str(self._directory / "ray"),
+                _node_ip_address="127.0.0.1",
+            )
+
+    def last_words(self, pid: int) -> str:
+        """Return the end of a dead worker's standard error, such as a crash report of its own."""
+        logs = self._directory.glob(f"ray/session_latest/logs/worker-*-{pid}.err")
+        try:
+            text = "\n".join(log.read_text(errors="replace") for log in logs)
+        except OSError:
+            return ""
+        lines = (line for line in text.splitlines() if line and not _RAY_NOISE.search(line))
+        return "\n".join(lines)[-_LAST_WORDS:].strip()
+
+    def close(self) -> None:
+        """Shut Ray down, end what outlives it, and remove its directory."""
+        import ray
+
+        atexit.unregister(self.close)
+        try:
+            with self._silence:
+                ray.shutdown()
+        finally:
+            killed = end_processes(self._run_id, patience_s=_PATIENCE_S)
+            if killed:
+                _log.info("killed %d processes that outlived their worker", len(killed))
+            shutil.rmtree(self._directory, ignore_errors=True)
+            _forget_token()
+
+
+def _is_initialized() -> bool:
+    with _borrowed_process_state({}):  # importing Ray sets a variable of its own
+        import ray
+
+    return bool(ray.is_initialized())
+
+
+def _init(**arguments: Any) -> None:
+    import ray
+
+    ray.init(logging_level=logging.CRITICAL, log_to_driver=False, **arguments)
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[None]:
+    """Keep Ray off the terminal until it is shut down, and its logger as it was after that.
+
+    Deaths of workers reach the terminal by a thread that ``log_to_driver`` does not silence. They
+    are told in the events, so that thread's switch, which is private, is turned off.
+    """
+    from ray._private import worker
+
+    logger = logging.getLogger("ray")
+    level = logger.level
+    with _replaced(worker, "_worker_logs_enabled", value=False):
+        yield
+    logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _replaced(module: Any, name: str, *, value: object) -> Iterator[None]:
+    """Replace a private constant of Ray's, if this Ray has it."""
+    if not hasattr(module, name):
+        yield
+        return
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
+
+
+def _marks(run_id: str, gpus: int) -> dict[str, str]:
+    """Return what an actor on somebody else's Ray has to be told; a private Ray inherits it."""
+    marks = {RUN_ID_VARIABLE: run_id, "OMP_NUM_THREADS": "1"}
+    return marks if gpus else {**marks, "CUDA_VISIBLE_DEVICES": ""}
+
+
+def _private_variables(token: Path, run_id: str, *, gpus: int, is_fake: bool) -> dict[str, str]:
+    variables = {
+        RUN_ID_VARIABLE: run_id,
+        "OMP_NUM_THREADS": "1",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # Despite its name this decides on every system whether Ray listens beyond loopback.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        # Silences a warning of older Rays: workers without a GPU are given an empty list below.
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    }
+    if gpus == 0:
+        variables["CUDA_VISIBLE_DEVICES"] = ""
+    elif is_fake:
+        # Ray refuses to count more GPUs than are visible.
+        variables["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in range(gpus))
+    return variables
+
+
+@contextlib.contextmanager
+def _borrowed_process_state(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables while Ray starts, and undo every change that its start makes to this process.
+
+    Ray's processes inherit the environment of this moment and keep it. The caller's own does not
+    stay changed, not even while Ray runs: in a notebook it outlives the sweep by days.
+    """
+    before = dict(os.environ)
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    # Ray takes SIGTERM for itself, which would cost the command line its orderly stop.
+    on_sigterm = signal.getsignal(signal.SIGTERM) if is_main_thread else None
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+        if on_sigterm is not None:
+            signal.signal(signal.SIGTERM, on_sigterm)
+
+
+@contextlib.contextmanager
+def _loopback_only() -> Iterator[None]:
+    """Keep Ray on loopback also where it was imported before the environment said so."""
+    from ray._private import ray_constants
+
+    with _replaced(ray_constants, "ENABLE_RAY_CLUSTER", value=False):
+        yield
+
+
+def _forget_token() -> None:
+    """Make Ray read its settings and its token again.
+
+    It reads both once per process. Without this, the second Ray of a process (the next sweep in a
+    notebook, or a Ray of the user's own) is refused by its own servers.
+    """
+    import ray
+
+    internals: Any = ray._raylet
+    with contextlib.suppress(AttributeError):  # a Ray without tokens has neither
+        internals.Config.initialize("")
+        internals.AuthenticationTokenLoader.instance().reset_cache()
+
+
+def _make_directory() -> Path:
+    """Return a new directory for this user only, short enough for the sockets below it.
+
+    Raises:
+        LaunchError: If there is no place for one.
+    """
+    tried: list[str] = []
+    for parent in dict.fromkeys((tempfile.gettempdir(), "/tmp")):
+        if len(f"{parent}/sweepdiag-12345678/ray") > _MAX_DIRECTORY_LENGTH:
+            tried.append(f"{parent} is too long a path")
+            continue
+        try:
+            return Path(tempfile.mkdtemp(prefix="sweepdiag-", dir=parent))
+        except OSError as error:
+            tried.append(f"{parent}: {error.strerror}")
+    message = (
+        f"no place for Ray's temporary files ({'; '.join(tried)}); set TMPDIR to a short path"
+    )
+    raise LaunchError(message)
+
+
+def _resource(name: str) -> int:
+    import ray
+
+    # Ray leaves this function without annotations.
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return int(resources.get(name, 0))
+
+
+def _check_size(*, n_cpus: int, gpus: int) -> None:
+    """Refuse a Ray that could never hold all workers: they would wait for ever.
+
+    Raises:
+        LaunchError: If it is too small.
+    """
+    for name, needed in (("CPU", n_cpus), ("GPU", gpus)):
+        present = _resource(name)
+        if present < needed:
+            message = f"{needed} workers need {needed} {name}s, the running Ray has {present}"
+            raise LaunchError(message)

@@ -1,0 +1,61 @@
+"""What runs inside a Ray worker process."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from sweepdiag.errors import LaunchError, TrainingError
+from sweepdiag.execution.messages import describe_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sweepdiag.execution.base import PackWorker
+    from sweepdiag.records import Event, Pack
+
+__all__ = ["WorkerActor"]
+
+
+class WorkerActor:
+    """One long-lived process that trains one pack at a time.
+
+    Whatever is raised here leaves as an error of sweepdiag's with the cleaned message: many
+    exceptions of other libraries can be pickled but not unpickled.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._worker: PackWorker | None = None
+
+    def load(self, pickled_worker: bytes, search_path: Sequence[str]) -> None:
+        """Unpickle the worker that the next packs are for.
+
+        Args:
+            pickled_worker: Pickled by the caller, who is trusted: it started this process.
+            search_path: The caller's ``sys.path``; what it can import must be importable here.
+
+        Raises:
+            LaunchError: If it cannot be unpickled here.
+        """
+        from ray import cloudpickle
+
+        sys.path.extend(path for path in search_path if path not in sys.path)
+        try:
+            self._worker = cloudpickle.loads(pickled_worker)
+        except Exception as error:
+            raise LaunchError(describe_error(error)) from None
+
+    def train(self, pack: Pack) -> Iterator[list[Event]]:
+        """Yield the worker's batches of events.
+
+        Raises:
+            TrainingError: If the worker raises.
+        """
+        if self._worker is None:
+            message = "a process trains before it has loaded its worker"
+            raise TrainingError(message)
+        try:
+            yield from self._worker(pack, device=self._device)
+        except (Exception, SystemExit) as error:
+            raise TrainingError(describe_error(error, with_place=True)) from None

@@ -1,0 +1,119 @@
+"""Which executor is expected to end a sweep sooner, and making it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from sweepdiag.errors import ConfigError, unknown_name
+from sweepdiag.execution.serial import SerialExecutor
+
+if TYPE_CHECKING:
+    from sweepdiag.execution.base import Executor
+    from sweepdiag.execution.devices import Devices
+
+__all__ = [
+    "RAY_START_S",
+    "WORKER_START_S",
+    "ExecutorChoice",
+    "choose_executor",
+    "make_executor",
+]
+
+RAY_START_S = 6.5
+"""Importing, starting and stopping Ray: measured 5 to 8 s on two cores, with Ray 2.60."""
+
+WORKER_START_S = 4.0
+"""A worker until it trains: 0.6 to 1 s for its process, 2 to 4 s to import torch 2.13 there."""
+
+_NAMES = ("ray", "serial")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExecutorChoice:
+    """An executor's name, and why it was chosen.
+
+    Attributes:
+        name: ``serial`` or ``ray``.
+        reason: One sentence for people.
+    """
+
+    name: Literal["serial", "ray"]
+    reason: str
+
+
+def choose_executor(
+    *,
+    serial_s: float,
+    n_packs: int,
+    n_workers: int,
+    longest_pack_s: float = 0.0,
+    start_s: float = RAY_START_S + WORKER_START_S,
+    address: str | None = None,
+) -> ExecutorChoice:
+    """Return the executor that is expected to end sooner.
+
+    With ``n`` workers a sweep takes at least its longest pack, and at least an ``n``-th of the
+    time that one worker would take; what starting the workers costs comes on top.
+
+    Args:
+        serial_s: Estimated time of all packs one after the other.
+        n_packs: Number of packs; no more workers than these have anything to do.
+        n_workers: Cores or GPUs that could each have a worker.
+        longest_pack_s: Estimated time of the longest pack; 0 if it is not known.
+        start_s: What starting and stopping workers costs.
+        address: Cluster that the caller asks to join, which only Ray can.
+
+    Returns:
+        The choice, with its reason.
+    """
+    if address is not None:
+        return ExecutorChoice(name="ray", reason=f"Ray: asked to join the cluster at {address}.")
+    n_useful = min(n_workers, n_packs)
+    if n_useful < 2:
+        reason = f"Serial: {_count(n_packs, 'pack')} on {_count(n_workers, 'worker')}."
+        return ExecutorChoice(name="serial", reason=reason)
+    parallel_s = start_s + max(serial_s / n_useful, longest_pack_s)
+    times = f"about {serial_s:.0f} s in this process, {parallel_s:.0f} s on {n_useful} Ray workers"
+    cost = f"{start_s:.0f} s of them to start"
+    if parallel_s < serial_s:
+        return ExecutorChoice(name="ray", reason=f"Ray: {times} ({cost}).")
+    return ExecutorChoice(name="serial", reason=f"Serial: {times} ({cost}).")
+
+
+def make_executor(
+    name: str,
+    *,
+    devices: Devices,
+    n_workers: int = 1,
+    address: str | None = None,
+    silence_timeout_s: float | None = None,
+) -> Executor:
+    """Return a new executor, ready to run; the caller closes it.
+
+    Args:
+        name: ``serial`` or ``ray``.
+        devices: What to train on. Ray starts one worker per GPU, real or fake.
+        n_workers: Worker processes where there is no GPU. Serial has one, always.
+        address: Ray cluster to join.
+        silence_timeout_s: How long a worker process may send nothing; ``None``: for ever.
+
+    Raises:
+        ConfigError: If there is no executor of that name.
+    """
+    if name == "serial":
+        return SerialExecutor("cuda:0" if devices.kind == "cuda" else "cpu")
+    if name != "ray":
+        raise ConfigError(unknown_name("executor", name, _NAMES))
+    from sweepdiag.execution._ray import RayExecutor
+
+    return RayExecutor(
+        devices.count or n_workers,
+        gpus=devices.count,
+        address=address,
+        silence_timeout_s=silence_timeout_s,
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,66 @@
+"""Texts of foreign errors, made fit for tables, terminals and reports."""
+
+from __future__ import annotations
+
+import re
+import traceback
+import unicodedata
+from pathlib import Path
+
+__all__ = ["MAX_MESSAGE_BYTES", "clean_message", "describe_error"]
+
+MAX_MESSAGE_BYTES = 2048
+"""Longest message kept of one failure, in UTF-8."""
+
+_ESCAPE_SEQUENCE = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])"
+)
+_CUT_MARK = " [...] "
+
+
+def clean_message(text: str, *, max_bytes: int = MAX_MESSAGE_BYTES) -> str:
+    """Return a text without control characters, in at most ``max_bytes`` bytes.
+
+    Messages of user code are shown on terminals and in reports; colour codes, bells and characters
+    that turn the direction of writing have no place there. Line breaks and tabs stay. What is too
+    long loses its middle, since a traceback says most at both of its ends.
+
+    Args:
+        text: Any text, such as the message of an exception.
+        max_bytes: Limit in bytes of UTF-8, at least 16.
+
+    Returns:
+        The cleaned text, without white space at its ends.
+    """
+    text = _ESCAPE_SEQUENCE.sub("", text.replace("\r\n", "\n"))
+    text = "".join(char for char in text if char in "\n\t" or not _is_control(char)).strip()
+    encoded = text.encode()
+    if len(encoded) <= max_bytes:
+        return text
+    room = max_bytes - len(_CUT_MARK)
+    # Cutting bytes may split a character; what is left of it is dropped.
+    head = encoded[: room // 2].decode(errors="ignore")
+    tail = encoded[-(room - room // 2) :].decode(errors="ignore")
+    return f"{head}{_CUT_MARK}{tail}"
+
+
+def describe_error(error: BaseException, *, with_place: bool = False) -> str:
+    """Return an exception's type and message, cleaned.
+
+    Args:
+        error: The exception.
+        with_place: Whether to add where it was raised.
+
+    Returns:
+        Such as ``ValueError: capacity must be positive (my_workload.py:31)``.
+    """
+    message = clean_message(str(error))
+    name = type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__) if with_place else []
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return clean_message(f"{name}: {message}{place}" if message else f"{name}{place}")
+
+
+def _is_control(char: str) -> bool:
+    """Return whether a character steers terminals or text direction, or is no character."""
+    return unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}

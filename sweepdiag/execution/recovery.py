@@ -1,0 +1,192 @@
+"""Which packs are still to be trained, and what becomes of those whose worker failed.
+
+No process is started here: the rules are plain functions of what happened, so that they can be
+tested without any.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from typing import TYPE_CHECKING
+
+from sweepdiag.errors import LaunchError
+from sweepdiag.execution.messages import clean_message
+from sweepdiag.records import Event, Pack, State, TrialEnded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["MAX_DEATHS_IN_A_ROW", "PackProgress", "PackQueue", "SlotHealth"]
+
+MAX_DEATHS_IN_A_ROW = 5
+"""After so many dead workers in a row, the fault is not sought in the next one."""
+
+_MAX_LONE_DEATHS = 2
+
+
+class PackProgress:
+    """A pack under training and which of its trials have ended."""
+
+    def __init__(self, pack: Pack) -> None:
+        self.pack = pack
+        self._ended: set[str] = set()
+
+    def record(self, events: Iterable[Event]) -> None:
+        """Take note of the trials that these events end."""
+        self._ended.update(event.trial_id for event in events if isinstance(event, TrialEnded))
+
+    @property
+    def has_results(self) -> bool:
+        """Whether any trial of the pack has ended."""
+        return bool(self._ended)
+
+    def unfinished(self) -> Pack:
+        """Return the part of the pack that has not ended; possibly without trials."""
+        return _select(
+            self.pack,
+            [
+                index
+                for index, trial in enumerate(self.pack.trials)
+                if trial.trial_id not in self._ended
+            ],
+        )
+
+    def end_unfinished(self, state: State, reason: str) -> list[Event]:
+        """Return the events that end every trial that has not ended yet.
+
+        Args:
+            state: What they end as.
+            reason: Why; cleaned and shortened here.
+
+        Returns:
+            One event per unfinished trial, in the pack's order.
+        """
+        rest = self.unfinished()
+        events = _ended(rest, state, reason)
+        self.record(events)
+        return events
+
+
+class PackQueue:
+    """Packs waiting for a worker, and the trials under suspicion of killing theirs."""
+
+    def __init__(self, packs: Iterable[Pack]) -> None:
+        self._waiting = deque(packs)
+        self._lone_deaths: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def take(self) -> Pack:
+        """Return the pack that is next, and remove it; there has to be one."""
+        return self._waiting.popleft()
+
+    def worker_died(self, progress: PackProgress, cause: str) -> list[Event]:
+        """Queue what a dead worker left unfinished, or give its only trial up.
+
+        The halves go to the end of the queue: packs that never harmed anyone are trained first,
+        and a trial's last chance is likely to be on another worker.
+
+        Args:
+            progress: The dead worker's pack.
+            cause: How it died, for the reason of a trial that is given up.
+
+        Returns:
+            The event that ends the trial that is given up, if one is.
+        """
+        rest = progress.unfinished()
+        if len(rest.trials) == 1:
+            trial_id = rest.trials[0].trial_id
+            deaths = self._lone_deaths.get(trial_id, 0) + 1
+            self._lone_deaths[trial_id] = deaths
+            if deaths >= _MAX_LONE_DEATHS:
+                return progress.end_unfinished(State.FAILED, f"worker process died twice: {cause}")
+        self._waiting.extend(_halves(_next_attempt(rest)))
+        return []
+
+
+class SlotHealth:
+    """How often the workers of each slot died without getting anywhere.
+
+    A slot is the place of one worker at a time. A pack that kills its worker is no fault of the
+    slot once any worker has brought a trial to its end; a worker that cannot even start always is.
+    """
+
+    def __init__(self, limit: int = MAX_DEATHS_IN_A_ROW) -> None:
+        self._limit = limit
+        self._deaths: dict[int, int] = {}
+        self._first_cause: dict[int, str] = {}
+        self._has_result = False
+
+    def finished_trial(self, slot: int) -> None:
+        """Take note that a slot's worker ended a trial."""
+        self._has_result = True
+        self._deaths.pop(slot, None)
+        self._first_cause.pop(slot, None)
+
+    def died_training(self, slot: int, cause: str) -> None:
+        """Take note that a slot's worker died with a pack in hand.
+
+        Args:
+            slot: Number of the slot.
+            cause: How it died.
+
+        Raises:
+            LaunchError: If workers of this slot keep dying and no trial has ever ended.
+        """
+        deaths = self._count(slot, cause)
+        if deaths >= self._limit and not self._has_result:
+            message = (
+                f"{deaths} workers in a row died before any trial ended; "
+                f"the first: {self._first_cause[slot]}"
+            )
+            raise LaunchError(message)
+
+    def died_starting(self, slot: int, cause: str) -> bool:
+        """Take note that a slot's worker died before it was ready.
+
+        Args:
+            slot: Number of the slot.
+            cause: How it died.
+
+        Returns:
+            Whether another start is worth trying.
+        """
+        return self._count(slot, cause) < self._limit
+
+    def first_cause(self, slot: int) -> str:
+        """Return how the first of the workers died that died in a row on this slot."""
+        return self._first_cause.get(slot, "unknown")
+
+    def _count(self, slot: int, cause: str) -> int:
+        self._first_cause.setdefault(slot, clean_message(cause))
+        self._deaths[slot] = self._deaths.get(slot, 0) + 1
+        return self._deaths[slot]
+
+
+def _select(pack: Pack, indices: Iterable[int]) -> Pack:
+    chosen = list(indices)
+    return Pack(
+        trials=tuple(pack.trials[index] for index in chosen),
+        attempts=tuple(pack.attempts[index] for index in chosen),
+    )
+
+
+def _next_attempt(pack: Pack) -> Pack:
+    return dataclasses.replace(pack, attempts=tuple(number + 1 for number in pack.attempts))
+
+
+def _halves(pack: Pack) -> list[Pack]:
+    n_trials = len(pack.trials)
+    middle = (n_trials + 1) // 2
+    parts = [_select(pack, range(middle)), _select(pack, range(middle, n_trials))]
+    return [part for part in parts if part.trials]
+
+
+def _ended(pack: Pack, state: State, reason: str) -> list[Event]:
+    text = clean_message(reason)
+    return [
+        TrialEnded(trial_id=trial.trial_id, attempt=attempt, state=state, reason=text)
+        for trial, attempt in zip(pack.trials, pack.attempts, strict=True)
+    ]

@@ -1,0 +1,17 @@
+"""Features of learning curves: from arrays of losses to one row of numbers per curve."""
+
+from sweepdiag.features._series import smoothing_windows
+from sweepdiag.features.compute import FeatureMatrix, compute_features
+from sweepdiag.features.curves import CurveArrays
+from sweepdiag.features.resample import resample_curves
+from sweepdiag.features.table import FEATURES, FeatureSpec
+
+__all__ = [
+    "FEATURES",
+    "CurveArrays",
+    "FeatureMatrix",
+    "FeatureSpec",
+    "compute_features",
+    "resample_curves",
+    "smoothing_windows",
+]

@@ -1,0 +1,24 @@
+"""From a configuration to a diagnosis: the wiring between the layers.
+
+``run_sweep`` resolves a configuration, plans all trials, trains those that are not done, and hands
+over to ``diagnose_folder``, which reads the journal and derives everything else from it.
+"""
+
+from sweepdiag.pipeline.diagnosis import Diagnosis, diagnose_folder
+from sweepdiag.pipeline.progress import Progress, SweepObserver
+from sweepdiag.pipeline.resolve import ResolvedSweep, resolve_config, resolve_sweep
+from sweepdiag.pipeline.sweep import SweepResult, resume_sweep, run_config, run_sweep
+
+__all__ = [
+    "Diagnosis",
+    "Progress",
+    "ResolvedSweep",
+    "SweepObserver",
+    "SweepResult",
+    "diagnose_folder",
+    "resolve_config",
+    "resolve_sweep",
+    "resume_sweep",
+    "run_config",
+    "run_sweep",
+]

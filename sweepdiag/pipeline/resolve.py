@@ -1,0 +1,254 @@
+"""From what a user asked for to a sweep that is completely decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sweepdiag.config import Settings, SweepConfig, read_settings, validate_settings
+from sweepdiag.errors import ConfigError
+from sweepdiag.pipeline.worker import SweepWorker
+from sweepdiag.records import (
+    OptimizerSettings,
+    Plan,
+    ScheduleSettings,
+    SplitSettings,
+    SweepFacts,
+    TrainingSettings,
+    plain,
+)
+from sweepdiag.space import (
+    TRAINING_AXES,
+    axes_of_configurations,
+    check_axes,
+    grid_axes,
+    grid_configurations,
+    is_whole_range,
+    plan_trials,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from sweepdiag.records import Axis, AxisValue
+    from sweepdiag.workloads import PreparedWorkload, TrainLoop, Workload
+
+__all__ = ["IN_MEMORY", "ResolvedSweep", "resolve_config", "resolve_sweep"]
+
+IN_MEMORY = "object:"
+"""Prefix of the reference of a workload that exists only in the process that made it."""
+
+_DEFAULT_LR = {"sgd": (1e-4, 10.0), "adam": (1e-5, 1.0), "adamw": (1e-5, 1.0)}
+_DEFAULT_BATCH_SIZES = (16, 64, 256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedSweep:
+    """A sweep that is completely decided: only training is left.
+
+    Attributes:
+        config: Every setting.
+        plan: Every trial.
+        facts: What is known of the task.
+        worker: What trains a pack.
+        sources: SHA-256 of the user's source files, by path.
+    """
+
+    config: SweepConfig
+    plan: Plan
+    facts: SweepFacts
+    worker: SweepWorker
+    sources: Mapping[str, str]
+
+
+def resolve_config(
+    workload: str | Workload | TrainLoop | None = None,
+    *,
+    path: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    overrides: Sequence[str] = (),
+) -> tuple[SweepConfig, Workload | TrainLoop]:
+    """Return the resolved configuration and the workload it is about.
+
+    Args:
+        workload: A reference or the workload itself; ``None`` if the file or the options name it.
+        path: A YAML file.
+        options: Settings that come before the file's.
+        overrides: ``key=value`` settings that come before both.
+
+    Returns:
+        The configuration with the workload's own defaults filled in, and the workload.
+
+    Raises:
+        ConfigError: If the workload exists only in the Python process that made it.
+    """
+    from sweepdiag.workloads import load_workload
+
+    given = dict(options or {})
+    if workload is not None:
+        given["workload"] = workload if isinstance(workload, str) else IN_MEMORY + workload.name
+    settings = read_settings(path, options=given, overrides=overrides)
+    if isinstance(workload, str | None):
+        if settings.workload.startswith(IN_MEMORY):
+            message = (
+                f"workload {settings.workload!r} was made in Python: call sweepdiag.run_sweep "
+                "again with the same workload and output to go on"
+            )
+            raise ConfigError(message)
+        workload = load_workload(settings.workload, settings.workload_parameters)
+    return _validated(settings, workload), workload
+
+
+def resolve_sweep(config: SweepConfig, workload: Workload | TrainLoop) -> ResolvedSweep:
+    """Return the sweep that a configuration describes: its data prepared, its trials planned.
+
+    Args:
+        config: Every setting.
+        workload: The workload that it names.
+
+    Returns:
+        The sweep. Nothing has been written or trained.
+    """
+    from sweepdiag.workloads import Workload, prepare, source_hashes
+
+    settings, split = _training_settings(config), _split_settings(config)
+    axes, configurations = _configurations(config)
+    prepared = None
+    if isinstance(workload, Workload):
+        prepared = prepare(workload, split, loss=config.loss)
+        _check_model_axes(axes, workload, n_train=len(prepared.train_targets))
+    is_in_memory = config.workload.startswith(IN_MEMORY)
+    identity = {
+        "settings": plain(settings),
+        "split": plain(split),
+        "workload": [workload.name, workload.version, config.workload_parameters],
+        "data": None if prepared is None else prepared.fingerprint,
+    }
+    return ResolvedSweep(
+        config=config,
+        plan=plan_trials(axes, configurations, config.seed_values, identity),
+        facts=_facts(workload, prepared),
+        sources={} if is_in_memory else source_hashes(config.workload),
+        worker=SweepWorker(
+            reference=None if is_in_memory else config.workload,
+            parameters=config.workload_parameters,
+            workload=workload,
+            split=split,
+            settings=settings,
+            prepared=prepared,
+        ),
+    )
+
+
+def _validated(settings: Settings, workload: Workload | TrainLoop) -> SweepConfig:
+    """Return the configuration on top of the workload's defaults and, below those, our own."""
+    from sweepdiag.workloads import Workload
+
+    defaults = _nested(workload.settings)
+    blocks = {name: _block(default) for name, default in workload.axes.items()}
+    if isinstance(workload, Workload):
+        optimizer = defaults.setdefault("optimizer", {})
+        optimizer.setdefault("name", workload.optimizer)
+        low, high = _DEFAULT_LR.get(optimizer["name"], _DEFAULT_LR["sgd"])
+        blocks.setdefault("lr", _block((low, high)))
+        n_samples = len(workload.train[1])
+        fitting = [size for size in _DEFAULT_BATCH_SIZES if size <= n_samples // 2]
+        blocks.setdefault("batch_size", {"values": fitting or [1]})
+    return validate_settings(settings, defaults={**defaults, "parameters": blocks})
+
+
+def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn ``{"optimizer.momentum": 0.9}`` into ``{"optimizer": {"momentum": 0.9}}``."""
+    tree: dict[str, Any] = {}
+    for key, value in settings.items():
+        *parents, name = key.split(".")
+        branch = tree
+        for parent in parents:
+            branch = branch.setdefault(parent, {})
+        branch[name] = value
+    return tree
+
+
+def _block(default: Any) -> dict[str, Any]:
+    if isinstance(default, tuple):
+        low, high = default
+        return {"min": low, "max": high, "distribution": "log_uniform_values"}
+    return dict(default) if isinstance(default, Mapping) else {"values": list(default)}
+
+
+def _training_settings(config: SweepConfig) -> TrainingSettings:
+    return TrainingSettings(
+        optimizer=OptimizerSettings(**config.optimizer.model_dump()),
+        schedule=ScheduleSettings(**config.schedule.model_dump()),
+        loss=config.loss,
+        epochs=config.epochs,
+        evaluate_every_steps=config.evaluation.every_steps,
+        numerics=config.numerics,
+    )
+
+
+def _split_settings(config: SweepConfig) -> SplitSettings:
+    return SplitSettings(**config.split.model_dump())
+
+
+def _configurations(
+    config: SweepConfig,
+) -> tuple[tuple[Axis, ...], Sequence[Mapping[str, AxisValue]]]:
+    blocks = config.to_mapping()["parameters"]
+    if config.sampler == "grid":
+        axes = grid_axes(blocks)
+        return axes, grid_configurations(axes)
+    from sweepdiag.recommend import sample_quasi_random
+
+    space = {name: _range(block) for name, block in blocks.items()}
+    drawn = [
+        {name: _whole(name, value, space[name]) for name, value in configuration.items()}
+        for configuration in sample_quasi_random(
+            space, config.n_configurations or 1, seed=config.split.seed
+        )
+    ]
+    return axes_of_configurations(list(space), drawn), drawn
+
+
+def _whole(name: str, value: AxisValue, drawn_from: Any) -> AxisValue:
+    """Round values drawn from a range of whole numbers."""
+    low, high = getattr(drawn_from, "low", None), getattr(drawn_from, "high", None)
+    if low is None or high is None or not is_whole_range(name, low, high):
+        return value
+    return round(float(value))
+
+
+def _range(block: Mapping[str, Any]) -> Any:
+    from sweepdiag.recommend import ContinuousRange
+
+    if "values" in block:
+        return tuple(block["values"])
+    if "value" in block:
+        return (block["value"],)
+    is_log = str(block["distribution"]).startswith("log")
+    return ContinuousRange(low=float(block["min"]), high=float(block["max"]), log=is_log)
+
+
+def _check_model_axes(axes: Sequence[Axis], workload: Workload, *, n_train: int) -> None:
+    names = {axis.name for axis in axes}
+    missing = [name for name in workload.required_model_arguments() if name not in names]
+    if missing:
+        message = (
+            f"model of workload {workload.name!r} needs {missing[0]!r}, and no axis has that name:"
+            f" give it values, as in parameters.{missing[0]}=8,64"
+        )
+        raise ConfigError(message)
+    arguments = set(workload.model_arguments())
+    if workload.accepts_any_argument():
+        arguments |= names
+    check_axes(axes, model_arguments=arguments - TRAINING_AXES, n_train=n_train)
+
+
+def _facts(workload: Workload | TrainLoop, prepared: PreparedWorkload | None) -> SweepFacts:
+    if prepared is not None:
+        return prepared.facts
+    return SweepFacts(
+        workload=workload.name, workload_version=workload.version, task=workload.task
+    )

@@ -1,0 +1,93 @@
+"""What a worker process runs: it builds the workload once, then trains pack after pack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sweepdiag.errors import WorkloadError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sweepdiag.records import Event, Pack, SplitSettings, TrainingSettings
+    from sweepdiag.training import PackTrainer
+    from sweepdiag.workloads import PreparedWorkload, TrainLoop, Workload
+
+__all__ = ["SweepWorker"]
+
+
+@dataclass(kw_only=True)
+class SweepWorker:
+    """Trains the packs of one sweep; picklable.
+
+    Attributes:
+        reference: The workload's reference, from which every process builds its own; ``None`` for
+            a workload made in Python, which then travels itself.
+        parameters: Arguments of the workload's function.
+        workload: The workload in this process; left behind when there is a reference.
+        split: Which samples validate.
+        settings: How to train.
+    """
+
+    reference: str | None
+    parameters: Mapping[str, Any]
+    workload: Workload | TrainLoop | None
+    split: SplitSettings
+    settings: TrainingSettings
+    prepared: PreparedWorkload | None = field(default=None, repr=False)
+    _trainers: dict[str, PackTrainer] = field(default_factory=dict, init=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave behind what a worker builds for itself."""
+        state = {**self.__dict__, "prepared": None, "_trainers": {}}
+        if self.reference is not None:
+            state["workload"] = None
+        return state
+
+    def __call__(self, pack: Pack, *, device: str) -> Iterator[list[Event]]:
+        """Train a pack; see ``execution.PackWorker``."""
+        from sweepdiag.training import LoopSource, run_user_loop
+        from sweepdiag.workloads import TrainLoop
+
+        workload = self._load()
+        if isinstance(workload, TrainLoop):
+            source = LoopSource(
+                reference=self.reference, parameters=self.parameters, loop=workload
+            )
+            return run_user_loop(pack, source=source, settings=self.settings, device=device)
+        return self._trainer(device).train(pack)
+
+    def estimate_seconds(self, packs: Sequence[Pack], *, device: str) -> list[float] | None:
+        """Return how long each pack takes on one worker; ``None`` for a user's own loop."""
+        from sweepdiag.workloads import TrainLoop
+
+        if isinstance(self._load(), TrainLoop):
+            return None
+        return self._trainer(device).estimate_seconds(packs)
+
+    def _load(self) -> Workload | TrainLoop:
+        from sweepdiag.workloads import load_workload
+
+        if self.workload is None:
+            if self.reference is None:
+                message = "a workload made in Python did not reach the worker"
+                raise WorkloadError(message)
+            self.workload = load_workload(self.reference, self.parameters)
+        return self.workload
+
+    def _trainer(self, device: str) -> PackTrainer:
+        from sweepdiag.training import PackTrainer
+        from sweepdiag.workloads import Workload, prepare
+
+        if device not in self._trainers:
+            if self.prepared is None:
+                workload = self._load()
+                if not isinstance(workload, Workload):
+                    message = f"expected a Workload, got {type(workload).__name__}"
+                    raise WorkloadError(message)
+                self.prepared = prepare(workload, self.split, loss=self.settings.loss)
+            self._trainers[device] = PackTrainer(
+                prepared=self.prepared.to(device), settings=self.settings, device=device
+            )
+        return self._trainers[device]

@@ -1,0 +1,386 @@
+"""The gallery of curves: per class, what its learning curves look like."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sweepdiag.plotting._style import GREY, INK, LABEL_PT, NOTE_PT, TITLE_PT, sheet_style
+from sweepdiag.plotting._text import format_value, safe_text
+from sweepdiag.plotting.palette import CLASS_COLOURS, CLASS_LETTERS, CLASS_NAMES
+from sweepdiag.records import VerdictClass
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import Locator
+    from numpy.typing import NDArray
+
+    from sweepdiag.plotting.view import ReportData
+
+__all__ = [
+    "ClassCurves",
+    "CurveGalleryInfo",
+    "ExampleCurve",
+    "curve_gallery_draw",
+    "curve_gallery_info",
+]
+
+_MAX_POINTS = 200
+_N_TYPICAL = 2
+_LOG_SPAN = 10.0
+_TURNING_SHARE = 0.5
+_PER_ROW = 3
+_PANEL_IN = (3.9, 2.5)
+# Larger than any loss worth drawing: stands for a loss that is not finite while ranks are taken.
+_BEYOND = 1e100
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleCurve:
+    """One curve of a class: ``kind`` is ``typical`` or ``worst``."""
+
+    trial_id: str
+    kind: str
+    epochs: NDArray[np.float64]
+    losses: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassCurves:
+    """The curves of one class, summarised.
+
+    Arrays have the shape ``(n_points,)``. NaN where most of the curves are not finite.
+
+    Attributes:
+        verdict: The class.
+        n_curves: How many curves there are.
+        epochs: Where the curves were evaluated; evenly spaced bins where these are too many.
+        median: Median validation loss.
+        low: 10 % quantile of the validation loss.
+        high: 90 % quantile of the validation loss.
+        train_median: Median training loss.
+        turning_epoch: Median turning epoch; NaN where fewer than half of the curves have one.
+        examples: A few curves as they are.
+        is_log: Whether the losses span so much that a logarithmic axis shows more.
+    """
+
+    verdict: VerdictClass
+    n_curves: int
+    epochs: NDArray[np.float64]
+    median: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    train_median: NDArray[np.float64]
+    turning_epoch: float
+    examples: tuple[ExampleCurve, ...]
+    is_log: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveGalleryInfo:
+    """What the gallery shows: one panel per class that occurs, from worst to best.
+
+    Attributes:
+        title: Name of the sweep.
+        panels: The classes.
+        baseline: Validation loss of the best constant prediction, if it is known.
+        notes: What the reader must know beside the title.
+    """
+
+    title: str
+    panels: tuple[ClassCurves, ...]
+    baseline: float | None
+    notes: tuple[str, ...]
+
+
+def curve_gallery_info(data: ReportData) -> CurveGalleryInfo:
+    """Return what the gallery shows: the curves of the trials that have a verdict."""
+    verdicts = data.verdicts
+    names = verdicts["verdict"].astype(str)
+    curves = data.curves[data.curves["trial_id"].isin(verdicts["trial_id"])]
+    epochs, bins = _common_epochs(curves["epoch"].to_numpy(dtype=float))
+    table = curves[["trial_id", "epoch", "val_loss", "train_loss"]].assign(bin=bins)
+    panels = []
+    for verdict in VerdictClass:
+        members = verdicts[names == verdict.value]
+        own = table[table["trial_id"].isin(members["trial_id"])]
+        if len(own):
+            turning = members["turning_epoch"].to_numpy(dtype=float, na_value=np.nan)
+            panels.append(_summarise(verdict, own, epochs, turning))
+    unjudged = len(data.trials) - len(verdicts)
+    return CurveGalleryInfo(
+        title=safe_text(data.title),
+        panels=tuple(panels),
+        baseline=data.facts.baseline_val_loss,
+        notes=(f"{unjudged} trials without a verdict are not shown",) if unjudged > 0 else (),
+    )
+
+
+def curve_gallery_draw(info: CurveGalleryInfo) -> Figure:
+    """Return the gallery, one panel per class."""
+    from matplotlib.figure import Figure
+
+    with sheet_style("curve_gallery"):
+        n_across = min(max(len(info.panels), 1), _PER_ROW)
+        n_down = -(-max(len(info.panels), 1) // n_across)
+        width = max(n_across * _PANEL_IN[0], 7.2)
+        height = n_down * _PANEL_IN[1] + 0.9
+        figure = Figure(figsize=(width, height))
+        figure.subplots_adjust(
+            left=0.55 / width, right=1 - 0.15 / width, bottom=0.8 / height, top=1 - 0.75 / height,
+            wspace=0.22, hspace=0.42,
+        )  # fmt: skip
+        _write_title(figure, info)
+        for index, curves in enumerate(info.panels):
+            axes = figure.add_subplot(n_down, n_across, index + 1)
+            _draw_class(axes, curves, info.baseline)
+        if info.panels:
+            _draw_legend(figure, info)
+    return figure
+
+
+def _common_epochs(epochs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Return the epochs of the panels, and for each point the index of its epoch."""
+    distinct, index = np.unique(epochs, return_inverse=True)
+    if distinct.size <= _MAX_POINTS:
+        return distinct, index.astype(np.intp)
+    width = (distinct[-1] - distinct[0]) / (_MAX_POINTS - 1)
+    bins = np.rint((epochs - distinct[0]) / width).astype(np.intp)
+    return distinct[0] + width * np.arange(_MAX_POINTS), bins
+
+
+def _summarise(
+    verdict: VerdictClass,
+    own: pd.DataFrame,
+    epochs: NDArray[np.float64],
+    turning: NDArray[np.float64],
+) -> ClassCurves:
+    trial_ids, val = _matrix(own, "val_loss", epochs.size)
+    _, train = _matrix(own, "train_loss", epochs.size)
+    is_used = ~np.isnan(val).all(axis=0)
+    low, median, high = _quantiles(val[:, is_used], (0.1, 0.5, 0.9))
+    (train_median,) = _quantiles(train[:, is_used], (0.5,))
+    has_turn = np.isfinite(turning)
+    turns = has_turn.any() and has_turn.mean() >= _TURNING_SHARE
+    shown = np.concatenate([low, high, train_median])
+    return ClassCurves(
+        verdict=verdict,
+        n_curves=len(trial_ids),
+        epochs=epochs[is_used],
+        median=median,
+        low=low,
+        high=high,
+        train_median=train_median,
+        turning_epoch=float(np.median(turning[has_turn])) if turns else float("nan"),
+        examples=_choose_examples(trial_ids, val[:, is_used], median, own),
+        is_log=_spans_decades(shown),
+    )
+
+
+def _matrix(
+    own: pd.DataFrame, column: str, n_points: int
+) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
+    """Return the trials and their losses, shape ``(n_trials, n_points)``.
+
+    NaN where there is no evaluation, a very large number where the loss is not finite.
+    """
+    import pandas as pd
+
+    codes, trial_ids = pd.factorize(own["trial_id"])
+    losses = own[column].to_numpy(dtype=float, na_value=np.nan)
+    matrix = np.full((len(trial_ids), n_points), np.nan)
+    usable = np.where(np.isfinite(losses), np.clip(losses, -_BEYOND, _BEYOND), _BEYOND)
+    matrix[codes, own["bin"].to_numpy()] = usable
+    return np.asarray(trial_ids, dtype=object), matrix
+
+
+def _quantiles(
+    matrix: NDArray[np.float64], shares: tuple[float, ...]
+) -> list[NDArray[np.float64]]:
+    """Return quantiles over the curves; NaN where they are not finite.
+
+    A loss that is not finite counts as the largest: a median that ends says that half of the
+    curves have blown up.
+    """
+    result = []
+    for values in np.nanquantile(matrix, shares, axis=0):
+        values[np.abs(values) > _BEYOND**0.5] = np.nan
+        result.append(values)
+    return result
+
+
+def _choose_examples(
+    trial_ids: NDArray[np.object_],
+    val: NDArray[np.float64],
+    median: NDArray[np.float64],
+    own: pd.DataFrame,
+) -> tuple[ExampleCurve, ...]:
+    """Return the curves closest to the median, and the one highest above it."""
+    known = np.isfinite(median)
+    if len(trial_ids) < 2 or not known.any():
+        return ()
+    scale = np.nanmax(np.abs(median[known])) or 1.0
+    # The root tames spikes, and curves that are not finite keep their order.
+    gaps = (val[:, known] - median[known]) / scale
+    rooted = np.sign(gaps) * np.sqrt(np.abs(gaps))
+    is_empty = np.isnan(rooted).all(axis=1)
+    rooted[is_empty] = 0.0
+    distance = np.where(is_empty, np.inf, np.nanmean(np.abs(rooted), axis=1))
+    worst = int(np.nanmean(rooted, axis=1).argmax())
+    typical = [int(row) for row in np.argsort(distance, kind="stable") if row != worst]
+    chosen = [(row, "typical") for row in typical[:_N_TYPICAL]] + [(worst, "worst")]
+    return tuple(_example(str(trial_ids[row]), kind, own) for row, kind in chosen)
+
+
+def _example(trial_id: str, kind: str, own: pd.DataFrame) -> ExampleCurve:
+    points = own[own["trial_id"].astype(str) == trial_id].sort_values("epoch")
+    losses = points["val_loss"].to_numpy(dtype=float, na_value=np.nan)
+    return ExampleCurve(
+        trial_id=trial_id,
+        kind=kind,
+        epochs=points["epoch"].to_numpy(dtype=float),
+        losses=np.where(np.isfinite(losses), losses, np.nan),
+    )
+
+
+def _spans_decades(values: NDArray[np.float64]) -> bool:
+    finite = values[np.isfinite(values)]
+    return bool(finite.size and finite.min() > 0 and finite.max() > _LOG_SPAN * finite.min())
+
+
+def _write_title(figure: Figure, info: CurveGalleryInfo) -> None:
+    width, height = figure.get_size_inches()
+    figure.text(
+        0.15 / width, 1 - 0.12 / height, f"{info.title}: curves by class", size=TITLE_PT,
+        weight="bold", va="top", color=INK,
+    )  # fmt: skip
+    note = "; ".join(info.notes) if info.panels else "no curve has been judged yet"
+    figure.text(0.15 / width, 1 - 0.36 / height, note, size=NOTE_PT, va="top", color=GREY)
+
+
+def _draw_class(axes: Axes, curves: ClassCurves, baseline: float | None) -> None:
+    # The darker outline keeps light class colours readable as lines.
+    colour = CLASS_COLOURS[curves.verdict]
+    noun = "curve" if curves.n_curves == 1 else "curves"
+    axes.set_title(
+        f"{CLASS_LETTERS[curves.verdict]}  {CLASS_NAMES[curves.verdict]}: "
+        f"{curves.n_curves} {noun}",
+        size=LABEL_PT, loc="left", weight="bold", color=INK,
+    )  # fmt: skip
+    axes.fill_between(
+        curves.epochs, curves.low, curves.high, color=colour, alpha=0.3, linewidth=0, zorder=1
+    )
+    for example in curves.examples:
+        is_worst = example.kind == "worst"
+        axes.plot(
+            example.epochs, example.losses, color="#D00000" if is_worst else "#777777",
+            linewidth=0.8, linestyle=":" if is_worst else "-", zorder=2,
+        )  # fmt: skip
+    axes.plot(curves.epochs, curves.train_median, color=INK, linewidth=1.3, linestyle="--")
+    for width, shade in ((3.2, INK), (2.0, colour)):
+        axes.plot(curves.epochs, curves.median, color=shade, linewidth=width, zorder=4)
+    _scale(axes, curves, baseline)
+    _mark_turn(axes, curves)
+    _mark_end(axes, curves)
+    axes.set_xlim(*_padded(float(curves.epochs[0]), float(curves.epochs[-1])))
+    axes.set_xlabel("epoch", size=LABEL_PT, labelpad=1)
+
+
+def _scale(axes: Axes, curves: ClassCurves, baseline: float | None) -> None:
+    """Set limits that show the band, and the baseline where it is near."""
+    shown = np.concatenate([curves.low, curves.high, curves.median, curves.train_median])
+    finite = shown[np.isfinite(shown)]
+    if not finite.size:
+        axes.set_yticks([])
+        return
+    low, high = float(finite.min()), float(finite.max())
+    if curves.is_log:
+        axes.set_yscale("log")
+        room = (high / low) ** 0.06
+        axes.set_ylim(low / room, high * room)
+    else:
+        room = 0.07 * (high - low) or 0.1 * abs(high) or 1.0
+        axes.set_ylim(low - room, high + room)
+    _label_losses(axes)
+    bottom, top = axes.get_ylim()
+    if baseline is not None and bottom < baseline < top:
+        axes.axhline(baseline, color=GREY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
+
+
+def _padded(low: float, high: float) -> tuple[float, float]:
+    room = 0.03 * (high - low) or 0.5
+    return low - room, high + room
+
+
+def _label_losses(axes: Axes) -> None:
+    """Write plain numbers at a few round places; the usual ones need mathematical text."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator
+
+    low, high = axes.get_ylim()
+    locator: Locator = MaxNLocator(5)
+    if axes.get_yscale() == "log":
+        n_decades = math.log10(high / low)
+        subs = (1.0, 2.0, 5.0) if n_decades < 1.5 else (1.0, 3.0) if n_decades < 3 else (1.0,)
+        locator = LogLocator(subs=subs, numticks=6)
+    ticks = [float(tick) for tick in locator.tick_values(low, high) if low <= tick <= high]
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_value(value)))
+    axes.minorticks_off()
+
+
+def _mark_turn(axes: Axes, curves: ClassCurves) -> None:
+    if not np.isfinite(curves.turning_epoch):
+        return
+    axes.axvline(curves.turning_epoch, color="#0050B0", linewidth=1.0, zorder=3)
+    is_late = curves.turning_epoch > 0.7 * curves.epochs[-1]
+    axes.annotate(
+        f"turns at {format_value(round(curves.turning_epoch, 1))}",
+        (curves.turning_epoch, 1.0), xycoords=("data", "axes fraction"),
+        xytext=(-4 if is_late else 4, -3), textcoords="offset points", size=NOTE_PT,
+        ha="right" if is_late else "left", va="top", color="#0050B0", zorder=7,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.8},
+    )  # fmt: skip
+
+
+def _mark_end(axes: Axes, curves: ClassCurves) -> None:
+    """Say from where on most curves are not finite."""
+    missing = np.flatnonzero(~np.isfinite(curves.median))
+    if not missing.size:
+        return
+    first = format_value(float(curves.epochs[missing[0]]))
+    axes.text(
+        0.98, 0.5, f"most are not finite\nfrom epoch {first} on", transform=axes.transAxes,
+        size=NOTE_PT, ha="right", va="center", color=GREY,
+    )  # fmt: skip
+
+
+def _draw_legend(figure: Figure, info: CurveGalleryInfo) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles = [
+        Line2D([], [], color=INK, linewidth=3.0, label="median validation loss"),
+        Patch(facecolor="#999999", alpha=0.4, label="10 to 90 % of curves"),
+        Line2D([], [], color=INK, linewidth=1.3, linestyle="--", label="median training loss"),
+    ]
+    if any(curves.examples for curves in info.panels):
+        handles += [
+            Line2D([], [], color="#777777", linewidth=0.8, label="typical curve"),
+            Line2D([], [], color="#D00000", linewidth=0.8, linestyle=":", label="worst curve"),
+        ]
+    if info.baseline is not None:
+        dots = (0, (1, 2))
+        handles.append(
+            Line2D([], [], color=GREY, linewidth=0.8, linestyle=dots, label="constant prediction")
+        )
+    width, height = figure.get_size_inches()
+    n_columns = len(handles) if width > 10.5 else 3
+    figure.legend(
+        handles=handles, loc="lower left", bbox_to_anchor=(0.1 / width, 0.02 / height),
+        ncols=n_columns, frameon=False, fontsize=NOTE_PT, handlelength=1.8, columnspacing=1.4,
+    )  # fmt: skip

@@ -1,0 +1,113 @@
+"""What a sweep's result means for the next training: where, for how long, and what to run next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sweepdiag.recommend._words import sentence
+from sweepdiag.recommend.criteria import compare_criteria
+from sweepdiag.recommend.next_sweep import NextSweep, next_sweep
+from sweepdiag.recommend.region import RegionCause, RegionOutcome, recommend_region
+from sweepdiag.recommend.sampling import ContinuousRange, ParameterRange, sample_quasi_random
+from sweepdiag.recommend.stopping import region_stop, stop_epochs
+from sweepdiag.records import Axis, Recommendation, StopEpoch, SweepFacts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "ContinuousRange",
+    "NextSweep",
+    "ParameterRange",
+    "RegionCause",
+    "RegionOutcome",
+    "compare_criteria",
+    "next_sweep",
+    "recommend",
+    "recommend_region",
+    "region_stop",
+    "sample_quasi_random",
+    "stop_epochs",
+]
+
+
+def recommend(
+    *,
+    axes: tuple[Axis, ...],
+    facts: SweepFacts,
+    trials: pd.DataFrame,
+    curves: pd.DataFrame,
+    verdicts: pd.DataFrame,
+    configurations: pd.DataFrame,
+    monitor: str,
+    metric_mode: str | None,
+    epochs: int,
+    n_seeds: int,
+) -> Recommendation:
+    """Return where to train, when to stop and what to run next.
+
+    Args:
+        axes: The sweep's axes; none for curves of unrelated runs.
+        facts: What is known of the task.
+        trials: Columns of ``trials.parquet``.
+        curves: Columns of ``curves.parquet``.
+        verdicts: Columns of ``verdicts.parquet``.
+        configurations: Columns of ``configurations.parquet``.
+        monitor: ``val_loss`` or ``val_metric``.
+        metric_mode: ``max`` or ``min``.
+        epochs: Budget of each training.
+        n_seeds: Seeds planned per configuration.
+
+    Returns:
+        The recommendation; its ``answer`` is there also when nothing can be recommended.
+    """
+    judged = verdicts["config_id"].unique()
+    rows = configurations[configurations["config_id"].isin(judged)]
+    outcome = recommend_region(
+        axes=axes, configurations=configurations, monitor=monitor, metric_mode=metric_mode
+    )
+    stops = stop_epochs(
+        curves=curves,
+        trials=trials,
+        configurations=rows,
+        monitor=monitor,
+        metric_mode=metric_mode,
+    )
+    in_region = region_stop(
+        region=outcome.region,
+        stops=stops,
+        curves=curves,
+        trials=trials,
+        configurations=rows,
+        monitor=monitor,
+        metric_mode=metric_mode,
+    )
+    following = next_sweep(
+        axes=axes,
+        outcome=outcome,
+        configurations=configurations,
+        stop=in_region,
+        facts=facts,
+        epochs=epochs,
+        n_seeds=n_seeds,
+    )
+    return Recommendation(
+        answer=_answer(outcome, in_region),
+        region=outcome.region,
+        stop_epochs=stops,
+        region_stop=in_region,
+        next_parameters=following.parameters,
+        next_settings=following.settings,
+        next_reasons=following.reasons,
+    )
+
+
+def _answer(outcome: RegionOutcome, stop: StopEpoch | None) -> str:
+    text = outcome.answer
+    if stop is not None and stop.epoch >= stop.budget_epochs:
+        text += f"; train for all {stop.epoch:.4g} epochs or longer"
+    elif stop is not None:
+        text += f"; stop at epoch {stop.epoch:.4g}"
+    if outcome.cause is RegionCause.FOUND and not outcome.is_noise_known:
+        text += ". With one seed each, luck may have had a part in this"
+    return sentence(text)

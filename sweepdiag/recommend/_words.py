@@ -1,0 +1,75 @@
+"""How values, axes and lists are written in sentences."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sweepdiag.records import AxisRange, AxisValue
+
+__all__ = [
+    "LEARNING_RATES",
+    "axis_name",
+    "join",
+    "percent",
+    "range_text",
+    "sentence",
+    "value_text",
+]
+
+LEARNING_RATES = ("lr", "learning_rate")
+"""Axes that set the learning rate."""
+
+_LONG_NAMES = {"lr": "learning rate"}
+
+
+def axis_name(name: str) -> str:
+    """Return an axis's name as words: ``lr`` is the learning rate, ``batch_size`` batch size."""
+    return _LONG_NAMES.get(name, name.replace("_", " "))
+
+
+def value_text(value: AxisValue) -> str:
+    """Return a value with at most three significant digits, or an integer in full."""
+    return f"{value:.3g}" if isinstance(value, float) and not _is_whole(value) else _plain(value)
+
+
+def _is_whole(value: float) -> bool:
+    return math.isfinite(value) and value == int(value) and abs(value) < 1e6
+
+
+def _plain(value: AxisValue) -> str:
+    return str(int(value)) if isinstance(value, float) else str(value)
+
+
+def range_text(side: AxisRange) -> str:
+    """Return an axis's recommended values: ``learning rate 0.001-0.1``."""
+    name = axis_name(side.name)
+    if side.low is None or side.high is None:
+        return f"{name} {join([value_text(value) for value in side.values], last='or')}"
+    if side.low == side.high:
+        return f"{name} {value_text(side.low)}"
+    return f"{name} {value_text(side.low)}\N{EN DASH}{value_text(side.high)}"
+
+
+def join(parts: Iterable[str], last: str = "and") -> str:
+    """Return ``a, b and c``."""
+    listed = list(parts)
+    if len(listed) < 2:
+        return "".join(listed)
+    return f"{', '.join(listed[:-1])} {last} {listed[-1]}"
+
+
+def percent(difference: float, size: float) -> str:
+    """Return a difference relative to a size as a percentage, or as it is where the size is 0."""
+    if size == 0 or not math.isfinite(difference / size):
+        return f"{difference:.2g}"
+    share = 100.0 * difference / abs(size)
+    return f"{share:.0f} %" if abs(share) >= 10 else f"{share:.2g} %"
+
+
+def sentence(text: str) -> str:
+    """Return text with a capital first letter and a full stop."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

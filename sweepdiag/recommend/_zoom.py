@@ -1,0 +1,281 @@
+"""How one axis goes on in the next sweep: narrower around the region, wider past an open edge."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sweepdiag.recommend._words import LEARNING_RATES, axis_name, join, value_text
+from sweepdiag.records import Axis, AxisRange, AxisValue, Scale
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = [
+    "AxisPlan",
+    "Limits",
+    "continuous_block",
+    "unchanged_block",
+    "zoomed_axis",
+]
+
+# Steps past an open edge where the best value sits, and past any other.
+_WIDENED_STEPS = 2.0
+_MARGIN = 0.5
+_FEWEST_POINTS, _MOST_POINTS = 5, 8
+# An axis with more values than this was sampled: its neighbours are no grid steps.
+_MOST_GRID_VALUES = 20
+# Lists longer than this are not refined between their values: all of them are about as good.
+_MOST_REFINED_VALUES = 2
+_LARGEST_FRACTION = 0.99
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AxisPlan:
+    """The block of one axis in the next sweep's file, and a sentence on every change."""
+
+    block: dict[str, Any]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """The values an axis may legally take."""
+
+    low: float
+    high: float
+
+    def clip(self, value: float) -> float:
+        """Return the nearest legal value."""
+        return min(max(value, self.low), self.high)
+
+
+def limits_of(name: str, tried: Sequence[float], n_train: int | None) -> Limits:
+    """Return what the tried values suggest is legal.
+
+    A batch is not larger than the training set. Counts stay at 1 or more, fractions below 1, and
+    what was never negative stays so.
+    """
+    if name == "batch_size":
+        return Limits(low=1.0, high=float(n_train) if n_train is not None else math.inf)
+    if all(value >= 1 for value in tried) and _are_whole(tried):
+        return Limits(low=1.0, high=math.inf)
+    if all(0 <= value < 1 for value in tried) and name not in LEARNING_RATES:
+        return Limits(low=0.0, high=max(_LARGEST_FRACTION, *tried))
+    if all(value >= 0 for value in tried):
+        return Limits(low=0.0, high=math.inf)
+    return Limits(low=-math.inf, high=math.inf)
+
+
+def zoomed_axis(
+    axis: Axis,
+    side: AxisRange,
+    tried: Sequence[AxisValue],
+    best: Sequence[AxisValue],
+    *,
+    is_tie: bool,
+    n_train: int | None,
+) -> AxisPlan:
+    """Return how an axis goes on after a region was found.
+
+    Args:
+        axis: The axis.
+        side: Its side of the region.
+        tried: The values that were tried.
+        best: The values at the best configuration and at the region's centre.
+        is_tie: Whether nothing speaks for any value, so that the range stays as it is.
+        n_train: Training samples, the largest possible batch.
+    """
+    if side.low is None or side.high is None:
+        return AxisPlan(block=_list_block(side.values), reasons=_category_reasons(side, tried))
+    numbers = sorted({float(value) for value in tried})
+    ladder = _Ladder(axis=axis, tried=numbers, limits=limits_of(axis.name, numbers, n_train))
+    edges = {float(value) for value in best}
+    if is_tie or (len(numbers) == 1 and axis.name not in LEARNING_RATES):
+        down = up = 0.0
+    else:
+        spans_axis = len(numbers) > 1 and (side.low, side.high) == (numbers[0], numbers[-1])
+        down = ladder.steps_beyond(side.low, edges, spans_axis=spans_axis, upper=False)
+        up = ladder.steps_beyond(side.high, edges, spans_axis=spans_axis, upper=True)
+    block = (
+        ladder.continuous(side, down, up) if is_continuous(axis) else ladder.listed(side, down, up)
+    )
+    return AxisPlan(block=block, reasons=_reasons(axis, block, down, up, ladder))
+
+
+def is_continuous(axis: Axis) -> bool:
+    """Return whether values between the planned ones may be tried, without rounding.
+
+    A structural axis is a list of values, unless so many were tried that it was a range.
+    """
+    if axis.scale is Scale.CATEGORICAL:
+        return False
+    if axis.is_structural and len(axis.values) <= _MOST_GRID_VALUES:
+        return False
+    if axis.scale is Scale.LOG and not all(float(value) > 0 for value in axis.values):
+        return False
+    whole = all(isinstance(value, int) for value in axis.values)
+    return axis.name in LEARNING_RATES or not whole
+
+
+def unchanged_block(axis: Axis) -> dict[str, Any]:
+    """Return an axis's block as it was planned, for as long as a list can say it."""
+    if is_continuous(axis) and len(axis.values) > _MOST_GRID_VALUES:
+        numbers = [float(value) for value in axis.values]
+        return continuous_block(axis, min(numbers), max(numbers), _MOST_POINTS)
+    return _list_block(axis.values)
+
+
+def continuous_block(axis: Axis, low: float, high: float, n: int) -> dict[str, Any]:
+    """Return a range's block, with ends of three significant digits."""
+    log = _is_log(axis) and low > 0
+    return {
+        "min": _rounded(low),
+        "max": _rounded(high),
+        "distribution": "log_uniform_values" if log else "uniform",
+        "n": n,
+    }
+
+
+def _is_log(axis: Axis) -> bool:
+    # Learning rates that lie close together count as linear; the next ones may not.
+    return axis.scale is Scale.LOG or axis.name in LEARNING_RATES
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Ladder:
+    """The tried values of an axis in ascending order, and moves along them."""
+
+    axis: Axis
+    tried: list[float]
+    limits: Limits
+
+    @property
+    def _is_log(self) -> bool:
+        return _is_log(self.axis) and self.tried[0] > 0
+
+    def steps_beyond(
+        self, end: float, best: set[float], *, spans_axis: bool, upper: bool
+    ) -> float:
+        """Return how many steps to go past an end of the region."""
+        if end != (self.tried[-1] if upper else self.tried[0]):
+            return _MARGIN
+        if end == (self.limits.high if upper else self.limits.low):
+            return 0.0
+        # Beyond is unknown ground: worth two steps only if the best value points there, and not
+        # if the region spans the axis, since then its values differ by next to nothing.
+        return _WIDENED_STEPS if end in best and not spans_axis else _MARGIN
+
+    def moved(self, end: float, steps: float, *, upper: bool) -> float:
+        """Return the legal value some steps past an end."""
+        size = self._step(end, upper=upper) * steps * (1 if upper else -1)
+        return self.limits.clip(end * math.exp(size) if self._is_log else end + size)
+
+    def _step(self, end: float, *, upper: bool) -> float:
+        """Return the distance to the next tried value, in logs on a log axis."""
+        places = np.log(self.tried) if self._is_log else np.array(self.tried)
+        if len(places) == 1:
+            return math.log(10.0) if self._is_log else abs(end) / 2.0 or 0.1
+        if len(places) > _MOST_GRID_VALUES and end in {self.tried[0], self.tried[-1]}:
+            return float(places[-1] - places[0]) / 10.0
+        gaps = np.diff(places)
+        index = self.tried.index(end)
+        # At the last rung the step is that of the rung before.
+        gap = min(index, len(gaps) - 1) if upper else max(index - 1, 0)
+        return float(gaps[gap])
+
+    def continuous(self, side: AxisRange, down: float, up: float) -> dict[str, Any]:
+        low = self.moved(float(side.low or 0.0), down, upper=False)
+        high = self.moved(float(side.high or 0.0), up, upper=True)
+        if _rounded(low) >= _rounded(high):
+            return _list_block(side.values)
+        n = min(max(len(self.tried), _FEWEST_POINTS), _MOST_POINTS)
+        return continuous_block(self.axis, low, high, n)
+
+    def listed(self, side: AxisRange, down: float, up: float) -> dict[str, Any]:
+        kept = sorted(float(value) for value in side.values)
+        numbers = set(kept)
+        if len(kept) <= _MOST_REFINED_VALUES and down + up > 0:
+            numbers |= {self._between(a, b) for a, b in itertools.pairwise(kept)}
+        for steps, upper, end in ((down, False, kept[0]), (up, True, kept[-1])):
+            # Two steps are two new values. Half a step is one, to find where it gets worse; past
+            # the last value tried there is nothing to find.
+            is_open = end == (self.tried[-1] if upper else self.tried[0])
+            parts = (1.0, 2.0) if steps >= 1 else () if is_open else (steps,)
+            numbers |= {self._fitted(self.moved(end, part, upper=upper)) for part in parts}
+        known_bad = set(self.tried) - set(kept)
+        legal = [self.limits.clip(value) for value in numbers - known_bad]
+        whole = self._is_whole
+        values: set[AxisValue] = {int(value) if whole else value for value in legal}
+        return _list_block(_thinned(sorted(values, key=float)))
+
+    @property
+    def _is_whole(self) -> bool:
+        return all(isinstance(value, int) for value in self.axis.values)
+
+    def _between(self, a: float, b: float) -> float:
+        return self._fitted(math.sqrt(a * b) if self._is_log else (a + b) / 2.0)
+
+    def _fitted(self, value: float) -> float:
+        """Return a value in the manner of those tried: powers of two, integers or floats."""
+        if not self._is_whole:
+            return _rounded(value)
+        if value >= 1 and all(v >= 1 and math.log2(v).is_integer() for v in self.tried):
+            power = 2.0 ** round(math.log2(value))
+            return power if power <= self.limits.high else 2.0 ** math.floor(math.log2(value))
+        return float(round(value))
+
+
+def _reasons(
+    axis: Axis, block: dict[str, Any], down: float, up: float, ladder: _Ladder
+) -> tuple[str, ...]:
+    name = axis_name(axis.name)
+    texts = []
+    for steps, direction, which, value in (
+        (down, "downwards", "lowest", ladder.tried[0]),
+        (up, "upwards", "highest", ladder.tried[-1]),
+    ):
+        if steps == _WIDENED_STEPS and len(ladder.tried) == 1:
+            texts.append(f"{name} is widened {direction}: only {value_text(value)} was tried")
+        elif steps == _WIDENED_STEPS:
+            texts.append(
+                f"{name} is widened {direction}: the best value is the {which} tried "
+                f"({value_text(value)})"
+            )
+    if not texts and "min" in block:
+        texts.append(
+            f"{name} zooms to {value_text(block['min'])}\N{EN DASH}{value_text(block['max'])}, "
+            "the region and half a step beyond"
+        )
+    return tuple(texts)
+
+
+def _category_reasons(side: AxisRange, tried: Sequence[AxisValue]) -> tuple[str, ...]:
+    left_out = sorted({str(value) for value in tried} - {str(value) for value in side.values})
+    if not left_out:
+        return ()
+    return (f"{axis_name(side.name)} {join(left_out)} is left out: it trains worse",)
+
+
+def _thinned(values: list[AxisValue]) -> list[AxisValue]:
+    """Return the values, or as many as a grid can bear, the first and the last among them."""
+    if len(values) <= _MOST_POINTS:
+        return values
+    return [values[round(i * (len(values) - 1) / (_MOST_POINTS - 1))] for i in range(_MOST_POINTS)]
+
+
+def _list_block(values: Iterable[AxisValue]) -> dict[str, Any]:
+    listed = list(values)
+    return {"value": listed[0]} if len(listed) == 1 else {"values": listed}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+def _are_whole(values: Sequence[float]) -> bool:
+    return all(float(value).is_integer() for value in values)

@@ -1,0 +1,224 @@
+"""What to run next: the ``parameters`` block of the next sweep's file, and its reasons."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sweepdiag.recommend._candidates import Candidates, Fate
+from sweepdiag.recommend._words import LEARNING_RATES, axis_name, sentence, value_text
+from sweepdiag.recommend._zoom import (
+    AxisPlan,
+    continuous_block,
+    unchanged_block,
+    zoomed_axis,
+)
+from sweepdiag.recommend.region import RegionCause, RegionOutcome
+from sweepdiag.records import Axis, Region, Scale, StopEpoch, SweepFacts, Tag
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+__all__ = ["NextSweep", "next_sweep"]
+
+_LATE_SHARE = 0.75
+_EARLY_SHARE = 0.1
+_FEWEST_EPOCHS = 5
+_FEWEST_SEEDS, _MOST_SEEDS = 3, 10
+_RESCUE_DECADES = 3
+_RESCUE_POINTS = 7
+# A higher learning rate than this has no use; then the cause is elsewhere.
+_HIGHEST_LR = 100.0
+
+
+class NextSweep(NamedTuple):
+    """What the next sweep's file should say.
+
+    Attributes:
+        parameters: The ``parameters`` block, by axis.
+        settings: Other settings that change (``epochs``, ``seeds``).
+        reasons: One sentence per change.
+    """
+
+    parameters: Mapping[str, Mapping[str, Any]]
+    settings: Mapping[str, Any]
+    reasons: tuple[str, ...]
+
+
+def next_sweep(
+    *,
+    axes: tuple[Axis, ...],
+    outcome: RegionOutcome,
+    configurations: pd.DataFrame,
+    stop: StopEpoch | None,
+    facts: SweepFacts,
+    epochs: int,
+    n_seeds: int,
+) -> NextSweep:
+    """Return a sweep that zooms into the region, or goes where it has to be looked for.
+
+    Continuous axes reach half a step beyond the region. An axis whose best value is the last one
+    tried is widened by two steps, except where the value beyond cannot exist. Where nothing
+    trains, the learning rate goes down (all diverge), up (none learns) or between the two.
+
+    Args:
+        axes: The axes of the sweep that ran.
+        outcome: What ``recommend_region`` returned for it.
+        configurations: Columns of ``configurations.parquet``.
+        stop: What ``region_stop`` returned.
+        facts: What is known of the task.
+        epochs: Budget of each training.
+        n_seeds: Seeds planned per configuration.
+
+    Returns:
+        Parameters, settings and reasons.
+    """
+    if not axes:
+        return NextSweep({}, {}, ())
+    settings: dict[str, int] = {}
+    reasons: tuple[str, ...] = ()
+    if outcome.region is None:
+        plans = _rescued(axes, outcome)
+    else:
+        plans = _zoomed(axes, outcome, outcome.region, facts.n_train)
+        settings, reasons = _settings(outcome, configurations, stop, epochs, n_seeds)
+    texts = [text for plan in plans.values() for text in plan.reasons]
+    return NextSweep(
+        parameters={name: plan.block for name, plan in plans.items()},
+        settings=settings,
+        reasons=tuple(sentence(text) for text in (*texts, *reasons)),
+    )
+
+
+def _zoomed(
+    axes: tuple[Axis, ...], outcome: RegionOutcome, region: Region, n_train: int | None
+) -> dict[str, AxisPlan]:
+    candidates = outcome.candidates
+    best = {outcome.best_config_id, region.centre_config_id}
+    plans = {axis.name: AxisPlan(block=unchanged_block(axis), reasons=()) for axis in axes}
+    for index, side in enumerate(region.axes):
+        plans[side.name] = zoomed_axis(
+            candidates.axes[index],
+            side,
+            [values[index] for values in candidates.values],
+            [
+                values[index]
+                for config_id, values in zip(candidates.config_ids, candidates.values, strict=True)
+                if config_id in best
+            ],
+            is_tie=outcome.cause is RegionCause.TIE,
+            n_train=n_train,
+        )
+    return plans
+
+
+def _rescued(axes: tuple[Axis, ...], outcome: RegionOutcome) -> dict[str, AxisPlan]:
+    """Leave every axis as it was, and move the learning rate to where training may begin."""
+    plans = {axis.name: AxisPlan(block=unchanged_block(axis), reasons=()) for axis in axes}
+    rates = [
+        (index, axis)
+        for index, axis in enumerate(outcome.candidates.axes)
+        if axis.name in LEARNING_RATES and axis.scale is not Scale.CATEGORICAL
+    ]
+    if rates:
+        index, axis = rates[0]
+        plans[axis.name] = _moved_rate(axis, index, outcome) or plans[axis.name]
+    return plans
+
+
+def _moved_rate(axis: Axis, index: int, outcome: RegionOutcome) -> AxisPlan | None:
+    candidates = outcome.candidates
+    tried = [float(values[index]) for values in candidates.values]
+    name = axis_name(axis.name)
+    if outcome.cause is RegionCause.ALL_DIVERGING:
+        high = min(tried) / 2.0
+        text = f"{name} is widened downwards: every configuration diverges down to "
+        return _rate_plan(axis, high / 10**_RESCUE_DECADES, high, text + value_text(min(tried)))
+    if outcome.cause is RegionCause.ALL_NOT_LEARNING:
+        low = max(tried) * 2.0
+        high = min(low * 10**_RESCUE_DECADES, _HIGHEST_LR)
+        text = f"{name} is widened upwards: nothing learns up to {value_text(max(tried))}"
+        if low < high:
+            return _rate_plan(axis, low, high, text)
+        too_high = f"{text}, so look for an error in labels, loss or model before another sweep"
+        return AxisPlan(block=unchanged_block(axis), reasons=(too_high,))
+    if outcome.cause is RegionCause.NOTHING_TRAINS:
+        return _rate_between(axis, tried, candidates)
+    return None
+
+
+def _rate_between(axis: Axis, tried: list[float], candidates: Candidates) -> AxisPlan | None:
+    """Return the gap between the rates that are too low and those that are too high."""
+    exploding = {Fate.DIVERGING, Fate.UNSTABLE}
+    too_high = [lr for lr, fate in zip(tried, candidates.fates, strict=True) if fate in exploding]
+    too_low = [
+        lr for lr, fate in zip(tried, candidates.fates, strict=True) if fate is Fate.NOT_LEARNING
+    ]
+    if not too_high or not too_low:
+        return None
+    low, high = max(too_low), min(too_high)
+    if low >= high:
+        # Where the edge lies depends on another axis: look on both sides of it.
+        low, high = high / 3.0, low * 3.0
+    name = axis_name(axis.name)
+    text = f"{name} is looked at between what does not learn and what diverges"
+    return _rate_plan(axis, low, high, text)
+
+
+def _rate_plan(axis: Axis, low: float, high: float, text: str) -> AxisPlan:
+    return AxisPlan(block=continuous_block(axis, low, high, _RESCUE_POINTS), reasons=(text,))
+
+
+def _settings(
+    outcome: RegionOutcome,
+    configurations: pd.DataFrame,
+    stop: StopEpoch | None,
+    epochs: int,
+    n_seeds: int,
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    settings: dict[str, int] = {}
+    reasons: list[str] = []
+    is_inside = configurations["config_id"].isin(
+        outcome.region.config_ids if outcome.region else ()
+    )
+    for setting, change in (
+        ("epochs", _epochs_change(configurations[is_inside], stop, epochs)),
+        ("seeds", _seeds_change(outcome, n_seeds)),
+    ):
+        if change is not None:
+            settings[setting], reason = change
+            reasons.append(reason)
+    return settings, tuple(reasons)
+
+
+def _epochs_change(
+    inside: pd.DataFrame, stop: StopEpoch | None, epochs: int
+) -> tuple[int, str] | None:
+    best = inside["best_epoch"].dropna()
+    if best.empty:
+        return None
+    is_late = best >= _LATE_SHARE * epochs
+    improving = inside.loc[best.index, "tags"].map(lambda tags: Tag.STILL_IMPROVING in tags)
+    goes_on = improving.mean() >= 0.5 or (stop is not None and stop.epoch >= stop.budget_epochs)
+    if is_late.mean() >= 0.5 and goes_on:
+        return 2 * epochs, (
+            f"more epochs: {int(is_late.sum())} of the region's {len(best)} configurations are "
+            "best in the last quarter and still improve"
+        )
+    shorter = max(math.ceil(3.0 * float(best.max())), _FEWEST_EPOCHS)
+    if (best <= _EARLY_SHARE * epochs).all() and shorter < epochs:
+        return shorter, (
+            f"fewer epochs: all of the region's best epochs are in the first tenth of {epochs}"
+        )
+    return None
+
+
+def _seeds_change(outcome: RegionOutcome, n_seeds: int) -> tuple[int, str] | None:
+    if n_seeds < 2:
+        return _FEWEST_SEEDS, "more seeds: with one, nobody knows how much a run varies"
+    more = min(2 * n_seeds, _MOST_SEEDS)
+    if outcome.cause is RegionCause.TIE and more > n_seeds:
+        return more, "more seeds: the configurations tie within seed noise"
+    return None

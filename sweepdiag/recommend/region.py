@@ -1,0 +1,324 @@
+"""Where to train: a box on the axes inside which everything that was tried is worth training."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sweepdiag.recommend._boxes import inside, largest_box
+from sweepdiag.recommend._candidates import (
+    LOSS_FLOOR,
+    METRIC_FLOOR,
+    Candidates,
+    Fate,
+    Noise,
+    acceptable,
+    estimate_noise,
+    read_candidates,
+)
+from sweepdiag.recommend._curves import monitor_name
+from sweepdiag.recommend._sides import axis_range, centre_of
+from sweepdiag.recommend._words import (
+    LEARNING_RATES,
+    axis_name,
+    join,
+    percent,
+    range_text,
+    sentence,
+    value_text,
+)
+from sweepdiag.records import Axis, AxisRange, Region, VerdictClass
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+__all__ = ["RegionCause", "RegionOutcome", "recommend_region"]
+
+_OVERFITTING = frozenset({VerdictClass.OVERFIT.value, VerdictClass.U_SHAPED.value})
+
+
+class RegionCause(enum.StrEnum):
+    """Why there is a region, or none."""
+
+    FOUND = "found"
+    TIE = "tie"
+    SINGLE = "single"
+    NO_AXES = "no axes"
+    NOTHING_JUDGED = "nothing judged"
+    NO_VALUES = "no values"
+    ALL_DIVERGING = "all diverging"
+    ALL_NOT_LEARNING = "all not learning"
+    NOTHING_TRAINS = "nothing trains"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RegionOutcome:
+    """A region or its absence, and how to say it.
+
+    Attributes:
+        region: The box, or ``None``.
+        cause: Why there is one, or none.
+        answer: One or two sentences, without the epoch at which to stop and the last full stop.
+        candidates: The tried configurations that it was found among.
+        is_noise_known: Whether at least two seeds show how much a run varies.
+        best_config_id: The configuration whose worst seed is best, if any trains.
+    """
+
+    region: Region | None
+    cause: RegionCause
+    answer: str
+    candidates: Candidates
+    is_noise_known: bool = False
+    best_config_id: str | None = None
+
+
+def recommend_region(
+    *,
+    axes: tuple[Axis, ...],
+    configurations: pd.DataFrame,
+    monitor: str,
+    metric_mode: str | None,
+) -> RegionOutcome:
+    """Return the largest box of configurations that are as good as the best, and sound.
+
+    A configuration may be inside if none of its seeds diverged, it learned, and both its median
+    and its worst seed are within a tolerance of the configuration whose worst seed is best. The
+    tolerance is what seed noise would rarely exceed, and at least 5 % of the best loss
+    (``LOSS_FLOOR``) or 1 % of the best metric (``METRIC_FLOOR``); with one seed the noise is
+    unknown and only that floor is left. Where all configurations together differ by no more than
+    seed noise, none is preferred: the box is the whole tried space.
+
+    A configuration that overfits may be inside, since what counts is its best epoch.
+
+    Args:
+        axes: The sweep's axes; those without a column are left out.
+        configurations: Columns of ``configurations.parquet``.
+        monitor: ``val_loss`` or ``val_metric``.
+        metric_mode: ``max`` or ``min``.
+
+    Returns:
+        The region, or why there is none.
+    """
+    candidates = read_candidates(axes, configurations, monitor, metric_mode)
+    if not candidates.trains.any():
+        return _nothing(candidates, monitor)
+    best = candidates.robust_best()
+    if not candidates.axes:
+        return _without_axes(candidates, best, monitor)
+    noise = estimate_noise(candidates)
+    is_good = acceptable(candidates, noise, monitor=monitor)
+    box = largest_box(candidates.coords, is_good, best)
+    centre = centre_of(candidates, is_good, box, prefer_middle=noise.is_tie)
+    contained = np.flatnonzero(inside(candidates.coords, box))
+    ranges = tuple(
+        axis_range(candidates, is_good, box, axis, centre) for axis in range(len(candidates.axes))
+    )
+    region = Region(
+        axes=ranges,
+        config_ids=tuple(candidates.config_ids[int(index)] for index in contained),
+        centre_config_id=candidates.config_ids[centre],
+        reasons=_reasons(candidates, noise, contained, centre, monitor),
+    )
+    cause = _cause(candidates, noise)
+    return RegionOutcome(
+        region=region,
+        cause=cause,
+        answer=_answer(region, cause, candidates),
+        candidates=candidates,
+        is_noise_known=noise.is_known,
+        best_config_id=candidates.config_ids[best],
+    )
+
+
+def _cause(candidates: Candidates, noise: Noise) -> RegionCause:
+    if len(candidates.config_ids) == 1:
+        return RegionCause.SINGLE
+    return RegionCause.TIE if noise.is_tie else RegionCause.FOUND
+
+
+def _answer(region: Region, cause: RegionCause, candidates: Candidates) -> str:
+    ranges = ", ".join(range_text(side) for side in region.axes)
+    if cause is RegionCause.SINGLE:
+        return f"Only one configuration was tried, and it trains: {ranges}"
+    start = _start_text(region.axes)
+    if cause is RegionCause.TIE:
+        every = "Every configuration ties"
+        if not candidates.trains.all():
+            every = "All configurations that train tie"
+        return f"{every} within seed noise: train anywhere with {ranges}{start}"
+    return f"Train with {ranges}{start}"
+
+
+def _start_text(ranges: tuple[AxisRange, ...]) -> str:
+    open_sides = [side for side in ranges if len(side.values) > 1]
+    if not open_sides:
+        return ""
+    places = [f"{axis_name(side.name)} {value_text(side.centre)}" for side in open_sides]
+    return f" (start at {join(places)})"
+
+
+def _reasons(
+    candidates: Candidates,
+    noise: Noise,
+    contained: NDArray[np.intp],
+    centre: int,
+    monitor: str,
+) -> tuple[str, ...]:
+    texts = [
+        _quality_reason(candidates, contained, monitor),
+        _noise_reason(candidates, noise, monitor),
+        _centre_reason(candidates, contained, centre),
+        _overfit_reason(candidates, contained),
+        _failed_reason(candidates, contained),
+    ]
+    return tuple(sentence(text) for text in texts if text)
+
+
+def _quality_reason(candidates: Candidates, contained: NDArray[np.intp], monitor: str) -> str:
+    best = candidates.robust_best()
+    worst = float(candidates.worst[contained].max())
+    size = float(candidates.worst[best])
+    name = monitor_name(monitor)
+    if len(contained) == 1:
+        return f"one configuration is inside, with a {name} of {abs(size):.3g} in its worst seed"
+    return (
+        f"all {len(contained)} tried configurations inside come within "
+        f"{percent(worst - size, size)} of the best {name} ({abs(size):.3g}), worst seeds compared"
+    )
+
+
+def _noise_reason(candidates: Candidates, noise: Noise, monitor: str) -> str:
+    floor = LOSS_FLOOR if monitor == "val_loss" else METRIC_FLOOR
+    if not noise.is_known:
+        return (
+            "with one seed per configuration the seed noise is unknown: differences up to "
+            f"{100 * floor:g} % count as ties"
+        )
+    size = float(candidates.worst[candidates.robust_best()])
+    spread = (
+        f"seeds differ by {percent(noise.seed_sd, size)} of the best (standard deviation, "
+        f"pooled over {_counted(noise.n_pooled, 'configuration')})"
+    )
+    if noise.is_tie:
+        return f"{spread}, which explains all differences between configurations"
+    return spread
+
+
+def _centre_reason(candidates: Candidates, contained: NDArray[np.intp], centre: int) -> str:
+    if len(contained) == 1:
+        return ""
+    where = join(
+        f"{axis_name(axis.name)} {value_text(value)}"
+        for axis, value in zip(candidates.axes, candidates.values[centre], strict=True)
+    )
+    text = f"{where} is furthest from what trains worse"
+    best = candidates.robust_best()
+    if centre == best:
+        return f"{text}, and its worst seed is the best of all"
+    gap = percent(
+        float(candidates.worst[centre] - candidates.worst[best]), float(candidates.worst[best])
+    )
+    return f"{text}; its worst seed is {gap} behind the best one"
+
+
+def _overfit_reason(candidates: Candidates, contained: NDArray[np.intp]) -> str:
+    n_over = sum(candidates.verdicts[int(index)] in _OVERFITTING for index in contained)
+    if not n_over:
+        return ""
+    if len(contained) == 1:
+        return "it overfits when trained to the end; stopping early makes it usable"
+    return (
+        f"{n_over} of the {len(contained)} inside overfit when trained to the end; "
+        "stopping early makes them usable"
+    )
+
+
+def _failed_reason(candidates: Candidates, contained: NDArray[np.intp]) -> str:
+    n_failed = int((candidates.n_failed[contained] > 0).sum())
+    if not n_failed:
+        return ""
+    if len(contained) == 1:
+        return "one seed or more of it could not be trained"
+    return f"{n_failed} of the {len(contained)} inside had a seed that could not be trained"
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def _nothing(candidates: Candidates, monitor: str) -> RegionOutcome:
+    judged = [fate for fate in candidates.fates if fate is not Fate.FAILED]
+    lr = next((axis.name for axis in candidates.axes if axis.name in LEARNING_RATES), None)
+    if not judged:
+        cause, answer = RegionCause.NOTHING_JUDGED, _nothing_judged(candidates)
+    elif all(fate in {Fate.DIVERGING, Fate.UNSTABLE} for fate in judged):
+        cause = RegionCause.ALL_DIVERGING
+        answer = f"Nothing here trains: every configuration diverges. {_widen(candidates, lr, -1)}"
+    elif all(fate is Fate.NOT_LEARNING for fate in judged):
+        cause = RegionCause.ALL_NOT_LEARNING
+        answer = (
+            "Nothing here trains: no configuration is better than a constant prediction. "
+            f"{_widen(candidates, lr, +1)}, or look for an error in labels, loss or model"
+        )
+    elif all(fate is Fate.NO_VALUE for fate in judged):
+        cause = RegionCause.NO_VALUES
+        answer = (
+            f"No region can be given: no configuration has a finite {monitor_name(monitor)} "
+            "in every seed"
+        )
+    else:
+        cause = RegionCause.NOTHING_TRAINS
+        answer = f"Nothing here trains: {_fates_text(judged)}"
+        if lr is not None:
+            answer += ". Look for a learning rate between those that diverge and the others"
+    return RegionOutcome(region=None, cause=cause, answer=answer, candidates=candidates)
+
+
+def _nothing_judged(candidates: Candidates) -> str:
+    if candidates.config_ids:
+        return "No region can be given: no training came to an end"
+    return "No region can be given: nothing was trained"
+
+
+def _widen(candidates: Candidates, lr: str | None, direction: int) -> str:
+    if lr is None:
+        return f"{'Lower' if direction < 0 else 'Raise'} the learning rate"
+    index = [axis.name for axis in candidates.axes].index(lr)
+    tried = [float(values[index]) for values in candidates.values]
+    if direction < 0:
+        return f"Widen {lr} downwards, below {value_text(min(tried))}"
+    return f"Widen {lr} upwards, above {value_text(max(tried))}"
+
+
+def _fates_text(fates: Sequence[Fate]) -> str:
+    words = {
+        Fate.DIVERGING: "diverge",
+        Fate.UNSTABLE: "diverge in some seeds",
+        Fate.NOT_LEARNING: "do not learn",
+        Fate.NO_VALUE: "have no finite monitored value",
+    }
+    return join(
+        f"{fates.count(fate)} of {len(fates)} configurations {word}"
+        for fate, word in words.items()
+        if fate in fates
+    )
+
+
+def _without_axes(candidates: Candidates, best: int, monitor: str) -> RegionOutcome:
+    value = abs(float(candidates.worst[best]))
+    return RegionOutcome(
+        region=None,
+        cause=RegionCause.NO_AXES,
+        answer=(
+            "No axes are known, so there is no region to give. The best run is "
+            f"{candidates.config_ids[best]}, with a {monitor_name(monitor)} of {value:.3g}"
+        ),
+        candidates=candidates,
+        best_config_id=candidates.config_ids[best],
+    )

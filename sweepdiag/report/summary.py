@@ -1,0 +1,169 @@
+"""What both reports say, in words: counts, findings in order, when to stop, what to run next."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sweepdiag.plotting import CLASS_NAMES, format_value
+from sweepdiag.plotting.view import as_class
+from sweepdiag.records import FindingState, Severity, State, VerdictClass
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sweepdiag.plotting import ReportData
+    from sweepdiag.records import Finding, StopEpoch
+
+__all__ = [
+    "ClassCount",
+    "clean",
+    "count_classes",
+    "count_trials",
+    "describe_best",
+    "describe_configuration",
+    "describe_parameter",
+    "describe_stop",
+    "describe_task",
+    "level_of",
+    "open_findings",
+    "other_findings",
+    "percent",
+    "plural",
+]
+
+_SEVERITIES = (Severity.ERROR, Severity.WARNING, Severity.INFO)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassCount:
+    """How many configurations (curves, where there are no axes) have a class."""
+
+    verdict: VerdictClass
+    n: int
+    share: float
+
+
+def clean(text: object) -> str:
+    """Return a text on one line, without control characters that could steer a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+
+
+def plural(n: int, noun: str) -> str:
+    """Return ``1 trial`` or ``2 trials``."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def percent(share: float) -> str:
+    """Return a share in percent, with a decimal only where it is small."""
+    value = 100 * share
+    return f"{value:.1f} %" if 0 < abs(value) < 1 else f"{value:.0f} %"
+
+
+def count_classes(data: ReportData) -> list[ClassCount]:
+    """Return the classes that occur, from worst to best."""
+    table = data.configurations if data.axes else data.verdicts
+    verdicts = [as_class(value) for value in table["verdict"]]
+    n_judged = sum(verdict is not None for verdict in verdicts)
+    counts = [(verdict, verdicts.count(verdict)) for verdict in VerdictClass]
+    return [ClassCount(verdict=v, n=n, share=n / n_judged) for v, n in counts if n]
+
+
+def count_trials(data: ReportData) -> str:
+    """Return ``54 configurations x 2 seeds: 108 trials, 105 judged, 3 failed``."""
+    n_trials, n_configurations = len(data.trials), len(data.configurations)
+    parts = [plural(n_trials, "trial"), f"{len(data.verdicts)} judged"]
+    states = data.trials["state"].astype(str).value_counts()
+    for state in (State.FAILED, State.TIMED_OUT, State.OUT_OF_MEMORY, State.LOST):
+        if states.get(state.value, 0):
+            parts.append(f"{states[state.value]} {state.value.replace('_', ' ')}")
+    if data.interrupted:
+        parts.append(f"{n_trials - data.n_done} not done")
+    lead = plural(n_configurations, "configuration") + ": " if data.axes else ""
+    return lead + ", ".join(parts)
+
+
+def describe_task(data: ReportData) -> str:
+    """Return what was trained: workload, task, loss and samples."""
+    facts = data.facts
+    parts = [f"{clean(facts.workload)} (version {clean(facts.workload_version)})", facts.task]
+    parts.append(f"loss {clean(facts.loss)}")
+    if facts.n_train is not None:
+        samples = f"{facts.n_train} training samples"
+        if facts.n_validation is not None:
+            samples += f", {facts.n_validation} for validation"
+        parts.append(samples)
+    return "; ".join(parts)
+
+
+def level_of(finding: Finding) -> str:
+    """Return the word a finding is introduced with: its severity, or ``tip``."""
+    return "tip" if finding.state is FindingState.TIP else finding.severity.value
+
+
+def open_findings(findings: Sequence[Finding]) -> list[Finding]:
+    """Return findings, then tips; the most severe first, then by code."""
+    found = [f for f in findings if f.state in {FindingState.FINDING, FindingState.TIP}]
+    return sorted(
+        found,
+        key=lambda f: (f.state is FindingState.TIP, _SEVERITIES.index(f.severity), f.code),
+    )
+
+
+def other_findings(findings: Sequence[Finding], state: FindingState) -> list[Finding]:
+    """Return the checks of one state, by code."""
+    return sorted((f for f in findings if f.state is state), key=lambda f: f.code)
+
+
+def describe_configuration(data: ReportData, row: Mapping[str, Any]) -> str:
+    """Return ``lr 0.1, batch_size 64``; the identifier where there are no axes."""
+    if not data.axes:
+        return clean(row["config_id"])
+    return ", ".join(f"{axis.name} {_plain(row[axis.name])}" for axis in data.axes)
+
+
+def describe_best(data: ReportData) -> str:
+    """Return the best configuration with its best and last value; empty if there is none."""
+    table = data.configurations
+    if data.best_config_id is None:
+        return ""
+    row = table[table["config_id"].astype(str) == data.best_config_id].to_dict("records")[0]
+    last = ""
+    if data.monitor == "val_loss" and math.isfinite(row["last_val_loss"]):
+        last = f" (last {format_value(row['last_val_loss'])})"
+    verdict = CLASS_NAMES[VerdictClass(str(row["verdict"]))]
+    return (
+        f"Best {data.monitor_name} {format_value(row['best_monitor'])}{last}: "
+        f"{describe_configuration(data, row)} ({verdict})"
+    )
+
+
+def describe_stop(stop: StopEpoch, monitor: str) -> str:
+    """Return when to stop, what it saves and what it costs."""
+    text = f"Stop at epoch {format_value(stop.epoch)} of {format_value(stop.budget_epochs)}"
+    if math.isfinite(stop.saved_fraction) and stop.saved_fraction > 0:
+        text += f": saves {percent(stop.saved_fraction)} of the training"
+        if math.isfinite(stop.regret):
+            cost = f"costs {percent(stop.regret)} of the best {monitor}"
+            text += f", {cost}" if stop.regret > 0 else f", the best {monitor} stays the same"
+    return text
+
+
+def describe_parameter(block: Mapping[str, Any]) -> str:
+    """Return a parameter of a sweep's file in words, such as ``0.003 to 0.3, log, 7 values``."""
+    if "value" in block:
+        return f"{_plain(block['value'])} only"
+    if "values" in block:
+        return ", ".join(_plain(value) for value in block["values"])
+    parts = [f"{_plain(block.get('min'))} to {_plain(block.get('max'))}"]
+    if "log" in str(block.get("distribution", "")):
+        parts.append("log scale")
+    if block.get("n") is not None:
+        parts.append(plural(int(block["n"]), "value"))
+    return ", ".join(parts)
+
+
+def _plain(value: object) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return format_value(value) if is_number else clean(value)

@@ -1,0 +1,54 @@
+"""Curves with nothing wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sweepdiag.records import VerdictClass
+from sweepdiag.rules.base import MarginRule, percent
+
+if TYPE_CHECKING:
+    from sweepdiag.features import FeatureMatrix
+    from sweepdiag.rules.base import CurveRow, FloatArray
+    from sweepdiag.rules.context import JudgingContext
+    from sweepdiag.rules.thresholds import Thresholds
+
+__all__ = ["HealthyRule"]
+
+
+class HealthyRule(MarginRule):
+    """Learned, converged, with a gap that does not grow.
+
+    What it checks: that no other class matched.
+
+    Why it matters: these are the settings worth training with.
+
+    What it needs: everything that the other rules need, since they come first.
+
+    Known false alarms: a short curve whose validation loss would turn later; a fit that looks good
+    because the validation set leaks from the training set (the sweep's findings look for that).
+    """
+
+    verdict = VerdictClass.HEALTHY
+    priority = 70
+
+    def margin(
+        self, features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
+    ) -> FloatArray:
+        """Return 0 everywhere: it matches when nothing before it did."""
+        del thresholds, context
+        return np.zeros(features.n_curves)
+
+    def evidence(self, row: CurveRow) -> str:
+        """Return one sentence with the numbers that put the curve into the class."""
+        floor = row.context.floor
+        above = (
+            f", {percent(max(row['val_rise'], 0.0))} above its minimum" if row["has_floor"] else ""
+        )
+        return (
+            f"training loss fell from {row['train_first'] + floor:.4g} to "
+            f"{row['train_smooth_last'] + floor:.4g}; validation loss ended at "
+            f"{row['val_smooth_last'] + floor:.4g}{above}"
+        )

@@ -1,0 +1,94 @@
+"""A gap between training and validation that grows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sweepdiag.records import VerdictClass
+from sweepdiag.rules.base import MarginRule, all_of, any_of, at_least, percent, standard_error
+
+if TYPE_CHECKING:
+    from sweepdiag.features import FeatureMatrix
+    from sweepdiag.rules.base import CurveRow, FloatArray
+    from sweepdiag.rules.context import JudgingContext
+    from sweepdiag.rules.thresholds import Thresholds
+
+__all__ = ["OverfitRule"]
+
+
+class OverfitRule(MarginRule):
+    """Validation loss stays far above training loss, and the gap still grows.
+
+    What it checks: at the end the gap is 15 % or more of what training learned, at least as
+    large as the training loss itself (where the loss has a floor), and it has grown by a tenth of
+    itself since validation was best or over the last third.
+
+    Why it matters: what is learned now does not carry over to new data, even though validation
+    loss has not turned upwards (yet).
+
+    What it needs: 5 finite training and validation losses.
+
+    Known false alarms: a validation set from another distribution, when training happens to still
+    improve (the finding on train/validation shift looks at the whole sweep). A gap that is there
+    from the first epoch and does not grow is not called.
+
+    References:
+        Godbole et al., "Deep Learning Tuning Playbook", 2023; Li et al., "Keeping Deep Learning
+        Models in Check", 2024.
+    """
+
+    verdict = VerdictClass.OVERFIT
+    priority = 40
+
+    def margin(
+        self, features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
+    ) -> FloatArray:
+        """Return how far each curve is inside the class, in [-1, 1]; >= 0 is inside."""
+        has_enough = at_least(
+            np.fmin(features.column("train_n_finite"), features.column("val_n_finite")),
+            thresholds.min_evaluations,
+        )
+        gap = features.column("gap_last")
+        late = features.column("val_late_change") - features.column("train_late_change")
+        with np.errstate(all="ignore"):
+            learned = np.fmax(context.start_train, features.column("train_first"))
+            learned = learned - features.column("train_smooth_last")
+            share = np.where(learned > 0, gap / learned, np.nan)
+            growth = np.fmax(features.column("gap_growth"), late) / gap
+        ratio = np.where(
+            context.has_floor,
+            at_least(features.column("gap_ratio"), thresholds.overfit_gap_ratio),
+            1.0,
+        )
+        noise = np.hypot(standard_error(features, "train"), standard_error(features, "val"))
+        return all_of(
+            has_enough,
+            at_least(share, thresholds.overfit_gap_share),
+            ratio,
+            at_least(growth, thresholds.overfit_gap_growth),
+            any_of(
+                at_least(features.column("gap_growth"), 3.0 * noise), at_least(late, 3.0 * noise)
+            ),
+        )
+
+    def evidence(self, row: CurveRow) -> str:
+        """Return one sentence with the numbers that put the curve into the class."""
+        gap, floor = row["gap_last"], row.context.floor
+        growth = max(
+            row["gap_growth"], row["val_late_change"] - row["train_late_change"], key=np.nan_to_num
+        )
+        return (
+            f"validation loss ended at {row['val_smooth_last'] + floor:.4g}, training loss at "
+            f"{row['train_smooth_last'] + floor:.4g}: a gap of {gap:.4g}, of which "
+            f"{percent(min(growth / gap, 1.0))} opened since epoch {_opened_at(row):g}"
+        )
+
+
+def _opened_at(row: CurveRow) -> float:
+    """Return the epoch since which the gap grew: the validation minimum or the last third."""
+    late = row["val_late_change"] - row["train_late_change"]
+    if np.nan_to_num(row["gap_growth"]) >= np.nan_to_num(late):
+        return row["val_smooth_min_epoch"]
+    return float(round(row["first_epoch"] + 2 / 3 * (row["last_epoch"] - row["first_epoch"])))

@@ -1,0 +1,145 @@
+"""What else is true of a curve, beside its class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sweepdiag.records import Tag, VerdictClass
+from sweepdiag.rules.u_shaped import has_sustained_rise
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sweepdiag.features import FeatureMatrix
+    from sweepdiag.rules.base import BoolArray
+    from sweepdiag.rules.context import JudgingContext
+    from sweepdiag.rules.thresholds import Thresholds
+
+__all__ = ["find_tags"]
+
+
+def find_tags(
+    features: FeatureMatrix,
+    thresholds: Thresholds,
+    context: JudgingContext,
+    classes: Sequence[VerdictClass],
+) -> list[tuple[Tag, ...]]:
+    """Return the tags of each curve.
+
+    ``edge``, ``stopped_early`` and ``unstable`` are not among them: they are no property of one
+    curve but of the axes, of the execution and of the seeds.
+
+    Args:
+        features: Features of the curves.
+        thresholds: The limits.
+        context: What the curves are judged against.
+        classes: The class of each curve before confidence is looked at.
+
+    Returns:
+        Per curve its tags, in the order of ``Tag``.
+    """
+    is_diverging = np.asarray([c is VerdictClass.DIVERGING for c in classes], dtype=bool)
+    is_idle = np.asarray([c is VerdictClass.NOT_LEARNING for c in classes], dtype=bool)
+    with np.errstate(all="ignore"):
+        masks = _masks(features, thresholds, context, is_diverging, is_diverging | is_idle)
+    order = [tag for tag in Tag if tag in masks]
+    table = np.stack([masks[tag] for tag in order], axis=1)
+    return [tuple(tag for tag, is_set in zip(order, row, strict=True) if is_set) for row in table]
+
+
+def _masks(
+    features: FeatureMatrix,
+    thresholds: Thresholds,
+    context: JudgingContext,
+    is_diverging: BoolArray,
+    is_out: BoolArray,
+) -> dict[Tag, BoolArray]:
+    column = features.column
+    has_enough = column("train_n_finite") >= thresholds.min_evaluations
+    n_nonfinite = column("train_n_nonfinite") + column("val_n_nonfinite")
+    is_improving = _is_improving(features, thresholds) & has_enough & ~is_out
+    is_flat = _is_flat(features, thresholds, "train") & _is_flat(features, thresholds, "val")
+    has_recovered = (column("train_spikes_recovered") > 0) | (n_nonfinite > 0)
+    return {
+        Tag.OSCILLATING: has_enough
+        & (column("train_noise_range") >= thresholds.oscillation_range)
+        & (column("train_sign_changes") >= thresholds.oscillation_sign_changes)
+        & ~is_out,
+        Tag.NOISY_VALIDATION: _is_noisy_validation(features, thresholds, context)
+        & has_enough
+        & ~is_out,
+        Tag.STILL_IMPROVING: is_improving,
+        Tag.PLATEAUED: is_flat & has_enough & ~is_improving & ~is_out,
+        Tag.VALIDATION_EASIER: has_enough
+        & ~is_out
+        & (column("val_below_train") >= thresholds.validation_easier_share)
+        & (column("gap_last") < 0),
+        Tag.SPIKE_RECOVERED: has_recovered & ~is_diverging & has_enough,
+        Tag.BLEW_UP: is_diverging & _blew_up(features, thresholds, context),
+        Tag.NON_FINITE: n_nonfinite > 0,
+        Tag.METRIC_DISAGREES: _metric_disagrees(features, thresholds, context) & ~is_out,
+    }
+
+
+def _is_improving(features: FeatureMatrix, thresholds: Thresholds) -> BoolArray:
+    """Validation decides where there is one; its level must be that of its minimum."""
+    prefixes = np.where(features.column("val_n_finite") > 0, "val", "train")
+    masks = {}
+    for prefix in ("train", "val"):
+        change = features.column(f"{prefix}_late_change")
+        masks[prefix] = (
+            (-features.column(f"{prefix}_late_slope") >= thresholds.tag_improving_slope)
+            & (-change >= thresholds.improving_t * features.column(f"{prefix}_late_change_se"))
+            & (features.column(f"{prefix}_rise_range") <= thresholds.improving_share)
+        )
+    result: BoolArray = np.where(prefixes == "val", masks["val"], masks["train"])
+    return result
+
+
+def _is_flat(features: FeatureMatrix, thresholds: Thresholds, prefix: str) -> BoolArray:
+    count = features.column(f"{prefix}_n_finite")
+    needed = np.fmax(3.0, thresholds.plateau_share * count)
+    is_flat: BoolArray = (features.column(f"{prefix}_plateau") >= needed) | (count == 0)
+    return is_flat
+
+
+def _is_noisy_validation(
+    features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
+) -> BoolArray:
+    level = np.where(context.has_floor, features.column("val_noise_level"), np.inf)
+    is_noisy: BoolArray = (
+        features.column("val_noise_range") >= thresholds.noisy_validation_range
+    ) & (level >= thresholds.noisy_validation_level)
+    return is_noisy
+
+
+def _blew_up(
+    features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
+) -> BoolArray:
+    """A jump far above the start, or the loss of what was learned, before ending finite."""
+    start = np.fmax(context.start_train, features.column("train_first"))
+    had_learned = (
+        features.column("train_smooth_min") <= (1 - thresholds.divergence_lost_fall) * start
+    )
+    had_jumped = features.column("train_max") >= thresholds.divergence_ratio * start
+    blew_up: BoolArray = (features.column("train_ends_finite") == 1) & (
+        np.where(context.has_floor, had_jumped, False) | had_learned
+    )
+    return blew_up
+
+
+def _metric_disagrees(
+    features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
+) -> BoolArray:
+    sign = context.metric_sign
+    at_best, last = features.column("metric_at_val_min"), features.column("metric_last")
+    gained = sign * (at_best - features.column("metric_first"))
+    later = sign * (last - at_best)
+    disagrees: BoolArray = (
+        has_sustained_rise(features, thresholds, context)
+        & (later > 0)
+        & (later >= thresholds.metric_disagrees_gain * gained)
+    )
+    return disagrees

@@ -1,0 +1,217 @@
+"""Every number that decides a verdict, in one place."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sweepdiag.errors import ConfigError, unknown_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Thresholds"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Thresholds:
+    """The numbers behind the verdicts; each field says what it limits and where it comes from.
+
+    Shares and ratios have no unit: multiplying a loss by a positive number changes none of the
+    comparisons. "Start" is the loss of the best constant prediction where it is known, otherwise
+    the first evaluated loss. "Smoothed" is the mean of the last 5 evaluations (fewer on short
+    curves). Values not credited to a source were chosen on simulated and openly available curves
+    without labels, and are deliberately round.
+    """
+
+    min_evaluations: float = 5.0
+    """Finite losses below which only a clear divergence is called. A window of 5 is the shortest
+    that TheDeepChecker and common smoothing rules use."""
+
+    divergence_ratio: float = 2.0
+    """Training loss at the end over its minimum (TheDeepChecker: 2), or a last value over the
+    start."""
+
+    divergence_lasting_ratio: float = 1.3
+    """Training loss at the end over its minimum, where much more of the fall is lost again."""
+
+    divergence_lasting_regained: float = 0.3
+    """Share of the whole fall that must be lost again for that."""
+
+    divergence_regained: float = 0.1
+    """Share of the whole fall that must be lost again before that ratio counts: from 0.001 to
+    0.003 is three times the minimum, but nothing has diverged."""
+
+    divergence_above_start: float = 0.05
+    """Excess of the smoothed training loss over its start, relative to the start. Collapsed
+    networks stay within about 2 % of chance; divergent ones lie above 5 %."""
+
+    divergence_jump_far: float = 10.0
+    """Highest training loss over the start, from which a return to half of the start only is still
+    no recovery, where the best constant prediction is unknown."""
+
+    divergence_lost: float = 0.9
+    """Share of the whole fall that is lost again when a training falls back to chance."""
+
+    divergence_lost_fall: float = 0.1
+    """How far below the start, relative to it, the loss must have been for that."""
+
+    not_learning_fall: float = 0.02
+    """Fall of the smoothed training loss below its start, relative to the start, up to which
+    nothing was learned. An untrained network starts 1 to 2 % above chance and reaches chance by
+    its output bias alone."""
+
+    not_learning_later: float = 0.01
+    """Fall of the training loss after the second evaluation, relative to it, up to which nothing
+    was learned but a constant; used where the best constant prediction is unknown."""
+
+    not_learning_gap: float = 0.03
+    """Largest gap relative to the training loss for that: a constant predicts both sets alike."""
+
+    not_learning_level: float = 0.25
+    """Least level relative to the first loss for that."""
+
+    not_learning_noise: float = 2.5
+    """The same in standard errors of the smoothed loss, where noise is larger."""
+
+    u_shape_rise: float = 0.05
+    """Rise of the smoothed validation loss over its minimum, relative to the minimum. 3.5 % was
+    best on simulated overfitting; healthy short trainings reach 4 %."""
+
+    u_shape_rise_range: float = 0.1
+    """The same relative to the fall before it, for losses without a floor."""
+
+    u_shape_min_range: float = 0.001
+    """Share of the fall that a rise must make up in any case: from 1e-8 to 3e-8 is no rise."""
+
+    u_shape_noise: float = 1.5
+    """The rise in standard errors of the smoothed validation loss, on top of the distance of the
+    lowest of that many values from their mean that noise alone explains."""
+
+    u_shape_train_share: float = 0.25
+    """Largest rise of the training loss since the validation minimum, relative to the rise of
+    validation: more is instability, not overfitting."""
+
+    second_descent_regained: float = 0.5
+    """Share of the rise that is made good again, while still falling, from which on it is a second
+    descent."""
+
+    overfit_gap_share: float = 0.15
+    """Gap at the end relative to what training learned: the share that did not carry over."""
+
+    overfit_gap_ratio: float = 1.0
+    """Gap at the end relative to the training loss (losses with a floor)."""
+
+    overfit_gap_growth: float = 0.1
+    """Growth of the gap since the validation minimum, or over the last third, relative to the
+    gap. A gap that does not grow is a shifted or small validation set."""
+
+    improving_slope: float = 0.05
+    """Fall over the last third relative to the level, in training and validation, from which a
+    curve is still improving (losses with a floor)."""
+
+    improving_share: float = 0.02
+    """The same fall relative to all that was learned: the rest of a long tail is no underfit."""
+
+    improving_share_large: float = 0.12
+    """Share of all that was learned, from which the last third counts whatever the level: an
+    exponential approach with less than 2.6 time constants behind it."""
+
+    improving_t: float = 3.0
+    """The same fall in standard errors."""
+
+    plateau_level: float = 0.75
+    """Training loss at the end relative to the known start from which a flat curve, seen alone, is
+    far above what the start allows."""
+
+    plateau_level_unknown: float = 0.9
+    """The same where only the first evaluated loss is known."""
+
+    sibling_relative: float = 0.1
+    """How much lower both losses of another configuration must be, relative to this one's."""
+
+    sibling_share: float = 0.02
+    """The same relative to the start."""
+
+    sibling_noise: float = 3.0
+    """The same in standard deviations between seeds."""
+
+    instability_regained: float = 0.2
+    """Share of the fall of the training loss lost again at the end from which a curve that is not
+    diverging is inconclusive."""
+
+    instability_noise: float = 0.2
+    """Noise of the training loss relative to its range, likewise."""
+
+    min_confidence: float = 0.5
+    """Share of resamples that must agree with a verdict; below it is inconclusive."""
+
+    runner_up_share: float = 0.05
+    """Share of resamples from which another class is named as runner-up."""
+
+    runner_up_margin: float = 0.3
+    """Margin within which another class is named as runner-up where nothing was resampled."""
+
+    oscillation_range: float = 0.03
+    """Noise of the training loss relative to its range from which it oscillates (AUTOTRAINER: 0.03
+    in accuracy)."""
+
+    oscillation_sign_changes: float = 0.4
+    """Share of steps that turn round, for that tag. 2/3 is pure noise."""
+
+    noisy_validation_range: float = 0.02
+    """Noise of the validation loss relative to its range from which it is noisy."""
+
+    noisy_validation_level: float = 0.05
+    """The same relative to its level, which must hold too (losses with a floor)."""
+
+    plateau_share: float = 0.25
+    """Share of the evaluations at the end that are flat, for the tag ``plateaued``."""
+
+    tag_improving_slope: float = 0.02
+    """Fall over the last third relative to the level, for the tag ``still_improving``."""
+
+    validation_easier_share: float = 0.8
+    """Share of evaluations with validation loss below training loss, for that tag."""
+
+    metric_disagrees_gain: float = 0.0
+    """Gain of the metric since the validation loss was best, relative to its gain until then, for
+    the tag ``metric_disagrees``."""
+
+    edge_slope_low: float = 0.3
+    """Slope of log stability edge against log batch size below which the edge does not move."""
+
+    seed_noise: float = 2.0
+    """Standard deviations between seeds within which two configurations are tied."""
+
+    budget_late: float = 0.75
+    """Share of the budget after which a best epoch is late (tuning playbook: last quarter)."""
+
+    budget_early: float = 0.1
+    """Share of the budget before which a best epoch is early (tuning playbook: first tenth)."""
+
+    good_share: float = 0.25
+    """Share of the configurations, best first, that count as good in questions of budget."""
+
+    @classmethod
+    def from_overrides(cls, overrides: Mapping[str, float]) -> Thresholds:
+        """Return the thresholds with some of them replaced.
+
+        Args:
+            overrides: New values by name.
+
+        Returns:
+            The thresholds.
+
+        Raises:
+            ConfigError: If a name does not exist or a value is not a number >= 0.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        for name, value in overrides.items():
+            if name not in names:
+                raise ConfigError(unknown_name("threshold", name, names))
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+                message = f"threshold {name} must be a number >= 0, got {value!r}"
+                raise ConfigError(message)
+        return cls(**{name: float(value) for name, value in overrides.items()})

@@ -1,0 +1,144 @@
+"""Validation loss that turned upwards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sweepdiag.records import VerdictClass
+from sweepdiag.rules.base import (
+    MarginRule,
+    all_of,
+    any_of,
+    at_least,
+    at_most,
+    percent,
+    smoothing_window,
+    standard_error,
+    where_true,
+)
+
+if TYPE_CHECKING:
+    from sweepdiag.features import FeatureMatrix
+    from sweepdiag.rules.base import BoolArray, CurveRow, FloatArray
+    from sweepdiag.rules.context import JudgingContext
+    from sweepdiag.rules.thresholds import Thresholds
+
+__all__ = ["UShapedRule", "has_sustained_rise", "validation_rise"]
+
+
+class UShapedRule(MarginRule):
+    """Validation loss has a minimum inside the curve and a lasting rise after it.
+
+    What it checks: the smoothed validation loss ends 5 % or more above its minimum (for losses
+    without a floor: a tenth of the fall before it is lost again), by more than noise explains, with
+    each of the last values above the minimum, while training loss does not rise with it.
+
+    Why it matters: the network learns the training set by heart. The weights at the turning epoch
+    are better than those at the end; less capacity, more data or regularisation move the turn.
+
+    What it needs: 5 finite training and validation losses.
+
+    Known false alarms: a cyclic schedule stopped in the middle of a cycle; cross-entropy that
+    rises through overconfidence while accuracy still improves (tag ``metric_disagrees``). A second
+    descent (double descent, a drop of the learning rate) that is under way is not called.
+
+    References:
+        Prechelt, "Early Stopping – But When?", 1998; Li et al., "Keeping Deep Learning Models in
+        Check", 2024.
+    """
+
+    verdict = VerdictClass.U_SHAPED
+    priority = 30
+
+    def margin(
+        self, features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
+    ) -> FloatArray:
+        """Return how far each curve is inside the class, in [-1, 1]; >= 0 is inside."""
+        has_enough = at_least(
+            np.fmin(features.column("train_n_finite"), features.column("val_n_finite")),
+            thresholds.min_evaluations,
+        )
+        is_inside = (features.column("val_smooth_min") < features.column("val_first")) | (
+            features.column("first_epoch") > 0
+        )
+        return all_of(
+            has_enough,
+            where_true(is_inside),
+            validation_rise(features, thresholds, context),
+            _train_does_not_rise(features, thresholds),
+            where_true(~_is_second_descent(features, thresholds)),
+        )
+
+    def evidence(self, row: CurveRow) -> str:
+        """Return one sentence with the numbers that put the curve into the class."""
+        rise = row["val_rise"] if row["has_floor"] else row["val_rise_range"]
+        unit = "" if row["has_floor"] else " of its fall"
+        sentence = (
+            f"validation loss rose {percent(rise)}{unit} from epoch "
+            f"{row['val_smooth_min_epoch']:g} to {row['last_epoch']:g}"
+        )
+        change = row["train_change"]
+        if not row["has_floor"] or not np.isfinite(change):
+            return f"{sentence} while training loss did not rise"
+        if abs(change) < 0.01:
+            return f"{sentence} while training loss stayed"
+        word = "fell" if change < 0 else "rose"
+        return f"{sentence} while training loss {word} {percent(abs(change))}"
+
+
+def validation_rise(
+    features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
+) -> FloatArray:
+    """Return the margin of a lasting rise of the validation loss at the end."""
+    rise = features.column("val_smooth_last") - features.column("val_smooth_min")
+    by_range = features.column("val_rise_range")
+    with np.errstate(all="ignore"):
+        by_start = rise / np.abs(context.start_val - features.column("val_smooth_min"))
+    is_large = np.where(
+        context.has_floor,
+        all_of(
+            at_least(features.column("val_rise"), thresholds.u_shape_rise),
+            any_of(
+                at_least(by_range, thresholds.u_shape_min_range),
+                at_least(by_start, thresholds.u_shape_min_range),
+            ),
+        ),
+        at_least(by_range, thresholds.u_shape_rise_range),
+    )
+    n_independent = features.column("val_n_finite") / smoothing_window(features, "val")
+    with np.errstate(all="ignore"):
+        by_chance = np.sqrt(2 * np.log(np.fmax(n_independent, 1.0)))
+    limit = (thresholds.u_shape_noise + by_chance) * standard_error(features, "val")
+    return all_of(
+        is_large,
+        at_least(rise, limit),
+        where_true(features.column("val_tail_min") >= features.column("val_smooth_min")),
+    )
+
+
+def has_sustained_rise(
+    features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
+) -> BoolArray:
+    """Return where validation loss has turned, whatever the class: there is a turning epoch."""
+    has_enough = features.column("val_n_finite") >= thresholds.min_evaluations
+    is_rising = validation_rise(features, thresholds, context) >= 0
+    return has_enough & is_rising & ~_is_second_descent(features, thresholds)
+
+
+def _train_does_not_rise(features: FeatureMatrix, thresholds: Thresholds) -> FloatArray:
+    train = features.column("train_smooth_last") - features.column("train_at_val_min")
+    val = features.column("val_smooth_last") - features.column("val_smooth_min")
+    return any_of(
+        at_most(train, thresholds.u_shape_train_share * val),
+        at_most(train, 2.0 * standard_error(features, "train")),
+    )
+
+
+def _is_second_descent(features: FeatureMatrix, thresholds: Thresholds) -> BoolArray:
+    is_falling = features.column("val_late_change") < -2 * features.column("val_late_change_se")
+    has_turned: BoolArray = (
+        features.column("val_regained") >= thresholds.second_descent_regained
+    ) & is_falling
+    return has_turned

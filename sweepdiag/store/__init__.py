@@ -1,0 +1,23 @@
+"""The run folder: the only reader and writer of what a sweep leaves on disk.
+
+``sweep.yaml`` and the append-only ``journal.jsonl`` are the truth. Every other file is derived
+from them and can be rebuilt. Nothing is pickled; everything is readable without sweepdiag.
+
+Columns of the tables (``<axes>`` stands for one column per axis):
+
+* ``plan.parquet``: trial_id, config_id, <axes>, seed
+* ``curves.parquet``: trial_id, attempt, epoch, step, train_loss, val_loss, train_loss_running,
+  train_metric, val_metric, seconds
+* ``trials.parquet``: trial_id, config_id, <axes>, seed, n_parameters, state, reason, attempt,
+  device, seconds
+* ``verdicts.parquet``: trial_id, config_id, <axes>, seed, verdict, runner_up, tags, confidence,
+  turning_epoch, evidence, context, reference_id
+* ``configurations.parquet``: config_id, <axes>, verdict over seeds, best values
+* ``features.parquet``: trial_id and one column per feature
+"""
+
+from sweepdiag.store.folder import RunFolder
+from sweepdiag.store.history import History, TrialHistory
+from sweepdiag.store.journal import Damage, Journal, read_journal
+
+__all__ = ["Damage", "History", "Journal", "RunFolder", "TrialHistory", "read_journal"]

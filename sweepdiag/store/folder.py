@@ -1,0 +1,202 @@
+"""A run folder: its files, and how they are written so that none is ever half there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweepdiag.errors import StoreError
+from sweepdiag.records import plain
+from sweepdiag.store.history import History
+from sweepdiag.store.journal import Damage, Journal, read_journal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+
+__all__ = ["RunFolder"]
+
+_SWEEP = "sweep.yaml"
+_JOURNAL = "journal.jsonl"
+_TABLES = ("plan", "curves", "trials", "verdicts", "configurations", "features")
+_OTHER_FILES = (
+    "environment.json",
+    "findings.json",
+    "recommendation.json",
+    "next_sweep.yaml",
+    "report.html",
+)
+
+
+class RunFolder:
+    """One sweep's folder.
+
+    Attributes:
+        path: Where it is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Name a folder; nothing is read or written yet."""
+        self.path = path
+
+    @property
+    def exists(self) -> bool:
+        """Whether a sweep has been started here."""
+        return (self.path / _SWEEP).is_file()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing is here that a new sweep would disturb.
+
+        Raises:
+            StoreError: If the folder cannot be listed.
+        """
+        try:
+            return not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir()))
+        except OSError as error:
+            msg = f"cannot read {self.path}: {error.strerror}"
+            raise StoreError(msg) from error
+
+    @property
+    def figures(self) -> Path:
+        """The folder of the figures."""
+        return self.path / "figures"
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.path / "report.html"
+
+    def create(self, *, sweep_yaml: str) -> None:
+        """Create the folder with its configuration.
+
+        Raises:
+            StoreError: If it cannot be created.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            msg = f"cannot create {self.path}: {error.strerror}"
+            raise StoreError(msg) from error
+        self.write_text(_SWEEP, sweep_yaml)
+
+    def clear(self) -> None:
+        """Remove the files of a sweep, and nothing that sweepdiag did not write.
+
+        Raises:
+            StoreError: If one of them cannot be removed.
+        """
+        names = [_JOURNAL, _SWEEP, *_OTHER_FILES, *(f"{table}.parquet" for table in _TABLES)]
+        try:
+            for name in names:
+                (self.path / name).unlink(missing_ok=True)
+            if self.figures.is_dir() and not self.figures.is_symlink():
+                shutil.rmtree(self.figures)
+        except OSError as error:
+            msg = f"cannot clear {self.path}: {error.strerror}"
+            raise StoreError(msg) from error
+
+    def read_sweep(self) -> str:
+        """Return the text of ``sweep.yaml``.
+
+        Raises:
+            StoreError: If this is not a run folder, or the file cannot be read.
+        """
+        if not self.exists:
+            msg = f"{self.path} is not a run folder: it has no {_SWEEP}"
+            raise StoreError(msg)
+        try:
+            return (self.path / _SWEEP).read_text(encoding="utf-8")
+        except OSError as error:
+            msg = f"cannot read {self.path / _SWEEP}: {error.strerror}"
+            raise StoreError(msg) from error
+
+    def read_history(self) -> tuple[History, list[Damage]]:
+        """Return what the journal tells, and which of its lines could not be read."""
+        journal = self.path / _JOURNAL
+        if not journal.exists():
+            return History(), []
+        records, damages = read_journal(journal)
+        return History(records), damages
+
+    def open_journal(self) -> Journal:
+        """Open the journal for appending."""
+        return Journal(self.path / _JOURNAL)
+
+    def write_table(self, name: str, table: pd.DataFrame) -> None:
+        """Write ``<name>.parquet`` in one step."""
+        with self._replacing(f"{name}.parquet") as temporary:
+            table.to_parquet(temporary, index=False)
+
+    def read_table(self, name: str) -> pd.DataFrame:
+        """Return ``<name>.parquet``.
+
+        Raises:
+            StoreError: If it is not there or cannot be read.
+        """
+        import pandas as pd
+
+        path = self.path / f"{name}.parquet"
+        try:
+            return pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            msg = f"cannot read {path}: {error}"
+            raise StoreError(msg) from error
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write a JSON file in one step; records become objects, NaN the string ``NaN``."""
+        self.write_text(name, json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file in one step."""
+        with self._replacing(name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    def _replacing(self, name: str) -> _Replacing:
+        return _Replacing(self.path / name)
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(sorted(p for p in self.path.rglob("*") if p.is_file()))
+
+
+class _Replacing:
+    """Write a temporary neighbour, flush it, then rename: readers never see half a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temporary = path
+
+    def __enter__(self) -> Path:
+        try:
+            fd, name = tempfile.mkstemp(prefix=f".{self._path.name}.", dir=self._path.parent)
+        except OSError as error:
+            msg = f"cannot write {self._path}: {error.strerror}"
+            raise StoreError(msg) from error
+        os.close(fd)
+        self._temporary = Path(name)
+        return self._temporary
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if kind is None:
+            self._publish()
+            return
+        self._temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            message = f"cannot write {self._path}: {error.strerror or error}"
+            raise StoreError(message) from error
+
+    def _publish(self) -> None:
+        try:
+            with self._temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            self._temporary.chmod(0o644)
+            self._temporary.replace(self._path)
+        except OSError as error:
+            self._temporary.unlink(missing_ok=True)
+            msg = f"cannot write {self._path}: {error.strerror}"
+            raise StoreError(msg) from error

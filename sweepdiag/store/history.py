@@ -1,0 +1,312 @@
+"""What a journal says: the plan, and what became of each trial.
+
+Records and events are translated in both directions here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sweepdiag.errors import StoreError
+from sweepdiag.records import (
+    DONE_STATES,
+    Axis,
+    CurvePoint,
+    Event,
+    Plan,
+    PointMeasured,
+    Scale,
+    State,
+    SweepFacts,
+    Trial,
+    TrialEnded,
+    TrialStarted,
+    plain,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import pandas as pd
+
+__all__ = ["History", "TrialHistory", "event_records", "header_record", "plan_record"]
+
+FORMAT_VERSION = 1
+
+_POINT_FIELDS = (
+    "epoch",
+    "step",
+    "train_loss",
+    "val_loss",
+    "train_loss_running",
+    "train_metric",
+    "val_metric",
+    "seconds",
+)
+
+
+def header_record(
+    *, run_id: str, created: str, version: str, facts: SweepFacts, sources: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the first record of a journal.
+
+    Args:
+        run_id: Identifier of this run.
+        created: When it was created, ISO 8601.
+        version: Version of sweepdiag.
+        facts: What is known of the task.
+        sources: SHA-256 of each source file of the user's workload, by path.
+
+    Returns:
+        The record.
+    """
+    return {
+        "kind": "header",
+        "format": FORMAT_VERSION,
+        "run_id": run_id,
+        "created": created,
+        "sweepdiag": version,
+        "facts": plain(facts),
+        "sources": dict(sources),
+    }
+
+
+def plan_record(plan: Plan) -> dict[str, Any]:
+    """Return a whole plan as one record: it is recorded completely or not at all."""
+    names = [axis.name for axis in plan.axes]
+    return {
+        "kind": "plan",
+        "axes": plain(plan.axes),
+        "trials": [
+            [trial.trial_id, trial.config_id, trial.seed, *(trial.axes[n] for n in names)]
+            for trial in plan.trials
+        ],
+    }
+
+
+def event_records(events: Iterable[Event]) -> list[dict[str, Any]]:
+    """Return the records of a batch of events; consecutive points of an attempt share one."""
+    records: list[dict[str, Any]] = []
+    for event in events:
+        base = {"trial": event.trial_id, "attempt": event.attempt}
+        match event:
+            case PointMeasured(point=point):
+                row = [_number(getattr(point, name)) for name in _POINT_FIELDS]
+                last = records[-1] if records else {}
+                if last.get("kind") == "points" and base.items() <= last.items():
+                    last["points"].append(row)
+                else:
+                    records.append({"kind": "points", **base, "points": [row]})
+            case TrialStarted(device=device, n_parameters=n_parameters):
+                records.append(
+                    {"kind": "started", **base, "device": device, "n_parameters": n_parameters}
+                )
+            case TrialEnded(state=state, reason=reason, seconds=seconds):
+                records.append(
+                    {
+                        "kind": "ended",
+                        **base,
+                        "state": state.value,
+                        "reason": reason,
+                        "seconds": _number(seconds),
+                    }
+                )
+    return records
+
+
+@dataclass(slots=True)
+class TrialHistory:
+    """What became of one trial: its latest attempt only."""
+
+    trial: Trial
+    attempt: int = 0
+    state: State = State.PENDING
+    reason: str = ""
+    device: str = ""
+    n_parameters: int | None = None
+    seconds: float = math.nan
+    rows: list[list[Any]] = field(default_factory=list)
+
+    def start(self, attempt: int, *, device: str, n_parameters: int | None) -> None:
+        """Begin a new attempt and forget the one before."""
+        self.attempt, self.state, self.reason, self.rows = attempt, State.RUNNING, "", []
+        self.device, self.n_parameters, self.seconds = device, n_parameters, math.nan
+
+    @property
+    def points(self) -> tuple[CurvePoint, ...]:
+        """The points of the latest attempt in order."""
+        return tuple(CurvePoint(**dict(zip(_POINT_FIELDS, r, strict=True))) for r in self.rows)
+
+
+class History:
+    """The state of a sweep, built from the records of its journal or fed with events as they come.
+
+    Attributes:
+        header: The first record.
+        facts: What is known of the task.
+        plan: The plan, ``None`` until it has been recorded.
+        trials: What became of each planned trial, by ``trial_id``, in the plan's order.
+    """
+
+    def __init__(self, records: Iterable[Mapping[str, Any]] = ()) -> None:
+        """Build the state that these records tell, in their order."""
+        self.header: dict[str, Any] = {}
+        self.facts = SweepFacts(workload="unknown")
+        self.plan: Plan | None = None
+        self.trials: dict[str, TrialHistory] = {}
+        for record in records:
+            self._apply(record)
+
+    def add_plan(self, plan: Plan) -> None:
+        """Add a plan: its trials are pending."""
+        self.plan = plan
+        for trial in plan.trials:
+            self.trials.setdefault(trial.trial_id, TrialHistory(trial))
+
+    def add_events(self, events: Iterable[Event]) -> None:
+        """Take note of what workers report."""
+        for record in event_records(events):
+            self._apply(record)
+
+    def todo(self, *, retry: Iterable[State] = ()) -> list[Trial]:
+        """Return the trials that are not done, and those done in one of the states to retry."""
+        done = DONE_STATES - set(retry)
+        return [history.trial for history in self.trials.values() if history.state not in done]
+
+    def count_states(self) -> dict[State, int]:
+        """Return the number of trials per state, only of states that occur."""
+        counts: dict[State, int] = {}
+        for history in self.trials.values():
+            counts[history.state] = counts.get(history.state, 0) + 1
+        return counts
+
+    def mark_lost(self) -> None:
+        """Call every trial that was still running lost: its worker is gone."""
+        for history in self.trials.values():
+            if history.state is State.RUNNING:
+                history.state = State.LOST
+                history.reason = "the run ended before this training did"
+
+    def plan_table(self) -> pd.DataFrame:
+        """Return the table ``plan.parquet``."""
+        return self._table([_trial_row(history.trial) for history in self.trials.values()])
+
+    def trials_table(self) -> pd.DataFrame:
+        """Return the table ``trials.parquet``."""
+        rows = [
+            {
+                **_trial_row(history.trial),
+                "n_parameters": history.n_parameters,
+                "state": history.state.value,
+                "reason": history.reason,
+                "attempt": history.attempt,
+                "device": history.device,
+                "seconds": history.seconds,
+            }
+            for history in self.trials.values()
+        ]
+        table = self._table(rows)
+        return table.astype({"n_parameters": "Int64"}) if rows else table
+
+    def curves_table(self) -> pd.DataFrame:
+        """Return the table ``curves.parquet``."""
+        import numpy as np
+        import pandas as pd
+
+        with_points = [h for h in self.trials.values() if h.rows]
+        lengths = [len(history.rows) for history in with_points]
+        columns: Sequence[Sequence[Any]] = list(
+            zip(*(row for history in with_points for row in history.rows), strict=True)
+        ) or [[] for _ in _POINT_FIELDS]
+        table = pd.DataFrame(
+            {
+                "trial_id": np.repeat([h.trial.trial_id for h in with_points], lengths).astype(
+                    object
+                ),
+                "attempt": np.repeat(
+                    np.array([h.attempt for h in with_points], dtype=int), lengths
+                ),
+            }
+        )
+        for name, column in zip(_POINT_FIELDS, columns, strict=True):
+            table[name] = np.asarray(column, dtype=np.int64 if name == "step" else np.float64)
+        return table
+
+    def _table(self, rows: list[dict[str, Any]]) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.DataFrame(rows)
+
+    def _apply(self, record: Mapping[str, Any]) -> None:
+        match record["kind"]:
+            case "header":
+                self._apply_header(record)
+            case "plan":
+                self.add_plan(_plan_of(record))
+            case "started" if record["trial"] in self.trials:
+                self.trials[record["trial"]].start(
+                    record["attempt"],
+                    device=record["device"],
+                    n_parameters=record["n_parameters"],
+                )
+            case "points" if self._is_current(record):
+                rows = self.trials[record["trial"]].rows
+                rows.extend(
+                    [float(v) if isinstance(v, str) else v for v in row]
+                    for row in record["points"]
+                )
+            case "ended" if self._is_current(record):
+                history = self.trials[record["trial"]]
+                history.state = State(record["state"])
+                history.reason = record["reason"]
+                history.seconds = float(record["seconds"])
+
+    def _apply_header(self, record: Mapping[str, Any]) -> None:
+        if record.get("format") != FORMAT_VERSION:
+            message = (
+                f"the journal has format {record.get('format')}, this version reads "
+                f"{FORMAT_VERSION}: use the version of sweepdiag that wrote it "
+                f"({record.get('sweepdiag')})"
+            )
+            raise StoreError(message)
+        self.header = dict(record)
+        self.facts = SweepFacts(**record["facts"])
+
+    def _is_current(self, record: Mapping[str, Any]) -> bool:
+        history = self.trials.get(record["trial"])
+        return history is not None and history.attempt == record["attempt"]
+
+
+def _plan_of(record: Mapping[str, Any]) -> Plan:
+    axes = tuple(
+        Axis(**{**axis, "values": tuple(axis["values"]), "scale": Scale(axis["scale"])})
+        for axis in record["axes"]
+    )
+    names = [axis.name for axis in axes]
+    trials = tuple(
+        Trial(
+            trial_id=trial_id,
+            config_id=config_id,
+            seed=seed,
+            axes=dict(zip(names, values, strict=True)),
+        )
+        for trial_id, config_id, seed, *values in record["trials"]
+    )
+    return Plan(axes=axes, trials=trials)
+
+
+def _trial_row(trial: Trial) -> dict[str, Any]:
+    return {
+        "trial_id": trial.trial_id,
+        "config_id": trial.config_id,
+        **trial.axes,
+        "seed": trial.seed,
+    }
+
+
+def _number(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return str(plain(float(value)))

@@ -1,0 +1,202 @@
+"""An append-only file of checksummed records, one JSON object per line.
+
+A line is ``{"crc32":"xxxxxxxx",…}``: the checksum covers everything after its own comma. A
+process that is killed can only tear the last line; the next opening cuts that tail off and keeps
+all before it. A damaged line in the middle is skipped and reported: each line stands on its own.
+
+One process writes, any number read. The writer holds a lock on the file until it closes it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from sweepdiag.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+__all__ = ["Damage", "Journal", "decode_line", "encode_line", "read_journal"]
+
+_PREFIX = b'{"crc32":"'
+_BODY_START = len(_PREFIX) + 8 + 2  # the checksum's digits, its closing quote, the comma
+_SYNC_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Damage:
+    """A line that could not be read: where it is and whether it was the torn end of the file."""
+
+    line: int
+    offset: int
+    is_torn_tail: bool
+
+
+def encode_line(record: Mapping[str, Any]) -> bytes:
+    """Return a record as one line of the journal; its values must be JSON without NaN."""
+    body = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()[1:]
+    return b'%s%08x",%s\n' % (_PREFIX, zlib.crc32(body), body)
+
+
+def decode_line(line: bytes) -> dict[str, Any] | None:
+    """Return the record of a line without its newline, or ``None`` if it is damaged."""
+    body = line[_BODY_START:]
+    if not line.startswith(_PREFIX) or len(body) < 2:
+        return None
+    if line[len(_PREFIX) : _BODY_START] != b'%08x",' % zlib.crc32(body):
+        return None
+    try:
+        record = json.loads(b"{" + body)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def read_journal(path: Path) -> tuple[list[dict[str, Any]], list[Damage]]:
+    """Return every readable record of a journal in order, and what could not be read.
+
+    Raises:
+        StoreError: If the file cannot be read at all.
+    """
+    try:
+        with path.open("rb") as file:
+            return _scan(file)
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise StoreError(msg) from error
+
+
+def _scan(file: BinaryIO) -> tuple[list[dict[str, Any]], list[Damage]]:
+    records: list[dict[str, Any]] = []
+    damages: list[Damage] = []
+    offset = 0
+    for number, line in enumerate(file, start=1):
+        is_complete = line.endswith(b"\n")
+        record = decode_line(line[:-1]) if is_complete else None
+        if record is None:
+            damages.append(Damage(line=number, offset=offset, is_torn_tail=not is_complete))
+        else:
+            records.append(record)
+        offset += len(line)
+    return records, damages
+
+
+class Journal:
+    """The writer of a journal. Not thread-safe: it belongs to the driver's loop.
+
+    Opening cuts a torn tail. Each ``append`` is one write; the file is flushed to disk at most
+    once a second and when it is closed, so that a power failure loses about a second and a killed
+    process nothing it had appended.
+    """
+
+    def __init__(self, path: Path, *, sync_every_s: float = _SYNC_EVERY_S) -> None:
+        """Open a journal for appending, creating it if there is none.
+
+        Args:
+            path: The file.
+            sync_every_s: Shortest time between two flushes to disk.
+
+        Raises:
+            StoreError: If the file cannot be written, or another process writes it.
+        """
+        self._path = path
+        self._sync_every_s = sync_every_s
+        self._last_sync = time.monotonic()
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            msg = f"cannot write {path}: {error.strerror}"
+            raise StoreError(msg) from error
+        try:
+            self._lock()
+            self._cut_torn_tail()
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def append(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Append records in one write.
+
+        Raises:
+            StoreError: If they cannot be written, as on a full disk. A half-written line is cut at
+                the next opening.
+        """
+        data = b"".join(encode_line(record) for record in records)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._fd, view) :]
+            if time.monotonic() - self._last_sync >= self._sync_every_s:
+                self.sync()
+        except OSError as error:
+            msg = f"cannot write {self._path}: {error.strerror}"
+            raise StoreError(msg) from error
+
+    def sync(self) -> None:
+        """Flush everything appended so far to the disk."""
+        getattr(os, "fdatasync", os.fsync)(self._fd)
+        self._last_sync = time.monotonic()
+
+    def close(self) -> None:
+        """Flush and close; calling it again does nothing.
+
+        Raises:
+            StoreError: If the last records cannot be flushed.
+        """
+        if self._fd < 0:
+            return
+        fd, self._fd = self._fd, -1
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            msg = f"cannot write {self._path}: {error.strerror}"
+            raise StoreError(msg) from error
+        finally:
+            os.close(fd)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _lock(self) -> None:
+        try:
+            import fcntl
+        except ImportError:  # pragma: no cover - sweeps run on Linux; elsewhere nothing is locked
+            return
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            message = (
+                f"{self._path.parent} is being written by another sweepdiag; wait for it to end, "
+                "or choose another --output"
+            )
+            raise StoreError(message) from error
+
+    def _cut_torn_tail(self) -> None:
+        size = os.fstat(self._fd).st_size
+        end = _last_newline(self._fd, size)
+        if end < size:
+            os.ftruncate(self._fd, end)
+        os.lseek(self._fd, 0, os.SEEK_END)
+
+
+def _last_newline(fd: int, size: int, *, block: int = 1 << 16) -> int:
+    """Return the offset just behind the last newline, 0 if there is none."""
+    position = size
+    while position > 0:
+        start = max(0, position - block)
+        os.lseek(fd, start, os.SEEK_SET)
+        data = os.read(fd, position - start)
+        found = data.rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        position = start
+    return 0

@@ -1,0 +1,15 @@
+"""Trainings: one pack in, events out.
+
+``PackTrainer`` trains the members of a pack as one fused program where that gives the same curves
+and pays, and one after the other where it does not. ``run_user_loop`` runs a training loop that
+the user wrote, one process per trial.
+
+A trial's curve depends on the trial alone: not on the pack it was trained in, on the order or on
+the number of workers.
+"""
+
+from sweepdiag.training.engine import PackTrainer
+from sweepdiag.training.numerics import fix_summation_order, reproducible_cpu
+from sweepdiag.training.user_loop import LoopSource, run_user_loop
+
+__all__ = ["LoopSource", "PackTrainer", "fix_summation_order", "reproducible_cpu", "run_user_loop"]

@@ -1,0 +1,259 @@
+"""From a pack to its events: build, choose, train, and turn what goes wrong into states."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from typing import TYPE_CHECKING
+
+from sweepdiag.records import CurvePoint, Event, PointMeasured, State, TrialEnded, TrialStarted
+from sweepdiag.training.members import build_member, common_timetable
+from sweepdiag.training.numerics import reproducible_cpu
+from sweepdiag.training.probe import (
+    PROBE_MEMBERS,
+    ProbeResult,
+    Structure,
+    Tier,
+    make_program,
+    probe,
+    structure,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sweepdiag.records import Pack, TrainingSettings, Trial
+    from sweepdiag.training.measures import Evaluation
+    from sweepdiag.training.members import Member, Timetable
+    from sweepdiag.training.programs import Program
+    from sweepdiag.workloads import PreparedWorkload
+
+__all__ = ["PackTrainer"]
+
+logger = logging.getLogger(__name__)
+
+_MAX_REASON = 2000  # characters
+
+
+class PackTrainer:
+    """Trains packs of one sweep, and remembers how each architecture is best trained.
+
+    One per worker process. Every trial of a pack ends with exactly one ``TrialEnded``: an error of
+    the user's code is the state ``failed`` of that trial, memory that does not suffice the state
+    ``out_of_memory``, and the others go on.
+    """
+
+    def __init__(
+        self, *, prepared: PreparedWorkload, settings: TrainingSettings, device: str
+    ) -> None:
+        """Take the sweep's data, on the device, and its settings."""
+        self._prepared = prepared
+        self._settings = settings
+        self._device = device
+        self._choices: dict[tuple[Structure, bool], ProbeResult] = {}
+
+    def estimate_seconds(self, packs: Sequence[Pack]) -> list[float]:
+        """Return how long each pack would take here, from a few real steps of its architecture.
+
+        A model that cannot be built or run counts as no time: its trials will fail.
+        """
+        with reproducible_cpu():
+            return [self._estimate(pack) for pack in packs]
+
+    def _estimate(self, pack: Pack) -> float:
+        timetable = common_timetable(pack.trials, self._prepared, self._settings)
+        try:
+            choice = self._choice(pack, timetable)
+        except Exception as error:  # noqa: BLE001 - the training itself will report it
+            logger.debug("could not time %s: %s", structure(pack), error)
+            return 0.0
+        n_steps, n_evaluations = timetable.evaluations[-1], len(timetable.evaluations)
+        seconds = n_steps * choice.step_s + n_evaluations * choice.evaluation_s
+        return len(pack.trials) * seconds
+
+    def _choice(self, pack: Pack, timetable: Timetable) -> ProbeResult:
+        """Return how to train packs of this architecture, by trying once and remembering."""
+        # A single training is never fused, whatever was found for several of its kind.
+        key = (structure(pack), len(pack.trials) > 1)
+        if key not in self._choices:
+            members = [self._build(trial, 1) for trial in pack.trials[:PROBE_MEMBERS]]
+            self._choices[key] = probe(
+                members, prepared=self._prepared, timetable=timetable, device=self._device
+            )
+            choice = self._choices[key]
+            logger.info("%s: %s (%s)", dict(key[0]), choice.tier, choice.reason)
+        return self._choices[key]
+
+    def _build(self, trial: Trial, attempt: int) -> Member:
+        return build_member(
+            trial,
+            attempt,
+            prepared=self._prepared,
+            settings=self._settings,
+            device=self._device,
+        )
+
+    def train(self, pack: Pack) -> Iterator[list[Event]]:
+        """Yield batches of events: one per evaluation of the members that train together."""
+        with reproducible_cpu():
+            timetable = common_timetable(pack.trials, self._prepared, self._settings)
+            members: list[Member] = []
+            for trial, attempt in zip(pack.trials, pack.attempts, strict=True):
+                try:
+                    members.append(self._build(trial, attempt))
+                except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+                    yield [_ended(trial.trial_id, attempt, *_state_of(error))]
+            if members:
+                yield from self._train_members(members, timetable, pack)
+
+    def _train_members(
+        self, members: list[Member], timetable: Timetable, pack: Pack
+    ) -> Iterator[list[Event]]:
+        tier = self._choose(pack, timetable)
+        if tier is Tier.UNFUSED:
+            for member in members:
+                yield from self._train_alone(member, timetable)
+        else:
+            yield from self._train_fused(tier, members, timetable)
+
+    def _choose(self, pack: Pack, timetable: Timetable) -> Tier:
+        if len(pack.trials) == 1:
+            return Tier.UNFUSED
+        try:
+            return self._choice(pack, timetable).tier
+        except Exception as error:  # noqa: BLE001 - each training will report its own
+            logger.debug("probing %s: %s", structure(pack), error)
+            return Tier.UNFUSED
+
+    def _train_fused(
+        self, tier: Tier, members: Sequence[Member], timetable: Timetable
+    ) -> Iterator[list[Event]]:
+        """Train members together; where that fails, in halves, and in the end one by one."""
+        running = {(m.trial.trial_id, m.attempt) for m in members}
+        try:
+            for events in self._run(tier, members, timetable):
+                running -= {(e.trial_id, e.attempt) for e in events if isinstance(e, TrialEnded)}
+                yield events
+        except Exception as error:  # noqa: BLE001 - any operation may fail inside the user's model
+            logger.warning("a pack of %d trainings failed and is split: %s", len(members), error)
+        if not running:
+            return
+        again = [self._build(member.trial, member.attempt + 1) for member in members]
+        half = len(again) // 2
+        for part in (again[:half], again[half:]):
+            if len(part) == 1:
+                yield from self._train_alone(part[0], timetable)
+            elif part:
+                yield from self._train_fused(tier, part, timetable)
+
+    def _train_alone(self, member: Member, timetable: Timetable) -> Iterator[list[Event]]:
+        try:
+            yield from self._run(Tier.UNFUSED, [member], timetable)
+        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+            yield [_ended(member.trial.trial_id, member.attempt, *_state_of(error))]
+
+    def _run(
+        self, tier: Tier, members: Sequence[Member], timetable: Timetable
+    ) -> Iterator[list[Event]]:
+        yield [
+            TrialStarted(
+                trial_id=member.trial.trial_id,
+                attempt=member.attempt,
+                device=self._device,
+                n_parameters=member.n_parameters,
+            )
+            for member in members
+        ]
+        program = make_program(
+            tier,
+            members,
+            prepared=self._prepared,
+            timetable=timetable,
+            device=self._device,
+        )
+        clock = _Clock(len(members))
+        step = 0
+        running = [float("nan")] * len(members)
+        for evaluation_step in timetable.evaluations:
+            with clock:
+                if evaluation_step > step:
+                    running = program.advance(step, evaluation_step)
+                    step = evaluation_step
+                evaluations = program.evaluate()
+            yield _points(program, timetable, step, evaluations, running, clock.seconds)
+        yield [
+            _ended(m.trial.trial_id, m.attempt, State.FINISHED, "", seconds=clock.seconds)
+            for m in members
+        ]
+
+
+class _Clock:
+    """Adds up time spent training, as each member's share of it; not the time of whoever reads."""
+
+    def __init__(self, n_members: int) -> None:
+        self._n_members = n_members
+        self._total = 0.0
+        self._started = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self._total / self._n_members
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._total += time.perf_counter() - self._started
+
+
+def _points(
+    program: Program,
+    timetable: Timetable,
+    step: int,
+    evaluations: Sequence[tuple[Evaluation, Evaluation]],
+    running: Sequence[float],
+    seconds: float,
+) -> list[Event]:
+    return [
+        PointMeasured(
+            trial_id=member.trial.trial_id,
+            attempt=member.attempt,
+            point=CurvePoint(
+                epoch=step / timetable.steps_per_epoch,
+                step=step,
+                train_loss=train.loss,
+                val_loss=validation.loss,
+                train_loss_running=float(f"{running_loss:.9g}"),
+                train_metric=train.metric,
+                val_metric=validation.metric,
+                seconds=round(seconds, 6),
+            ),
+        )
+        for member, (train, validation), running_loss in zip(
+            program.members, evaluations, running, strict=True
+        )
+    ]
+
+
+def _ended(
+    trial_id: str, attempt: int, state: State, reason: str, *, seconds: float = float("nan")
+) -> TrialEnded:
+    return TrialEnded(
+        trial_id=trial_id,
+        attempt=attempt,
+        state=state,
+        reason=reason,
+        seconds=round(seconds, 6),
+    )
+
+
+def _state_of(error: Exception) -> tuple[State, str]:
+    import torch
+
+    is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+    lines = traceback.format_exception(error)
+    reason = "".join(lines).strip()[-_MAX_REASON:]
+    return (State.OUT_OF_MEMORY if is_memory else State.FAILED), reason

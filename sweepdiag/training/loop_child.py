@@ -1,0 +1,129 @@
+"""The process in which one trial of a user's own training loop runs.
+
+Started as ``python -m sweepdiag.training.loop_child FD``: the request comes on standard input as
+JSON, points go out on the file descriptor ``FD`` as JSON lines. Standard output and error stay
+the user's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from sweepdiag.errors import WorkloadError, unknown_name
+from sweepdiag.records import CurvePoint, State, plain
+from sweepdiag.training.seeds import stream_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sweepdiag.workloads import TrainLoop
+
+__all__ = ["Reporter", "call_loop", "decode_point", "failure_reason", "main"]
+
+_MAX_REASON = 2000  # characters
+_METRICS = ("train_loss_running", "train_metric", "val_metric")
+
+
+class Reporter:
+    """What the user's loop calls after each evaluation."""
+
+    def __init__(self, send: Callable[[CurvePoint], None]) -> None:
+        """Pass every point on to ``send``."""
+        self._send = send
+        self._n_points = 0
+
+    def __call__(self, *, epoch: float, train_loss: float, val_loss: float, **more: float) -> None:
+        """Report one evaluation.
+
+        Args:
+            epoch: Epochs trained so far; 0 is before any update. Must grow from call to call.
+            train_loss: Training loss; a number or a tensor with one element. NaN is allowed.
+            val_loss: Validation loss, likewise.
+            **more: ``step``, ``train_loss_running``, ``train_metric``, ``val_metric``,
+                ``seconds``.
+
+        Raises:
+            WorkloadError: If a name is unknown or a value is not a number.
+        """
+        known = {"step", "seconds", *_METRICS}
+        for name in more:
+            if name not in known:
+                raise WorkloadError(unknown_name("argument of report", name, known))
+        numbers = {name: _number(name, more[name]) for name in more if name != "step"}
+        point = CurvePoint(
+            epoch=_number("epoch", epoch),
+            step=int(_number("step", more.get("step", self._n_points))),
+            train_loss=_number("train_loss", train_loss),
+            val_loss=_number("val_loss", val_loss),
+            **numbers,
+        )
+        self._n_points += 1
+        self._send(point)
+
+
+def call_loop(loop: TrainLoop, config: Mapping[str, Any], *, seed: int, report: Reporter) -> None:
+    """Seed the global generators from the trial's seed and run the loop."""
+    import numpy as np
+    import torch
+
+    random.seed(stream_seed(seed, "python"))
+    np.random.seed(stream_seed(seed, "numpy") % 2**32)  # noqa: NPY002 - the user's code may use it
+    torch.manual_seed(stream_seed(seed, "torch"))
+    loop.function(dict(config), report)
+
+
+def failure_reason(error: BaseException) -> str:
+    """Return the end of an error's traceback."""
+    return "".join(traceback.format_exception(error)).strip()[-_MAX_REASON:]
+
+
+def decode_point(message: Mapping[str, Any]) -> CurvePoint:
+    """Return the point of a message; non-finite numbers come as strings."""
+    numbers = {name: float(value) for name, value in message["point"].items()}
+    return CurvePoint(**{**numbers, "step": int(numbers["step"])})  # type: ignore[arg-type]  # floats
+
+
+def main() -> None:
+    """Run the request on standard input and report on the given file descriptor."""
+    request = json.load(sys.stdin)
+    with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as out:
+
+        def send(message: Mapping[str, Any]) -> None:
+            out.write(json.dumps(message) + "\n")
+            out.flush()
+
+        try:
+            _run(request, Reporter(lambda point: send({"kind": "point", "point": plain(point)})))
+        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+            is_memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
+            state = State.OUT_OF_MEMORY if is_memory else State.FAILED
+            send({"kind": "failed", "state": state.value, "reason": failure_reason(error)})
+        else:
+            send({"kind": "returned"})
+
+
+def _run(request: Mapping[str, Any], report: Reporter) -> None:
+    from sweepdiag.workloads import TrainLoop, load_workload
+
+    loop = load_workload(request["reference"], request["parameters"])
+    if not isinstance(loop, TrainLoop):
+        message = f"{request['reference']} is no training loop any more, but a workload"
+        raise WorkloadError(message)
+    call_loop(loop, request["config"], seed=request["seed"], report=report)
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        message = f"{name} passed to report must be a number, got {value!r:.200}"
+        raise WorkloadError(message) from error
+
+
+if __name__ == "__main__":
+    main()

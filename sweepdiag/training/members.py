@@ -1,0 +1,148 @@
+"""Members of a pack: a trial's axes resolved into the numbers and the model that train."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sweepdiag.errors import TrainingError
+from sweepdiag.space import TRAINING_AXES
+from sweepdiag.training.measures import NAMED_LOSSES
+from sweepdiag.training.schedules import rate_factors
+from sweepdiag.training.seeds import batch_indices, seeded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
+    from sweepdiag.records import OptimizerSettings, TrainingSettings, Trial
+    from sweepdiag.workloads import PreparedWorkload
+
+__all__ = ["Member", "Timetable", "build_member"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timetable:
+    """Which steps a training consists of, and after which of them it is evaluated.
+
+    Attributes:
+        batch_size: Samples per step.
+        n_samples: Training samples.
+        steps_per_epoch: Full batches in an epoch.
+        evaluations: Numbers of steps after which to evaluate, ascending, from 0 to the last step.
+        factors: What the base rate is multiplied with at each step, float64.
+    """
+
+    batch_size: int
+    n_samples: int
+    steps_per_epoch: int
+    evaluations: tuple[int, ...]
+    factors: Any
+
+    @classmethod
+    def plan(cls, settings: TrainingSettings, *, batch_size: int, n_samples: int) -> Timetable:
+        """Return the timetable of trainings with this batch size."""
+        steps_per_epoch = n_samples // batch_size
+        n_steps = settings.epochs * steps_per_epoch
+        every = settings.evaluate_every_steps or steps_per_epoch
+        return cls(
+            batch_size=batch_size,
+            n_samples=n_samples,
+            steps_per_epoch=steps_per_epoch,
+            evaluations=(*range(0, n_steps, every), n_steps),
+            factors=rate_factors(
+                settings.schedule, epochs=settings.epochs, steps_per_epoch=steps_per_epoch
+            ),
+        )
+
+    def indices(self, seed: int, first_step: int, last_step: int) -> torch.Tensor:
+        """Return the samples of each step, shape ``(n_steps, batch_size)``."""
+        return batch_indices(
+            seed, first_step, last_step, batch_size=self.batch_size, n_samples=self.n_samples
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One training of a pack, ready to start.
+
+    Attributes:
+        trial: Which trial it is.
+        attempt: Counted from 1.
+        model: Its own module with its initial weights, on the device.
+        lr: Base learning rate.
+        optimizer: The optimizer's settings with this member's axes filled in.
+    """
+
+    trial: Trial
+    attempt: int
+    model: torch.nn.Module
+    lr: float
+    optimizer: OptimizerSettings
+
+    @property
+    def n_parameters(self) -> int:
+        """Trainable numbers of the model."""
+        return sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+
+
+def build_member(
+    trial: Trial,
+    attempt: int,
+    *,
+    prepared: PreparedWorkload,
+    settings: TrainingSettings,
+    device: str,
+) -> Member:
+    """Build the model of a trial from the trial's own stream of random numbers.
+
+    Raises:
+        TrainingError: If what ``model`` returns is not a module.
+    """
+    import torch
+
+    arguments = {name: value for name, value in trial.axes.items() if name not in TRAINING_AXES}
+    # On the CPU whatever the device: the same seed then gives the same weights everywhere.
+    with seeded(trial.seed, "weights"):
+        model: object = prepared.model(**arguments)
+    if not isinstance(model, torch.nn.Module):
+        message = f"model must return a torch.nn.Module, got {type(model).__name__}"
+        raise TrainingError(message)
+    _check_outputs(model, prepared)
+    overrides: dict[str, Any] = {
+        name: float(trial.axes[name])
+        for name in ("momentum", "weight_decay")
+        if name in trial.axes
+    }
+    return Member(
+        trial=trial,
+        attempt=attempt,
+        model=model.to(device),
+        lr=float(trial.axes["lr"]),
+        optimizer=dataclasses.replace(settings.optimizer, **overrides),
+    )
+
+
+def common_timetable(
+    trials: Sequence[Trial], prepared: PreparedWorkload, settings: TrainingSettings
+) -> Timetable:
+    """Return the timetable that all trials of a pack share."""
+    batch_size = int(trials[0].axes["batch_size"])
+    return Timetable.plan(settings, batch_size=batch_size, n_samples=len(prepared.train_targets))
+
+
+def _check_outputs(model: torch.nn.Module, prepared: PreparedWorkload) -> None:
+    """Run one sample, so that outputs of the wrong shape are a message and no device assertion."""
+    import torch
+
+    from sweepdiag.workloads import check_outputs
+
+    if prepared.facts.loss not in NAMED_LOSSES:
+        return
+    was_training = model.training
+    with torch.no_grad():
+        outputs = model.cpu().eval()(prepared.train_eval_inputs[:1].cpu())
+    model.train(was_training)
+    check_outputs(prepared.facts.task, tuple(outputs.shape), prepared.train_targets)

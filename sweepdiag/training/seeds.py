@@ -1,0 +1,77 @@
+"""Random numbers, each from the trial's own seed by the name of what they are for.
+
+Two trials with the same seed share their data order whatever their batch size, so that differences
+between configurations are not differences of luck.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+__all__ = ["batch_indices", "seeded", "stream_seed"]
+
+_CACHED_ORDERS = 64
+
+
+def stream_seed(seed: int, name: str) -> int:
+    """Return the seed of one named stream of a trial, in ``[0, 2**63)``."""
+    digest = hashlib.sha256(f"sweepdiag/{seed}/{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+@contextlib.contextmanager
+def seeded(seed: int, name: str, *, device: str = "cpu") -> Iterator[None]:
+    """Seed torch's global generators for a block of code and restore them behind it."""
+    import torch
+
+    devices = [torch.device(device)] if device.startswith("cuda") else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(stream_seed(seed, name))
+        yield
+
+
+def batch_indices(
+    seed: int, first_step: int, last_step: int, *, batch_size: int, n_samples: int
+) -> torch.Tensor:
+    """Return which samples the steps ``first_step … last_step - 1`` train on.
+
+    Every epoch is a new permutation of all samples; its last partial batch is dropped.
+
+    Args:
+        seed: The trial's seed.
+        first_step: First step, counted from 0 over the whole training.
+        last_step: One past the last step.
+        batch_size: Samples per step, at most ``n_samples``.
+        n_samples: Training samples.
+
+    Returns:
+        Indices, shape ``(last_step - first_step, batch_size)``, int64, on the CPU.
+    """
+    import torch
+
+    steps_per_epoch = n_samples // batch_size
+    rows = []
+    step = first_step
+    while step < last_step:
+        epoch, start = divmod(step, steps_per_epoch)
+        stop = min(steps_per_epoch, start + last_step - step)
+        order = _epoch_order(seed, epoch, n_samples)
+        rows.append(order[start * batch_size : stop * batch_size].view(-1, batch_size))
+        step += stop - start
+    return torch.cat(rows)
+
+
+@lru_cache(maxsize=_CACHED_ORDERS)
+def _epoch_order(seed: int, epoch: int, n_samples: int) -> torch.Tensor:
+    import torch
+
+    generator = torch.Generator().manual_seed(stream_seed(seed, f"order/{epoch}"))
+    return torch.randperm(n_samples, generator=generator)

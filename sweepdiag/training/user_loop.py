@@ -1,0 +1,189 @@
+"""The second way in: a training loop of the user's own, ``train(config, report)``.
+
+Each trial runs in a process of its own, so that a crash, an ``exit`` or a segmentation fault ends
+that trial and nothing else. A loop that exists only in this process (made in a notebook) runs here
+instead.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+from sweepdiag.records import CurvePoint, Event, PointMeasured, State, TrialEnded, TrialStarted
+from sweepdiag.training.loop_child import Reporter, call_loop, decode_point, failure_reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sweepdiag.records import Pack, TrainingSettings, Trial
+    from sweepdiag.workloads import TrainLoop
+
+__all__ = ["LoopSource", "run_user_loop"]
+
+_TAIL_BYTES = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopSource:
+    """Where a training loop comes from.
+
+    Attributes:
+        reference: ``file.py:function`` or ``module:function``; ``None`` for a loop that exists
+            only in this process.
+        parameters: Keyword arguments of a function that builds the loop.
+        loop: The loop itself, needed if there is no reference.
+    """
+
+    reference: str | None = None
+    parameters: Mapping[str, Any] | None = None
+    loop: TrainLoop | None = None
+
+
+def run_user_loop(
+    pack: Pack, *, source: LoopSource, settings: TrainingSettings, device: str
+) -> Iterator[list[Event]]:
+    """Run a pack's trials one after the other through the user's loop.
+
+    Args:
+        pack: The trials.
+        source: The user's loop.
+        settings: Their ``epochs`` are passed on; the rest is the user's business.
+        device: Recorded with the trial; whoever starts the worker makes CUDA devices visible.
+
+    Yields:
+        Events as they happen.
+    """
+    for trial, attempt in zip(pack.trials, pack.attempts, strict=True):
+        config = {**trial.axes, "seed": trial.seed, "epochs": settings.epochs}
+        yield [TrialStarted(trial_id=trial.trial_id, attempt=attempt, device=device)]
+        started = time.perf_counter()
+        outcome = _Outcome()
+        run = _in_process if source.reference is None else _in_child
+        for point in run(source, config, trial, outcome):
+            yield [PointMeasured(trial_id=trial.trial_id, attempt=attempt, point=point)]
+        yield [
+            TrialEnded(
+                trial_id=trial.trial_id,
+                attempt=attempt,
+                state=outcome.state,
+                reason=outcome.reason,
+                seconds=round(time.perf_counter() - started, 6),
+            )
+        ]
+
+
+class _Outcome:
+    """How a trial ended; filled in while its points are read."""
+
+    def __init__(self) -> None:
+        self.state = State.FAILED
+        self.reason = ""
+        self.n_points = 0
+
+    def returned(self) -> None:
+        if self.n_points:
+            self.state = State.FINISHED
+        else:
+            self.reason = "train(config, report) returned without calling report"
+
+
+def _in_process(
+    source: LoopSource, config: dict[str, Any], trial: Trial, outcome: _Outcome
+) -> Iterator[CurvePoint]:
+    points: list[CurvePoint] = []
+    loop = source.loop
+    if loop is None:
+        outcome.reason = "no training loop was given"
+        return
+    try:
+        call_loop(loop, config, seed=trial.seed, report=Reporter(points.append))
+    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+        outcome.reason = failure_reason(error)
+        outcome.state = _memory_or_failed(error)
+    yield from points
+    outcome.n_points = len(points)
+    if not outcome.reason:
+        outcome.returned()
+
+
+def _in_child(
+    source: LoopSource, config: dict[str, Any], trial: Trial, outcome: _Outcome
+) -> Iterator[CurvePoint]:
+    request = {
+        "reference": source.reference,
+        "parameters": dict(source.parameters or {}),
+        "config": config,
+        "seed": trial.seed,
+    }
+    read_fd, write_fd = os.pipe()
+    with tempfile.TemporaryFile() as output, os.fdopen(read_fd, "rb") as messages:
+        process = _start(request, write_fd, output)
+        try:
+            yield from _read(messages, outcome)
+            process.wait()
+        finally:
+            process.kill()
+            process.wait()
+        if outcome.state is State.FAILED and not outcome.reason:
+            outcome.reason = f"{_exit_text(process.returncode)}\n{_tail(output)}".strip()
+
+
+def _start(
+    request: Mapping[str, Any], write_fd: int, output: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sweepdiag.training.loop_child", str(write_fd)],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            pass_fds=(write_fd,),
+        )
+    finally:
+        os.close(write_fd)
+    stdin = process.stdin
+    if stdin is not None:
+        try:
+            stdin.write(json.dumps(request).encode())
+            stdin.close()
+        except BrokenPipeError:
+            pass  # it died at once; its exit code will say why
+    return process
+
+
+def _read(messages: IO[bytes], outcome: _Outcome) -> Iterator[CurvePoint]:
+    for line in messages:
+        message = json.loads(line)
+        if message["kind"] == "point":
+            outcome.n_points += 1
+            yield decode_point(message)
+        elif message["kind"] == "failed":
+            outcome.reason = message["reason"]
+            outcome.state = State(message["state"])
+        else:
+            outcome.returned()
+
+
+def _memory_or_failed(error: Exception) -> State:
+    return State.OUT_OF_MEMORY if isinstance(error, MemoryError) else State.FAILED
+
+
+def _exit_text(code: int) -> str:
+    if code < 0:
+        import signal
+
+        return f"the training's process was ended by {signal.Signals(-code).name}"
+    return f"the training's process ended with exit code {code} before the loop returned"
+
+
+def _tail(output: IO[bytes]) -> str:
+    size = output.seek(0, os.SEEK_END)
+    output.seek(max(0, size - _TAIL_BYTES))
+    return output.read().decode(errors="replace")

@@ -1,0 +1,26 @@
+"""What a sweep trains: built-in tasks, and the user's own models and training loops.
+
+A ``Workload`` says what to train in a few lines; ``load_workload`` finds one by its reference;
+``prepare`` turns its data into the tensors that every trial of a sweep shares.
+"""
+
+from __future__ import annotations
+
+from sweepdiag.workloads.base import TrainLoop, Workload
+from sweepdiag.workloads.data import PreparedWorkload, prepare
+from sweepdiag.workloads.losses import baseline, check_outputs, loss_function, metric_function
+from sweepdiag.workloads.registry import load_workload, source_hashes, workload_names
+
+__all__ = [
+    "PreparedWorkload",
+    "TrainLoop",
+    "Workload",
+    "baseline",
+    "check_outputs",
+    "load_workload",
+    "loss_function",
+    "metric_function",
+    "prepare",
+    "source_hashes",
+    "workload_names",
+]

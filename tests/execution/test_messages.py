@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweepdiag.execution.messages import MAX_MESSAGE_BYTES, clean_message, describe_error
+
+
+@pytest.mark.parametrize(
+    ("raw", "clean"),
+    [
+        ("plain", "plain"),
+        ("  two\nlines\t. \n", "two\nlines\t."),
+        ("\x1b[1;31mred\x1b[0m alarm\x07", "red alarm"),
+        ("\x1b]0;a new window title\x07text", "text"),
+        ("line\r\nline", "line\nline"),
+        ("right\u202eto left", "rightto left"),
+        ("null\x00byte", "nullbyte"),
+        ("half a pair \ud800", "half a pair"),
+        ("", ""),
+    ],
+)
+def test_control_characters_are_removed(raw: str, clean: str) -> None:
+    assert clean_message(raw) == clean
+
+
+def test_long_text_keeps_both_ends() -> None:
+    text = "the first line\n" + "x" * 10_000 + "\nValueError: the last line"
+    clean = clean_message(text)
+    assert len(clean.encode()) <= MAX_MESSAGE_BYTES
+    assert clean.startswith("the first line")
+    assert clean.endswith("ValueError: the last line")
+
+
+@given(st.text(st.characters(codec=None), max_size=400), st.integers(16, 200))
+def test_any_text_becomes_short_and_printable(text: str, max_bytes: int) -> None:
+    clean = clean_message(text, max_bytes=max_bytes)
+    assert len(clean.encode()) <= max_bytes
+    assert all(unicodedata.category(char) != "Cc" or char in "\n\t" for char in clean)
+
+
+@given(st.text(max_size=300))
+def test_cleaning_twice_changes_nothing(text: str) -> None:
+    clean = clean_message(text, max_bytes=10_000)
+    assert clean_message(clean, max_bytes=10_000) == clean
+
+
+def test_place_of_an_error_is_file_and_line() -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        1 / 0  # noqa: B018
+    told = describe_error(caught.value, with_place=True)
+    line = caught.value.__traceback__.tb_lineno if caught.value.__traceback__ else 0
+    assert told == f"ZeroDivisionError: division by zero (test_messages.py:{line})"
+
+
+def test_error_is_described_by_type_and_message() -> None:
+    assert describe_error(ValueError("capacity must be positive")) == (
+        "ValueError: capacity must be positive"
+    )
+    assert describe_error(KeyboardInterrupt()) == "KeyboardInterrupt"

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweepdiag.errors import LaunchError
+from sweepdiag.execution.recovery import PackProgress, PackQueue, SlotHealth
+from sweepdiag.records import Event, Pack, State, Trial, TrialEnded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def make_pack(*names: str, attempt: int = 1) -> Pack:
+    trials = tuple(Trial(trial_id=name, config_id=name, axes={}, seed=0) for name in names)
+    return Pack(trials=trials, attempts=(attempt,) * len(trials))
+
+
+def finished(name: str, attempt: int = 1) -> TrialEnded:
+    return TrialEnded(trial_id=name, attempt=attempt, state=State.FINISHED)
+
+
+def names(pack: Pack) -> list[str]:
+    return [trial.trial_id for trial in pack.trials]
+
+
+def test_unfinished_trials_are_those_without_an_end() -> None:
+    progress = PackProgress(make_pack("a", "b", "c", attempt=3))
+    progress.record([finished("b", 3)])
+    assert names(progress.unfinished()) == ["a", "c"]
+    assert progress.unfinished().attempts == (3, 3)
+
+
+def test_unfinished_trials_end_once_with_a_clean_reason() -> None:
+    progress = PackProgress(make_pack("a", "b", attempt=2))
+    progress.record([finished("a", 2)])
+    (end,) = progress.end_unfinished(State.FAILED, "no \x1b[1mluck")
+    assert end == TrialEnded(
+        trial_id="b", attempt=2, state=State.FAILED, reason="no luck", seconds=end.seconds
+    )
+    assert progress.end_unfinished(State.FAILED, "again") == []
+
+
+def test_death_halves_what_is_left_behind_all_other_packs() -> None:
+    queue = PackQueue([make_pack("guilty", "b", "c", "d", "e"), make_pack("other")])
+    progress = PackProgress(queue.take())
+    progress.record([finished("d")])
+    assert queue.worker_died(progress, "killed") == []
+    packs = [queue.take() for _ in range(len(queue))]
+    assert [names(pack) for pack in packs] == [["other"], ["guilty", "b"], ["c", "e"]]
+    assert [pack.attempts for pack in packs] == [(1,), (2, 2), (2, 2)]
+
+
+def test_trial_alone_gets_a_second_chance_and_no_third() -> None:
+    queue = PackQueue([make_pack("a")])
+    assert queue.worker_died(PackProgress(queue.take()), "killed") == []
+    second = queue.take()
+    assert second.attempts == (2,)
+    (end,) = queue.worker_died(PackProgress(second), "killed by signal 9")
+    assert isinstance(end, TrialEnded)
+    assert (end.state, end.attempt) == (State.FAILED, 2)
+    assert end.reason == "worker process died twice: killed by signal 9"
+    assert not queue
+
+
+def test_death_after_the_last_end_costs_nothing() -> None:
+    queue = PackQueue([])
+    progress = PackProgress(make_pack("a"))
+    progress.record([finished("a")])
+    assert queue.worker_died(progress, "killed") == []
+    assert not queue
+
+
+@given(
+    sizes=st.lists(st.integers(1, 16), min_size=1, max_size=6),
+    killers=st.sets(st.integers(0, 95)),
+    n_before=st.integers(0, 2),
+)
+def test_only_killers_fail_and_each_trial_ends_once(
+    sizes: list[int], killers: set[int], n_before: int
+) -> None:
+    numbers = iter(range(sum(sizes)))
+    packs = [make_pack(*(str(next(numbers)) for _ in range(size))) for size in sizes]
+    ends = _simulate(packs, {str(number) for number in killers}, n_before)
+    assert sorted(end.trial_id for end in ends) == sorted(str(n) for n in range(sum(sizes)))
+    most_attempts = math.ceil(math.log2(max(sizes))) + 2
+    for end in ends:
+        is_killer = int(end.trial_id) in killers
+        assert end.state is (State.FAILED if is_killer else State.FINISHED)
+        assert end.attempt <= most_attempts
+
+
+def _simulate(packs: Iterable[Pack], killers: set[str], n_before: int) -> list[TrialEnded]:
+    """Train packs whose members end one by one; a killer waits until ``n_before`` have ended."""
+    queue = PackQueue(packs)
+    events: list[Event] = []
+    while queue:
+        progress = PackProgress(queue.take())
+        harmless = [
+            finished(trial.trial_id, attempt)
+            for trial, attempt in zip(progress.pack.trials, progress.pack.attempts, strict=True)
+            if trial.trial_id not in killers
+        ]
+        is_deadly = len(harmless) < len(progress.pack.trials)
+        sent = harmless[:n_before] if is_deadly else harmless
+        progress.record(sent)
+        events += sent
+        if is_deadly:
+            events += queue.worker_died(progress, "killed")
+    return [event for event in events if isinstance(event, TrialEnded)]
+
+
+def test_endless_deaths_without_any_result_are_an_error_with_the_first_cause() -> None:
+    health = SlotHealth(limit=3)
+    health.died_training(0, "first\x1b[0m cause")
+    health.died_training(0, "second cause")
+    health.died_training(1, "elsewhere")
+    with pytest.raises(LaunchError, match=r"3 workers in a row .* the first: first cause"):
+        health.died_training(0, "third cause")
+
+
+def test_deadly_packs_are_no_fault_of_the_worker_once_a_trial_has_ended() -> None:
+    health = SlotHealth(limit=2)
+    health.finished_trial(1)
+    for _ in range(10):
+        health.died_training(0, "a deadly pack")
+
+
+def test_worker_that_cannot_start_is_given_up_even_then() -> None:
+    health = SlotHealth(limit=3)
+    health.finished_trial(0)
+    assert health.died_starting(0, "no library")
+    assert health.died_starting(0, "no library either")
+    assert not health.died_starting(0, "still none")
+    assert health.first_cause(0) == "no library"
+
+
+def test_result_clears_a_slot() -> None:
+    health = SlotHealth(limit=2)
+    assert health.died_starting(0, "hiccup")
+    health.finished_trial(0)
+    assert health.died_starting(0, "another hiccup")
+    assert health.first_cause(0) == "another hiccup"

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sweepdiag.recommend import next_sweep, recommend_region
+from sweepdiag.records import Axis, Scale, StopEpoch, SweepFacts
+from tests.recommend.tables import Outcome, config_table, int_axis, lr_axis
+
+LRS = (0.001, 0.01, 0.1, 1.0, 10.0)
+DIVERGED = Outcome(losses=(9.0, 9.0), verdict="diverging")
+STUCK = Outcome(losses=(2.3, 2.3), verdict="not_learning")
+GOOD = Outcome(losses=(0.5, 0.501))
+WORSE = Outcome(losses=(0.9, 0.901), verdict="underfit")
+
+
+def following(axes, outcome_of, *, epochs=30, n_seeds=2, n_train=1200, stop=None):
+    table = config_table(axes, outcome_of)
+    outcome = recommend_region(
+        axes=axes, configurations=table, monitor="val_loss", metric_mode=None
+    )
+    return next_sweep(
+        axes=axes,
+        outcome=outcome,
+        configurations=table,
+        stop=stop,
+        facts=SweepFacts(workload="w", n_train=n_train),
+        epochs=epochs,
+        n_seeds=n_seeds,
+    )
+
+
+def by_lr(**outcomes):
+    return lambda point: outcomes.get(f"at_{point['lr']:g}".replace(".", "_"), WORSE)
+
+
+def test_a_learning_rate_zooms_to_the_region_and_half_a_step_beyond():
+    result = following((lr_axis(*LRS),), by_lr(at_0_1=GOOD, at_1=DIVERGED, at_10=DIVERGED))
+    assert result.parameters["lr"] == {
+        "min": 0.0316,
+        "max": 0.316,
+        "distribution": "log_uniform_values",
+        "n": 5,
+    }
+    assert result.settings == {}
+    assert result.reasons == (
+        "Learning rate zooms to 0.0316\N{EN DASH}0.316, the region and half a step beyond.",
+    )
+
+
+def test_an_axis_is_widened_where_its_best_value_is_the_last_one_tried():
+    result = following((lr_axis(*LRS),), by_lr(at_10=GOOD))
+    assert result.parameters["lr"]["min"] == 3.16
+    assert result.parameters["lr"]["max"] == 1000.0
+    assert "the best value is the highest tried (10)" in result.reasons[0]
+
+
+def test_the_stability_edge_is_no_reason_to_widen():
+    result = following((lr_axis(*LRS),), by_lr(at_1=GOOD, at_10=DIVERGED))
+    assert result.parameters["lr"]["max"] == 3.16
+    assert not any("widened" in reason for reason in result.reasons)
+
+
+def test_a_batch_stays_within_the_training_set():
+    axes = (int_axis("batch_size", 16, 64, 256),)
+    result = following(axes, lambda p: GOOD if p["batch_size"] == 256 else WORSE, n_train=600)
+    assert result.parameters["batch_size"] == {"values": [128, 256, 512]}
+
+
+def test_a_batch_as_large_as_the_training_set_cannot_grow():
+    axes = (int_axis("batch_size", 16, 64, 256),)
+    result = following(axes, lambda p: GOOD if p["batch_size"] == 256 else WORSE, n_train=256)
+    assert result.parameters["batch_size"] == {"values": [128, 256]}
+
+
+def test_a_batch_does_not_shrink_below_one():
+    axes = (int_axis("batch_size", 1, 4, 16),)
+    result = following(axes, lambda p: GOOD if p["batch_size"] == 1 else WORSE)
+    assert result.parameters["batch_size"] == {"values": [1, 2]}
+
+
+def test_an_axis_that_makes_no_difference_is_not_widened():
+    axes = (lr_axis(*LRS), int_axis("batch_size", 16, 64, 256))
+    result = following(axes, by_lr(at_0_1=GOOD))
+    assert result.parameters["batch_size"] == {"values": [16, 64, 256]}
+
+
+def test_a_single_value_stays_except_for_the_learning_rate():
+    axes = (Axis(name="lr", values=(0.01,), scale=Scale.LINEAR, is_structural=False),
+            int_axis("capacity", 64))  # fmt: skip
+    result = following(axes, lambda p: GOOD)
+    assert result.parameters["capacity"] == {"value": 64}
+    lr = result.parameters["lr"]
+    assert (lr["min"], lr["max"], lr["distribution"]) == (0.0001, 1.0, "log_uniform_values")
+
+
+def test_momentum_stays_below_one():
+    axes = (
+        Axis(name="momentum", values=(0.0, 0.5, 0.9), scale=Scale.LINEAR, is_structural=False),
+    )
+    result = following(axes, lambda p: GOOD if p["momentum"] == 0.9 else WORSE)
+    assert result.parameters["momentum"]["max"] == 0.99
+    result = following(axes, lambda p: GOOD if p["momentum"] == 0.0 else WORSE)
+    assert result.parameters["momentum"]["min"] == 0.0
+
+
+def test_categories_keep_those_that_train():
+    axes = (Axis(name="act", values=("relu", "tanh", "gelu"), scale=Scale.CATEGORICAL,
+                 is_structural=True),)  # fmt: skip
+    result = following(axes, lambda p: WORSE if p["act"] == "tanh" else GOOD)
+    assert result.parameters["act"] == {"values": ["relu", "gelu"]}
+    assert result.reasons == ("Act tanh is left out: it trains worse.",)
+
+
+def test_a_tie_keeps_the_space_and_asks_for_seeds():
+    rng = np.random.default_rng(0)
+    result = following(
+        (lr_axis(*LRS), int_axis("capacity", 4, 16)),
+        lambda p: Outcome(losses=tuple(1 + 0.1 * rng.standard_normal(3))),
+        n_seeds=3,
+    )
+    assert (result.parameters["lr"]["min"], result.parameters["lr"]["max"]) == (0.001, 10.0)
+    assert result.parameters["capacity"] == {"values": [4, 16]}
+    assert result.settings == {"seeds": 6}
+    assert "tie within seed noise" in result.reasons[-1]
+
+
+def test_one_seed_asks_for_more():
+    result = following((lr_axis(*LRS),), lambda p: Outcome(losses=(0.5,)), n_seeds=1)
+    assert result.settings == {"seeds": 3}
+
+
+def test_late_best_epochs_that_still_improve_ask_for_more_epochs():
+    late = Outcome(losses=(0.5, 0.501), best_epoch=28.0, tags=("still_improving",))
+    result = following((lr_axis(*LRS),), by_lr(at_0_1=late))
+    assert result.settings == {"epochs": 60}
+    assert "best in the last quarter and still improve" in result.reasons[-1]
+
+
+def test_late_best_epochs_on_a_plateau_do_not():
+    late = Outcome(losses=(0.5, 0.501), best_epoch=28.0)
+    assert following((lr_axis(*LRS),), by_lr(at_0_1=late)).settings == {}
+    at_end = StopEpoch(
+        config_id="region", epoch=30.0, budget_epochs=30.0, saved_fraction=0.0, regret=0.0,
+        reason="",
+    )  # fmt: skip
+    result = following((lr_axis(*LRS),), by_lr(at_0_1=late), stop=at_end)
+    assert result.settings == {"epochs": 60}
+
+
+def test_early_best_epochs_ask_for_fewer_epochs():
+    early = Outcome(losses=(0.5, 0.501), best_epoch=3.0)
+    result = following((lr_axis(*LRS),), by_lr(at_0_1=early))
+    assert result.settings == {"epochs": 9}
+
+
+def test_if_all_diverge_the_learning_rate_goes_down():
+    result = following((lr_axis(*LRS), int_axis("capacity", 4, 16)), lambda p: DIVERGED)
+    lr = result.parameters["lr"]
+    assert lr["max"] < 0.001
+    assert lr["min"] == pytest.approx(lr["max"] / 1000)
+    assert result.parameters["capacity"] == {"values": [4, 16]}
+    assert "widened downwards" in result.reasons[0]
+
+
+def test_if_nothing_learns_the_learning_rate_goes_up():
+    result = following((lr_axis(1e-6, 1e-5),), lambda p: STUCK)
+    assert result.parameters["lr"]["min"] > 1e-5
+    assert "widened upwards" in result.reasons[0]
+
+
+def test_if_nothing_learns_at_huge_rates_it_is_not_the_rate():
+    result = following((lr_axis(1.0, 100.0),), lambda p: STUCK)
+    assert result.parameters["lr"] == {"values": [1.0, 100.0]}
+    assert "look for an error" in result.reasons[0]
+
+
+def test_between_too_low_and_too_high_the_gap_is_searched():
+    result = following((lr_axis(*LRS),), lambda p: STUCK if p["lr"] < 0.5 else DIVERGED)
+    lr = result.parameters["lr"]
+    assert (lr["min"], lr["max"]) == (0.1, 1.0)
+
+
+def test_without_axes_there_is_no_next_sweep():
+    assert following((), lambda p: GOOD) == ({}, {}, ())
+
+
+def test_nothing_trained_repeats_the_same_sweep():
+    result = following((lr_axis(*LRS),), lambda p: Outcome(n_failed=2))
+    assert result.parameters["lr"] == {"values": list(LRS)}
+
+
+def test_a_sampled_learning_rate_stays_a_range():
+    lrs = tuple(float(x) for x in np.logspace(-4, 1, 64))
+    result = following((lr_axis(*lrs),), lambda p: GOOD if 0.01 < p["lr"] < 0.1 else DIVERGED)
+    lr = result.parameters["lr"]
+    assert lr["min"] < 0.012
+    assert lr["max"] > 0.09
+    assert lr["n"] == 8
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    data=st.data(),
+    batch_sizes=st.sets(st.integers(1, 2000), min_size=1, max_size=5),
+    capacities=st.sets(st.integers(1, 5000), min_size=1, max_size=4),
+    n_lrs=st.integers(1, 4),
+    n_train=st.integers(2000, 4000),
+)
+def test_the_next_sweep_is_always_legal(data, batch_sizes, capacities, n_lrs, n_train):
+    axes = (
+        lr_axis(*np.logspace(-3, 1, n_lrs).tolist()),
+        int_axis("batch_size", *sorted(batch_sizes)),
+        int_axis("capacity", *sorted(capacities)),
+    )
+    chosen = st.sampled_from([GOOD, GOOD, WORSE, DIVERGED, STUCK, Outcome(n_failed=2), Outcome()])
+    n_points = math.prod(len(axis.values) for axis in axes)
+    outcomes = data.draw(st.lists(chosen, min_size=n_points, max_size=n_points))
+    drawn = iter(outcomes)
+    result = following(axes, lambda point: next(drawn), n_train=n_train)
+    repeated = iter(outcomes)
+    assert result == following(axes, lambda point: next(repeated), n_train=n_train)
+    assert set(result.parameters) == {"lr", "batch_size", "capacity"}
+    for name, most in (("batch_size", n_train), ("capacity", math.inf)):
+        block = result.parameters[name]
+        values = block["values"] if "values" in block else [block["value"]]
+        assert all(type(value) is int and 1 <= value <= most for value in values)
+        assert values == sorted(set(values))
+    lr = result.parameters["lr"]
+    if "min" in lr:
+        assert 0 < lr["min"] < lr["max"]
+        assert lr["n"] >= 2
+    assert all(reason.endswith(".") for reason in result.reasons)

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import sweepdiag.recommend
+from sweepdiag.recommend import recommend
+from sweepdiag.records import SweepFacts, plain
+from sweepdiag.testing.simulated import simulate_sweep
+from tests.recommend.tables import configuration_table, recommend_for, verdict_table
+
+
+def test_the_answer_says_where_to_train_where_to_start_and_when_to_stop():
+    answer = recommend_for(simulate_sweep()).answer
+    assert answer == (
+        "Train with learning rate 0.1, batch size 16\N{EN DASH}256, capacity 64 "
+        "(start at batch size 64); stop at epoch 5."
+    )
+
+
+def test_everything_that_belongs_to_a_recommendation_is_there():
+    result = recommend_for(simulate_sweep())
+    assert result.region is not None
+    assert len(result.stop_epochs) == 54
+    assert result.region_stop.epoch <= 30.0
+    assert set(result.next_parameters) == {"lr", "batch_size", "capacity"}
+    assert max(result.next_parameters["capacity"]["values"]) > 64
+    assert plain(result)["region"]["centre_config_id"] == result.region.centre_config_id
+
+
+def test_the_same_tables_give_the_same_recommendation():
+    assert recommend_for(simulate_sweep()) == recommend_for(simulate_sweep())
+
+
+def test_a_metric_as_monitor_finds_the_same_place():
+    by_metric = recommend_for(simulate_sweep(), monitor="val_metric")
+    by_loss = recommend_for(simulate_sweep())
+    assert by_metric.region.config_ids == by_loss.region.config_ids
+
+
+def test_one_seed_is_told_apart_from_certainty():
+    result = recommend_for(simulate_sweep(n_seeds=1), n_seeds=1)
+    assert result.answer.endswith("With one seed each, luck may have had a part in this.")
+    assert result.next_settings["seeds"] == 3
+
+
+def test_nothing_trains_is_an_answer():
+    result = recommend_for(simulate_sweep(lrs=(30.0, 100.0)))
+    assert result.answer == (
+        "Nothing here trains: every configuration diverges. Widen lr downwards, below 30."
+    )
+    assert (result.region, result.region_stop) == (None, None)
+    assert result.next_parameters["lr"]["max"] < 30.0
+
+
+def test_a_region_that_still_improves_is_trained_to_the_end():
+    result = recommend_for(simulate_sweep(lrs=(1e-4, 1e-3), batch_sizes=(16,)))
+    assert "train for all 30 epochs or longer" in result.answer
+    assert result.next_settings["epochs"] == 60
+
+
+def test_a_single_trial_is_answered():
+    sweep = simulate_sweep(lrs=(0.01,), batch_sizes=(16,), capacities=(64,), n_seeds=1)
+    result = recommend_for(sweep, n_seeds=1)
+    assert result.answer.startswith("Only one configuration was tried, and it trains")
+    assert len(result.stop_epochs) == 1
+
+
+def test_runs_without_axes_get_stop_epochs_and_no_region():
+    sweep = simulate_sweep(lrs=(0.01, 0.1), batch_sizes=(16,), n_seeds=1)
+    axes = ["lr", "batch_size", "capacity"]
+    verdicts = verdict_table(sweep)
+    result = recommend(
+        axes=(),
+        facts=SweepFacts(workload="theirs"),
+        trials=sweep.trials.drop(columns=axes),
+        curves=sweep.curves,
+        verdicts=verdicts.drop(columns=axes),
+        configurations=configuration_table(sweep, verdicts).drop(columns=axes),
+        monitor="val_loss",
+        metric_mode=None,
+        epochs=30,
+        n_seeds=1,
+    )
+    assert result.region is None
+    assert result.answer.startswith("No axes are known")
+    assert len(result.stop_epochs) == 6
+    assert result.next_parameters == {}
+
+
+def test_a_sweep_without_a_single_judged_trial_is_answered():
+    sweep = simulate_sweep(lrs=(0.01,), batch_sizes=(16,), n_seeds=1)
+    verdicts = verdict_table(sweep)
+    table = configuration_table(sweep, verdicts).assign(n_judged=0, n_failed=1, verdict=None)
+    result = recommend(
+        axes=sweep.plan.axes,
+        facts=sweep.facts,
+        trials=sweep.trials.assign(state="failed"),
+        curves=sweep.curves.iloc[:0],
+        verdicts=verdicts.iloc[:0],
+        configurations=table,
+        monitor="val_loss",
+        metric_mode=None,
+        epochs=30,
+        n_seeds=1,
+    )
+    assert result.answer == "No region can be given: no training came to an end."
+    assert result.stop_epochs == ()
+
+
+@pytest.mark.parametrize("name", sweepdiag.recommend.__all__)
+def test_every_public_name_exists(name):
+    assert hasattr(sweepdiag.recommend, name)
+
+
+def test_importing_loads_no_heavy_library():
+    code = (
+        "import sys, sweepdiag.recommend;"
+        "print([m for m in ('pandas', 'optuna', 'scipy', 'torch') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,167 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweepdiag.errors import StoreError
+from sweepdiag.records import (
+    DONE_STATES,
+    CurvePoint,
+    PointMeasured,
+    State,
+    SweepFacts,
+    TrialEnded,
+    TrialStarted,
+)
+from sweepdiag.store import History
+from sweepdiag.store.history import event_records, header_record, plan_record
+from sweepdiag.store.journal import decode_line, encode_line
+from sweepdiag.testing import simulate_sweep
+
+PLAN = simulate_sweep(lrs=(0.1, 1.0), batch_sizes=(16,), capacities=(4,)).plan
+IDS = [trial.trial_id for trial in PLAN.trials]
+
+
+def point(epoch, loss=1.0):
+    return CurvePoint(epoch=float(epoch), step=10 * epoch, train_loss=loss, val_loss=2 * loss)
+
+
+def attempt(trial_id, number, n_points, *, state=State.FINISHED):
+    events = [TrialStarted(trial_id=trial_id, attempt=number, device="cpu", n_parameters=7)]
+    events += [
+        PointMeasured(trial_id=trial_id, attempt=number, point=point(epoch))
+        for epoch in range(n_points)
+    ]
+    if state is not None:
+        events.append(TrialEnded(trial_id=trial_id, attempt=number, state=state, seconds=0.5))
+    return events
+
+
+def through_disk(records):
+    return [decode_line(encode_line(record)[:-1]) for record in records]
+
+
+def history_of(*events):
+    return History(through_disk([plan_record(PLAN), *event_records(events)]))
+
+
+def test_plan_and_facts_survive_the_journal():
+    facts = SweepFacts(workload="w", loss_floor=0.0, baseline_train_loss=1.25)
+    header = header_record(
+        run_id="r", created="now", version="1", facts=facts, sources={"a.py": "ff"}
+    )
+    history = History(through_disk([header, plan_record(PLAN)]))
+    assert history.plan == PLAN
+    assert history.facts == facts
+    assert history.header["sources"] == {"a.py": "ff"}
+    assert list(history.trials) == IDS
+
+
+def test_a_journal_of_another_format_is_refused():
+    with pytest.raises(StoreError, match=r"has format 99, this version reads 1"):
+        History([{"kind": "header", "format": 99, "sweepdiag": "7.0"}])
+
+
+def test_points_of_one_attempt_share_a_record():
+    records = event_records(attempt(IDS[0], 1, 5))
+    assert [record["kind"] for record in records] == ["started", "points", "ended"]
+    assert len(records[1]["points"]) == 5
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf, 1e-300, 3.4028235e38])
+def test_any_loss_survives_the_journal(loss):
+    event = PointMeasured(trial_id=IDS[0], attempt=1, point=point(0, loss))
+    history = history_of(*attempt(IDS[0], 1, 0, state=None), event)
+    (read,) = history.trials[IDS[0]].points
+    assert read.train_loss == loss or (math.isnan(loss) and math.isnan(read.train_loss))
+
+
+def test_only_the_latest_attempt_counts():
+    history = history_of(
+        *attempt(IDS[0], 1, 4, state=None),
+        *attempt(IDS[0], 2, 2),
+        PointMeasured(trial_id=IDS[0], attempt=1, point=point(9)),
+        TrialEnded(trial_id=IDS[0], attempt=1, state=State.FAILED),
+    )
+    trial = history.trials[IDS[0]]
+    assert (trial.attempt, trial.state, len(trial.rows)) == (2, State.FINISHED, 2)
+    assert list(history.curves_table()["attempt"]) == [2, 2]
+
+
+def test_events_of_unplanned_trials_are_ignored():
+    history = history_of(*attempt("f" * 16, 1, 3))
+    assert set(history.trials) == set(IDS)
+
+
+@given(st.lists(st.sampled_from([None, *State]), min_size=len(IDS), max_size=len(IDS)))
+def test_what_is_to_do_is_the_plan_minus_what_is_done(states):
+    events = [
+        event
+        for trial_id, state in zip(IDS, states, strict=True)
+        if state is not None
+        for event in attempt(trial_id, 1, 1, state=state)
+    ]
+    history = history_of(*events)
+    todo = {trial.trial_id for trial in history.todo()}
+    done = {i for i, state in zip(IDS, states, strict=True) if state in DONE_STATES}
+    assert todo == set(IDS) - done
+    failed = {i for i, state in zip(IDS, states, strict=True) if state is State.FAILED}
+    again = {trial.trial_id for trial in history.todo(retry=[State.FAILED])}
+    assert again == todo | failed
+
+
+def test_a_trial_whose_run_is_gone_is_lost_and_to_do():
+    history = history_of(*attempt(IDS[0], 1, 2, state=None))
+    history.mark_lost()
+    assert history.trials[IDS[0]].state is State.LOST
+    assert IDS[0] in {trial.trial_id for trial in history.todo()}
+
+
+def test_tables_have_their_columns():
+    history = history_of(*attempt(IDS[1], 1, 3))
+    assert list(history.plan_table()) == [
+        "trial_id",
+        "config_id",
+        "lr",
+        "batch_size",
+        "capacity",
+        "seed",
+    ]
+    assert list(history.trials_table()) == [
+        "trial_id",
+        "config_id",
+        "lr",
+        "batch_size",
+        "capacity",
+        "seed",
+        "n_parameters",
+        "state",
+        "reason",
+        "attempt",
+        "device",
+        "seconds",
+    ]
+    curves = history.curves_table()
+    assert list(curves) == [
+        "trial_id",
+        "attempt",
+        "epoch",
+        "step",
+        "train_loss",
+        "val_loss",
+        "train_loss_running",
+        "train_metric",
+        "val_metric",
+        "seconds",
+    ]
+    assert curves["step"].dtype == np.int64
+    assert curves["train_loss"].dtype == np.float64
+
+
+def test_tables_of_a_plan_without_points_are_empty_and_typed():
+    curves = history_of().curves_table()
+    assert len(curves) == 0
+    assert curves["val_loss"].dtype == np.float64
+    assert set(history_of().trials_table()["state"]) == {"pending"}
