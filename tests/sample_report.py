@@ -20,7 +20,7 @@ from sweepdiag.records import (
     StopEpoch,
     VerdictClass,
 )
-from sweepdiag.testing import simulate_sweep
+from sweepdiag.testing.simulated import simulate_sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -271,6 +271,48 @@ def without_axes(data: ReportData, *names: str) -> ReportData:
         trials=data.trials[data.trials["config_id"].isin(kept)].drop(columns=list(names)),
         verdicts=data.verdicts[data.verdicts["config_id"].isin(kept)].drop(columns=list(names)),
         configurations=table.drop(columns=list(names)),
+    )
+
+
+def foreign_curves(data: ReportData) -> ReportData:
+    """The same curves as if another tool had left them: no axes, each its own configuration."""
+    names = [axis.name for axis in data.axes]
+    trials = data.trials.drop(columns=names).assign(config_id=data.trials["trial_id"])
+    verdicts = make_verdicts(data.trials, data.curves, names).drop(columns=names)
+    verdicts["config_id"] = verdicts["trial_id"]
+    configurations = make_configurations(trials, data.curves, verdicts, [])
+    advice = Recommendation(
+        answer="12 curves were judged.",
+        region=None,
+        stop_epochs=(),
+        region_stop=None,
+        next_parameters={},
+        next_settings={},
+        next_reasons=(),
+    )
+    return dataclasses.replace(
+        data,
+        axes=(),
+        trials=trials,
+        verdicts=verdicts,
+        configurations=configurations,
+        recommendation=advice,
+        findings=(),
+    )
+
+
+def sampled_lrs(data: ReportData) -> ReportData:
+    """Keep one configuration per learning rate, as a quasi-random sampler would have chosen."""
+    table = data.configurations
+    kept = [
+        members["config_id"].iloc[index % len(members)]
+        for index, (_, members) in enumerate(table.groupby("lr"))
+    ]
+    return dataclasses.replace(
+        data,
+        trials=data.trials[data.trials["config_id"].isin(kept)],
+        verdicts=data.verdicts[data.verdicts["config_id"].isin(kept)],
+        configurations=table[table["config_id"].isin(kept)].reset_index(drop=True),
     )
 
 

@@ -145,8 +145,7 @@ def test_packs_count_attempts():
         ({"momentum": {"values": [1.0]}}, r"momentum must be in \[0, 1\), got 1\.0"),
         (
             {"batch_size": {"values": [4096]}},
-            r"batch_size must be a whole number in \[1, 1200\] \(the training set has 1200 samples"
-            r"\), got 4096",
+            r"batch_size must be a whole number in \[1, 1200\] \(the training set .* got 4096",
         ),
         ({"batch_size": {"values": [2.5]}}, "batch_size must be a whole number"),
         ({"batch_size": {"values": ["many"]}}, "batch_size must be a finite number, got 'many'"),

@@ -37,7 +37,7 @@ class RayExecutor:
         gpus: 0 for CPU workers with one core each; otherwise the same number as ``n_workers``, for
             workers with one GPU each. With ``SWEEPDIAG_FAKE_GPUS`` GPUs are counted, and the
             workers train on the CPU.
-        address: Ray cluster to join.
+        address: Ray cluster to join; ``None`` and ``local`` start a private Ray.
         start_timeout_s: How long a worker may take to start before its place is given up.
         silence_timeout_s: How long a worker may send nothing before it is killed and its pack's
             unfinished trials end as ``TIMED_OUT``; ``None`` waits for ever.
@@ -67,7 +67,10 @@ class RayExecutor:
         self._is_running = False
         self._is_closed = False
         self._session = open_session(
-            n_workers=n_workers, gpus=gpus, is_fake=is_fake, address=address
+            n_workers=n_workers,
+            gpus=gpus,
+            is_fake=is_fake,
+            address=None if address == "local" else address,
         )
         self._staff = Staff(
             session=self._session,
@@ -145,7 +148,8 @@ class RayExecutor:
         if self._sent is None or self._sent[0] is not worker:
             try:
                 # Pickled here, since Ray answers what it cannot pickle with a page of guesses.
-                self._sent = (worker, ray.put(cloudpickle.dumps(worker)))
+                pickled = cloudpickle.dumps(worker)  # type: ignore[no-untyped-call]
+                self._sent = (worker, ray.put(pickled))
             except Exception as error:
                 message = (
                     f"the worker cannot be pickled for other processes: {describe_error(error)}"

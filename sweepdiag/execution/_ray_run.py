@@ -73,6 +73,8 @@ class Staff:
             r"Worker exit detail: (.+?)(?: Some common causes| There are some|$)", text
         )
         cause = clean_message(told.group(1) if told else text, max_bytes=500)
+        if "connection error code 2" in cause:
+            cause = "it was killed (perhaps for memory) or crashed"
         pid = re.search(r"\bpid: (\d+)", text)
         last_words = self.session.last_words(int(pid.group(1))) if pid else ""
         return f"{cause}\nIts last output:\n{last_words}" if last_words else cause

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sweepdiag.errors import LaunchError
+from sweepdiag.execution._ray_address import wait_for_address
 from sweepdiag.execution.messages import describe_error
 from sweepdiag.execution.processes import RUN_ID_VARIABLE, end_processes
 
@@ -135,6 +136,7 @@ class _JoinedRay(_BorrowedRay):
     def __init__(self, address: str, *, gpus: int) -> None:
         super().__init__(gpus=gpus)
         self._silence = contextlib.ExitStack()
+        wait_for_address(address)
         try:
             with _borrowed_process_state({}):
                 self._silence.enter_context(_silenced())
@@ -244,9 +246,11 @@ def _silenced() -> Iterator[None]:
 
     logger = logging.getLogger("ray")
     level = logger.level
-    with _replaced(worker, "_worker_logs_enabled", value=False):
-        yield
-    logger.setLevel(level)
+    try:
+        with _replaced(worker, "_worker_logs_enabled", value=False):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextlib.contextmanager

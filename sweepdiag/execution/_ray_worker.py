@@ -44,7 +44,7 @@ class WorkerActor:
         try:
             self._worker = cloudpickle.loads(pickled_worker)
         except Exception as error:
-            raise LaunchError(describe_error(error)) from None
+            raise LaunchError(describe_error(error)) from error
 
     def train(self, pack: Pack) -> Iterator[list[Event]]:
         """Yield the worker's batches of events.
@@ -58,4 +58,4 @@ class WorkerActor:
         try:
             yield from self._worker(pack, device=self._device)
         except (Exception, SystemExit) as error:
-            raise TrainingError(describe_error(error, with_place=True)) from None
+            raise TrainingError(describe_error(error, with_place=True)) from error

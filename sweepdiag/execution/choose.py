@@ -67,7 +67,7 @@ def choose_executor(
     Returns:
         The choice, with its reason.
     """
-    if address is not None:
+    if address not in {None, "local"}:
         return ExecutorChoice(name="ray", reason=f"Ray: asked to join the cluster at {address}.")
     n_useful = min(n_workers, n_packs)
     if n_useful < 2:

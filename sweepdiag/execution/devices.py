@@ -93,8 +93,8 @@ def resolve_devices(gpus: int | None, *, address: str | None = None) -> Devices:
 
     Args:
         gpus: GPUs asked for in all; 0 asks for the CPU; ``None`` takes all there are.
-        address: Address of the Ray cluster to join; ``None`` stands for this machine. The GPUs of
-            a cluster are those that its nodes announced to Ray when they joined.
+        address: Address of the Ray cluster to join; ``None`` and ``local`` stand for this machine.
+            The GPUs of a cluster are those that its nodes announced to Ray when they joined.
 
     Returns:
         What to train on.
@@ -108,6 +108,8 @@ def resolve_devices(gpus: int | None, *, address: str | None = None) -> Devices:
         raise ConfigError(message)
     if gpus == 0:
         return Devices(kind="cpu", count=0, line=f"Training on the CPU ({_cores()}), as asked.")
+    if address == "local":
+        address = None
     fake = n_fake_gpus()
     n_present = _count_present(address, fake)
     where = f"the Ray cluster at {address}" if address else "this machine"

@@ -8,19 +8,22 @@ other backends must agree with; checks, splitting into batches and names are in 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sweepdiag.features._series import IntArray, Series, gather, prepare_series
 from sweepdiag.features.curves import CurveArrays, FloatArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["features_numpy"]
 
 Columns = dict[str, FloatArray]
 
-_SQRT_NORMAL_MEAN = 0.8221789586
-"""Mean of ``sqrt(abs(z))`` for standard normal ``z``: turns a mean root into a deviation."""
+_NORMAL_MEDIAN = 0.6744897502
+"""Median of ``abs(z)`` for standard normal ``z``: turns a median into a deviation."""
 _MISSING_SHARE = 0.3
 """Share of NaN between the first and last finite value from which they count as not evaluated."""
 _SPIKE_NOISE, _SPIKE_RANGE = 6.0, 0.1
@@ -154,8 +157,8 @@ class _SeriesFeatures:
     def _noise(self) -> FloatArray:
         """Return the standard deviation of a value around the line between its neighbours.
 
-        Taken over the second half, where a falling loss has lost most of its curvature, and as a
-        mean of roots, so that one spike does not pass for noise.
+        Taken over the second half, where a falling loss has lost most of its curvature, and from
+        the median, so that spikes do not pass for noise.
         """
         x, t = self.series.values, self.series.epochs
         if x.shape[1] < 3:
@@ -166,8 +169,7 @@ class _SeriesFeatures:
         place = np.arange(1, x.shape[1] - 1)
         counts = self.series.counts[:, None]
         is_used = (place >= counts // 2) & (place <= counts - 2) & np.isfinite(residual)
-        roots = np.where(is_used, np.sqrt(np.abs(residual)), 0.0).sum(axis=1)
-        return (roots / is_used.sum(axis=1) / _SQRT_NORMAL_MEAN) ** 2
+        return _median(np.abs(residual), is_used) / _NORMAL_MEDIAN
 
     def _late_slope(self) -> Columns:
         """Fit a line to the last third (at least five values where there are as many)."""
@@ -231,25 +233,37 @@ class _SeriesFeatures:
         speed = np.abs(x[:, :-5] - x[:, 4:-1]) / 4
         limit = np.fmax(_DROP_NOISE * noise, _DROP_RANGE * span)[:, None]
         is_drop = self.series.is_valid[:, 5:] & (fall > limit) & (fall > _DROP_SPEED * speed)
-        return is_drop.sum(axis=1).astype(np.float64)
+        n_drops: FloatArray = is_drop.sum(axis=1).astype(np.float64)
+        return n_drops
+
+
+def _median(rows: FloatArray, is_used: NDArray[np.bool_]) -> FloatArray:
+    """Return the median of the used values of each row; NaN without any."""
+    ordered = np.sort(np.where(is_used, rows, np.inf), axis=1)
+    counts = is_used.sum(axis=1, dtype=np.int64)
+    lower = gather(ordered, (counts + 1) // 2 - 1)
+    return 0.5 * (lower + gather(ordered, np.where(counts > 0, counts // 2, -1)))
 
 
 def _later_fall(series: Series, smooth_min: FloatArray) -> FloatArray:
     second = gather(series.values, np.where(series.counts > 1, 1, -1))
-    return (second - smooth_min) / np.abs(second)
+    fall: FloatArray = (second - smooth_min) / np.abs(second)
+    return fall
 
 
 def _argmin(rows: FloatArray) -> IntArray:
     if rows.shape[1] == 0:
         return np.full(len(rows), -1, dtype=np.int64)
-    return rows.argmin(axis=1)
+    lowest: IntArray = rows.argmin(axis=1)
+    return lowest
 
 
 def _sign_change_share(x: FloatArray, counts: IntArray) -> FloatArray:
     steps = np.sign(np.diff(x, axis=1))
     is_change = steps[:, 1:] * steps[:, :-1] < 0
     is_change &= np.arange(2, is_change.shape[1] + 2) < counts[:, None]
-    return is_change.sum(axis=1) / np.where(counts > 2, counts - 2, np.nan)
+    share: FloatArray = is_change.sum(axis=1) / np.where(counts > 2, counts - 2, np.nan)
+    return share
 
 
 def _pair_features(curves: CurveArrays, train: Series, val: Series) -> Columns:

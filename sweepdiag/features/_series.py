@@ -6,11 +6,13 @@ Every function works on all curves at once; ``n_curves, n_points`` are the shape
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sweepdiag.features.curves import FloatArray
+if TYPE_CHECKING:
+    from sweepdiag.features.curves import FloatArray
 
 __all__ = ["Series", "gather", "prepare_series", "smoothing_windows"]
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sweepdiag.errors import unknown_name
 from sweepdiag.features._numpy import features_numpy
-from sweepdiag.features.curves import CurveArrays, FloatArray
 from sweepdiag.features.table import FEATURE_NAMES
+
+if TYPE_CHECKING:
+    from sweepdiag.features.curves import CurveArrays, FloatArray
 
 __all__ = ["FeatureMatrix", "compute_features"]
 

@@ -55,12 +55,12 @@ class CurveArrays:
     @property
     def n_curves(self) -> int:
         """Number of curves."""
-        return self.epochs.shape[0]
+        return len(self.run_ids)
 
     @property
     def n_points(self) -> int:
         """Number of evaluations of the longest curve."""
-        return self.epochs.shape[1]
+        return int(self.epochs.shape[1])
 
     @classmethod
     def from_long(

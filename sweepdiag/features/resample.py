@@ -10,13 +10,14 @@ import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sweepdiag.features._series import Series, prepare_series
 from sweepdiag.features.curves import CurveArrays, FloatArray
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 __all__ = ["resample_curves"]
 
@@ -36,8 +37,9 @@ def resample_curves(
     Each curve is split into a local parabola and residuals. A resample adds, block by block, the
     residuals of a stretch near that block (at most an eighth of the curve away), since noise
     mostly changes along a curve. Training and validation losses take the same stretches, so that
-    what they have in common stays in common. Spikes and steps stay where they are. The first value, and values that are not finite,
-    stay as they are; a curve with fewer than 5 finite values is repeated unchanged.
+    what they have in common stays in common. Spikes and steps stay where they are. The first
+    value, and values that are not finite, stay as they are; a curve with fewer than 5 finite
+    values is repeated unchanged.
 
     Args:
         curves: The curves.
@@ -49,8 +51,8 @@ def resample_curves(
         ``n_curves * n_resamples`` curves, all resamples of the first curve first. Metrics are not
         resampled: they are NaN.
     """
-    keys = _hash_names(curves.run_ids)[:, None] + np.arange(n_resamples, dtype=np.uint64)
-    keys = _mix(keys.reshape(-1))
+    numbers = np.arange(n_resamples, dtype=np.uint64)
+    keys = _mix(np.add.outer(_hash_names(curves.run_ids), numbers).reshape(-1))
     losses = []
     with np.errstate(all="ignore"):
         for values in (curves.train_loss, curves.val_loss):
@@ -74,7 +76,7 @@ def _resample_packed(
     n_resamples: int,
     is_positive: NDArray[np.bool_],
 ) -> FloatArray:
-    """Return resampled values in the places of ``series.values``, resamples of a curve together."""
+    """Return resampled packed values, all resamples of a curve together."""
     is_log = is_positive & np.where(series.is_valid, series.values > 0, True).all(axis=1)
     values = np.where(
         is_log[:, None], np.log(np.where(is_log[:, None], series.values, 1.0)), series.values
@@ -134,7 +136,8 @@ def _source_indices(
     # Reflecting at both ends keeps neighbours neighbours, where clipping would repeat one value.
     source = np.where(source < low, 2 * low - source, source)
     source = np.where(source > high, 2 * high - source, source)
-    return np.clip(source, 0, max(n_points - 1, 0))
+    clipped: NDArray[np.int64] = np.clip(source, 0, max(n_points - 1, 0))
+    return clipped
 
 
 def _unpack(

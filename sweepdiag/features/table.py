@@ -36,8 +36,10 @@ _SERIES: tuple[tuple[str, str, str, str], ...] = (
         "n_nonfinite",
         "number of NaN and infinite values from the first finite value on",
         "count",
-        "Losses that overflowed. NaN counts as not evaluated before the first finite value, "
-        "where the whole series is NaN, and where it makes up 30 % or more of the inner values.",
+        (
+            "Losses that overflowed. NaN counts as not evaluated before the first finite value, "
+            "where the whole series is NaN, and where it is 30 % or more of the inner values."
+        ),
     ),
     (
         "first_nonfinite_epoch",
@@ -75,19 +77,23 @@ _SERIES: tuple[tuple[str, str, str, str], ...] = (
         "rise_range",
         "(s[n-1] - min(s)) / (max(x[0], s[n-1]) - min(s))",
         "1",
-        "The same relative to the fall before it: 0 none of it was lost, 1 all of it. "
-        "Not changed by adding a constant to the loss.",
+        (
+            "The same relative to the fall before it: 0 none of it was lost, 1 all of it. "
+            "Not changed by adding a constant to the loss."
+        ),
     ),
     (
         "later_fall",
         "(x[1] - min(s)) / |x[1]|",
         "1",
-        "What was learned after the second value: near 0 where a network found the best constant "
-        "prediction at once and nothing after it.",
+        (
+            "What was learned after the second value: near 0 where a network found the best "
+            "constant prediction at once and nothing after it."
+        ),
     ),
     (
         "noise",
-        "(mean of sqrt|x[i] - line between its neighbours|, second half) squared, scaled",
+        "median of |x[i] - line between its neighbours|, second half, scaled",
         "loss",
         "Standard deviation of single values around the curve.",
     ),
@@ -132,8 +138,10 @@ _SERIES: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         "drops",
-        "number of i with x[i-1] - x[i] > max(5 noise, 5 % of the range) and > 4 x the speed "
-        "of the four steps before",
+        (
+            "number of i with x[i-1] - x[i] > max(5 noise, 5 % of the range) and > 4 x the speed "
+            "of the four steps before"
+        ),
         "count",
         "Sudden falls, such as those after a drop of the learning rate.",
     ),

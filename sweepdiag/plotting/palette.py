@@ -36,12 +36,12 @@ MIN_CONTRAST = 4.5
 CLASS_COLOURS: Mapping[VerdictClass, str] = MappingProxyType(
     {
         VerdictClass.DIVERGING: "#B0310B",
-        VerdictClass.NOT_LEARNING: "#4D4D4D",
+        VerdictClass.NOT_LEARNING: "#333333",
         VerdictClass.UNDERFIT: "#56B4E9",
         VerdictClass.OVERFIT: "#E69F00",
         VerdictClass.U_SHAPED: "#E3A6CB",
         VerdictClass.INCONCLUSIVE: "#DADADA",
-        VerdictClass.HEALTHY: "#00795C",
+        VerdictClass.HEALTHY: "#009E73",
     }
 )
 

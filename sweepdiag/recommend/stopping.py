@@ -6,19 +6,13 @@ that could have acted then are in ``criteria``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweepdiag.recommend._curves import (
-    CurveTable,
-    curve_table,
-    finite_or_inf,
-    monitor_name,
-    relative_regret,
-)
-from sweepdiag.records import JUDGED_STATES, Region, StopEpoch
+from sweepdiag.recommend._curves import finite_or_inf, monitor_name, relative_regret
+from sweepdiag.recommend._seeds import ConfigCurve, config_curves, half_window
+from sweepdiag.records import Region, StopEpoch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,21 +28,12 @@ STOP_TOLERANCE = 0.01
 REGION_SHARE = 0.75
 """Share of a region's configurations that have reached their own stop when the region stops."""
 
+# The luckiest of some twenty evaluations is about two standard errors below a flat curve.
+_NOISE_FACTOR = 3.0
 # Noise widens the tolerance, but a curve that swings wildly must not look finished at once.
 _NOISE_CAP = 0.05
 # Median of the absolute value of a standard normal variable.
 _MAD_OF_NORMAL = 0.6745
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _ConfigCurve:
-    """The seeds of one configuration, and their median, at the epochs most seeds reached."""
-
-    config_id: str
-    epochs: NDArray[np.float64]
-    costs: NDArray[np.float64]
-    median: NDArray[np.float64]
-    smooth: NDArray[np.float64]
 
 
 def stop_epochs(
@@ -75,7 +60,7 @@ def stop_epochs(
     Returns:
         One record per configuration that has at least one judged trial with a curve.
     """
-    sampled = _config_curves(curves, trials, configurations, monitor, metric_mode)
+    sampled = config_curves(curves, trials, configurations, monitor, metric_mode)
     return tuple(_stop_of(curve, monitor) for curve in sampled)
 
 
@@ -115,7 +100,7 @@ def region_stop(
     epoch = float(np.quantile(epochs, REGION_SHARE, method="higher"))
     budget = max(stop.budget_epochs for stop in inside)
     rows = configurations[configurations["config_id"].isin([stop.config_id for stop in inside])]
-    sampled = _config_curves(curves, trials, rows, monitor, metric_mode)
+    sampled = config_curves(curves, trials, rows, monitor, metric_mode)
     regrets = [_regret(curve, epoch) for curve in sampled]
     return StopEpoch(
         config_id="region",
@@ -141,85 +126,7 @@ def _region_reason(inside: Sequence[StopEpoch], epoch: float, budget: float, mon
     )
 
 
-def _config_curves(
-    curves: pd.DataFrame,
-    trials: pd.DataFrame,
-    configurations: pd.DataFrame,
-    monitor: str,
-    metric_mode: str | None,
-) -> list[_ConfigCurve]:
-    judged = trials[trials["state"].isin([state.value for state in JUDGED_STATES])]
-    config_of = dict(zip(judged["trial_id"], judged["config_id"], strict=True))
-    table = curve_table(
-        curves[curves["trial_id"].isin(config_of)], monitor=monitor, metric_mode=metric_mode
-    )
-    rows_of: dict[str, list[int]] = {}
-    for row, trial_id in enumerate(table.trial_ids):
-        rows_of.setdefault(str(config_of[trial_id]), []).append(row)
-    return [
-        _config_curve(str(config_id), table, rows_of[str(config_id)])
-        for config_id in configurations["config_id"]
-        if str(config_id) in rows_of
-    ]
-
-
-def _config_curve(config_id: str, table: CurveTable, rows: list[int]) -> _ConfigCurve:
-    epochs, costs = _aligned(table.epochs[rows], table.costs[rows])
-    # Where seeds ended early, the few that went on are not representative.
-    n_reached = np.isfinite(epochs).sum(axis=0)
-    kept = n_reached * 2 >= len(rows)
-    epochs, costs, ended = epochs[:, kept], costs[:, kept], ~np.isfinite(epochs[:, kept])
-    grid: NDArray[np.float64] = np.fmax.reduce(epochs, axis=0)
-    median = _column_medians(np.where(ended, np.nan, finite_or_inf(costs)))
-    return _ConfigCurve(
-        config_id=config_id,
-        epochs=grid,
-        costs=np.where(ended, np.nan, costs),
-        median=median,
-        smooth=_smoothed(median),
-    )
-
-
-def _aligned(
-    epochs: NDArray[np.float64], costs: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Put every seed on the union of all seeds' epochs, unless they agree already."""
-    reference = epochs[0] if len(epochs) == 1 else epochs[np.isfinite(epochs).sum(axis=1).argmax()]
-    if np.all((epochs == reference) | np.isnan(epochs)):
-        return epochs, costs
-    union = np.unique(epochs[np.isfinite(epochs)])
-    new_epochs = np.full((len(epochs), union.size), np.nan)
-    new_costs = np.full_like(new_epochs, np.nan)
-    for row in range(len(epochs)):
-        known = np.isfinite(epochs[row])
-        places = np.searchsorted(union, epochs[row, known])
-        new_epochs[row, places] = union[places]
-        new_costs[row, places] = costs[row, known]
-    return new_epochs, new_costs
-
-
-def _column_medians(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the median per column without NaN; infinite where half the values are."""
-    n_known = (~np.isnan(values)).sum(axis=0)
-    # Sorting puts NaN last. Much faster on these small arrays than numpy's nanmedian.
-    ordered, columns = np.sort(values, axis=0), np.arange(values.shape[1])
-    lower = ordered[np.maximum(n_known - 1, 0) // 2, columns]
-    upper = ordered[np.minimum(n_known // 2, len(values) - 1), columns]
-    return np.where(n_known > 0, (lower + upper) / 2.0, np.nan)
-
-
-def _smoothed(costs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return a centred mean over 1, 3 or 5 evaluations; infinite where the value is not finite."""
-    half = 2 if costs.size >= 20 else 1 if costs.size >= 8 else 0
-    finite = np.isfinite(costs)
-    padded = np.pad(np.where(finite, costs, 0.0), half)
-    counts = np.pad(finite.astype(float), half)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1).sum(axis=1)
-    n_finite = np.lib.stride_tricks.sliding_window_view(counts, 2 * half + 1).sum(axis=1)
-    return np.where(finite, windows / np.maximum(n_finite, 1.0), np.inf)
-
-
-def _stop_of(curve: _ConfigCurve, monitor: str) -> StopEpoch:
+def _stop_of(curve: ConfigCurve, monitor: str) -> StopEpoch:
     budget = float(curve.epochs[-1])
     if not np.isfinite(curve.smooth).any():
         return StopEpoch(
@@ -231,10 +138,9 @@ def _stop_of(curve: _ConfigCurve, monitor: str) -> StopEpoch:
             reason=f"no finite {monitor_name(monitor)}: nothing says when to stop",
         )
     tolerance = _tolerance(curve)
-    lowest = int(curve.smooth.argmin())
-    near = curve.smooth <= curve.smooth[lowest] + tolerance
-    index = int(near.argmax())
-    # A curve that gets there only at its end, or is lowest there and still falling beyond noise.
+    lowest = _turning_index(curve)
+    near = curve.smooth <= curve.smooth.min() + tolerance
+    index = min(int(near.argmax()), lowest)
     if _still_improving(curve, tolerance):
         index = curve.epochs.size - 1
     epoch = float(curve.epochs[index])
@@ -248,7 +154,18 @@ def _stop_of(curve: _ConfigCurve, monitor: str) -> StopEpoch:
     )
 
 
-def _tolerance(curve: _ConfigCurve) -> float:
+def _turning_index(curve: ConfigCurve) -> int:
+    """Return the index of the minimum, read off the unsmoothed curve near the smoothed minimum.
+
+    Smoothing shifts the minimum towards the flatter side.
+    """
+    lowest = int(curve.smooth.argmin())
+    half = half_window(curve.smooth.size)
+    first = max(lowest - half, 0)
+    return first + int(finite_or_inf(curve.median[first : lowest + half + 1]).argmin())
+
+
+def _tolerance(curve: ConfigCurve) -> float:
     """Return the difference that does not count, in the unit of the monitored value.
 
     It is relative to the minimum, but never more than that share of the whole improvement: so a
@@ -257,10 +174,11 @@ def _tolerance(curve: _ConfigCurve) -> float:
     finite = curve.smooth[np.isfinite(curve.smooth)]
     improvement = float(finite[0] - finite.min())
     relative = STOP_TOLERANCE * min(abs(float(finite.min())), improvement)
-    return max(relative, min(_noise_of_mean(curve), _NOISE_CAP * improvement))
+    noise = _NOISE_FACTOR * _noise_of_mean(curve)
+    return max(relative, min(noise, _NOISE_CAP * improvement))
 
 
-def _noise_of_mean(curve: _ConfigCurve) -> float:
+def _noise_of_mean(curve: ConfigCurve) -> float:
     """Return the standard error of the smoothed curve, from second differences."""
     finite = curve.median[np.isfinite(curve.median)]
     if finite.size < 8:
@@ -270,11 +188,10 @@ def _noise_of_mean(curve: _ConfigCurve) -> float:
     if bends.size == 0:
         return 0.0
     spread = float(np.median(np.abs(bends))) / _MAD_OF_NORMAL / np.sqrt(6.0)
-    window = 5 if curve.median.size >= 20 else 3
-    return float(spread / np.sqrt(window))
+    return float(spread / np.sqrt(2.0 * half_window(curve.median.size) + 1.0))
 
 
-def _still_improving(curve: _ConfigCurve, tolerance: float) -> bool:
+def _still_improving(curve: ConfigCurve, tolerance: float) -> bool:
     """Return whether the last fifth of the curve still falls by more than the tolerance."""
     smooth = curve.smooth
     n_last = max(smooth.size // 5, 2)
@@ -284,7 +201,7 @@ def _still_improving(curve: _ConfigCurve, tolerance: float) -> bool:
     return bool(is_lowest_at_end and smooth[-n_last] - smooth[-1] > tolerance)
 
 
-def _reason(curve: _ConfigCurve, index: int, lowest: int, tolerance: float, monitor: str) -> str:
+def _reason(curve: ConfigCurve, index: int, lowest: int, tolerance: float, monitor: str) -> str:
     name, epochs, smooth = monitor_name(monitor), curve.epochs, curve.smooth
     last = epochs.size - 1
     end = f"epoch {epochs[-1]:g}"
@@ -298,9 +215,10 @@ def _reason(curve: _ConfigCurve, index: int, lowest: int, tolerance: float, moni
         )
     if lowest == 0:
         return f"{name} is never better than at epoch {epochs[0]:g}"
-    rise = float(smooth[-1] - smooth[lowest])
+    rise = float(smooth[-1] - smooth.min())
     if rise > 2.0 * tolerance:
-        turn = f"{name} turns at epoch {epochs[lowest]:g} and is {_worse(curve, rise)} at {end}"
+        worse = _worse(curve, rise, monitor)
+        turn = f"{name} turns at epoch {epochs[lowest]:g} and is {worse} at {end}"
         if index < lowest:
             turn += f"; epoch {epochs[index]:g} is as good within noise"
         return turn
@@ -310,20 +228,20 @@ def _reason(curve: _ConfigCurve, index: int, lowest: int, tolerance: float, moni
     return f"{name} improves by less than {limit} after epoch {epochs[index]:g}"
 
 
-def _worse(curve: _ConfigCurve, rise: float) -> str:
+def _worse(curve: ConfigCurve, rise: float, monitor: str) -> str:
     lowest = float(curve.smooth.min())
-    if lowest > 0:
+    if monitor == "val_loss" and lowest > 0:
         return f"{100.0 * rise / lowest:.3g} % higher"
-    # A metric that should be high has been negated; a loss without a floor has no percentages.
-    return f"{rise:.3g} worse"
+    # A loss without a floor has no percentages, and a metric may be better when higher.
+    return f"{rise:.3g} {'higher' if monitor == 'val_loss' else 'worse'}"
 
 
-def _gain_limit(curve: _ConfigCurve, tolerance: float) -> str:
+def _gain_limit(curve: ConfigCurve, tolerance: float) -> str:
     size = abs(float(curve.smooth.min()))
     return f"{100.0 * tolerance / size:.2g} %" if size > 0 else f"{tolerance:.2g}"
 
 
-def _regret(curve: _ConfigCurve, epoch: float) -> float:
+def _regret(curve: ConfigCurve, epoch: float) -> float:
     """Return the median over seeds of what stopping after ``epoch`` loses, relative."""
     costs = finite_or_inf(curve.costs)
     until = curve.epochs <= epoch

@@ -18,7 +18,7 @@ from sweepdiag.plotting import (
 )
 from sweepdiag.plotting.view import as_class
 from sweepdiag.records import Scale
-from sweepdiag.report.explorer import FAILED, PENDING, build_spec
+from sweepdiag.report.explorer import FAILED, PENDING, Row, build_spec
 from sweepdiag.report.summary import clean, describe_configuration
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sweepdiag.plotting import ClassHeatmapInfo, ReportData
-    from sweepdiag.records import Axis
+    from sweepdiag.records import Axis, VerdictClass
 
 __all__ = ["MAX_CONFIGURATIONS", "MAX_POINTS", "Explorer", "make_explorer"]
 
@@ -36,7 +36,8 @@ MAX_CONFIGURATIONS = 2000
 MAX_POINTS = 100
 """Most points of a curve in the page."""
 
-_CROSS = "\N{MULTIPLICATION SIGN}"
+_FAILED_LOOKS = {"class": FAILED, "letter": "\N{MULTIPLICATION SIGN}", "ink": "#B00000"}
+_PENDING_LOOKS = {"class": PENDING, "letter": "", "ink": "#111111"}
 
 # Larger than any loss worth drawing: stands for a loss that is not finite in a median.
 _BEYOND = 1e100
@@ -69,24 +70,30 @@ def make_explorer(data: ReportData) -> Explorer | None:
     if len(chosen) < judged.sum():
         notes.append(
             f"Curves of {len(chosen)} of the {judged.sum()} judged configurations are in this "
-            "page: the recommended ones and the best, the others drawn at random."
+            "page: the best, and others drawn at random, up to half of them recommended ones."
         )
     if is_thinned:
         notes.append(f"Curves are thinned to at most {MAX_POINTS} points.")
-    return Explorer(spec=build_spec(info, cells, rows, first=_first_axis(data, info), monitor=data.monitor_name), notes=tuple(notes))
+    return Explorer(
+        spec=build_spec(
+            info, cells, rows, first=_first_axis(data, info), monitor=data.monitor_name
+        ),
+        notes=tuple(notes),
+    )
 
 
 def _choose_configurations(data: ReportData, judged: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return rows of configurations: the recommended, the best, and others at random."""
+    """Return rows of configurations: the best, then recommended ones, then any, at random."""
     candidates = np.flatnonzero(judged)
     if candidates.size <= MAX_CONFIGURATIONS:
         return candidates
-    first_ids = data.region_ids | {data.best_config_id}
-    ids = data.configurations["config_id"].astype(str).to_numpy()
-    is_first = np.array([ids[row] in first_ids for row in candidates])
-    order = np.random.default_rng(0).permutation(candidates.size)
-    order = order[np.argsort(~is_first[order], kind="stable")]
-    return np.sort(candidates[order[:MAX_CONFIGURATIONS]])
+    shuffled = np.random.default_rng(0).permutation(candidates)
+    ids = data.configurations["config_id"].astype(str).to_numpy()[shuffled]
+    in_region = np.array([config_id in data.region_ids for config_id in ids])
+    # The region may be most of the sweep; half of the room is kept for what is around it.
+    rank = np.where(in_region & (np.cumsum(in_region) <= MAX_CONFIGURATIONS // 2), 1, 2)
+    rank[ids == data.best_config_id] = 0
+    return np.sort(shuffled[np.argsort(rank, kind="stable")][:MAX_CONFIGURATIONS])
 
 
 def _median_curves(
@@ -119,7 +126,7 @@ def _configuration_rows(
     info: ClassHeatmapInfo,
     chosen: NDArray[np.intp],
     curves: dict[str, pd.DataFrame],
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Return one record per configuration, its curves as arrays."""
     first = _first_axis(data, info)
     rows = []
@@ -148,35 +155,55 @@ def _configuration_rows(
     return rows
 
 
-def _cell_rows(info: ClassHeatmapInfo, cells_with_curves: set[int]) -> list[dict[str, Any]]:
+def _cell_rows(info: ClassHeatmapInfo, cells_with_curves: set[int]) -> list[Row]:
     """Return one record per cell that holds a configuration."""
     grid = info.grid
     occupied = (info.codes >= 0) | info.is_failed | info.is_pending
     records = []
+    bounds = _region_bounds(info.is_region)
     for panel, row, column in zip(*np.nonzero(occupied), strict=True):
         place = panel, row, column
         cell = int(np.ravel_multi_index(place, grid.shape))
         code = int(info.codes[place])
-        verdict = CLASSES[code] if code >= 0 else None
-        name = CLASS_NAMES[verdict] if verdict else FAILED
+        looks = _looks(CLASSES[code]) if code >= 0 else _FAILED_LOOKS
         if info.is_pending[place]:
-            name = PENDING
+            looks = _PENDING_LOOKS
         records.append(
             {
                 "cell": cell,
                 "panel": grid.panel_title(panel) or " ",
                 "row": grid.rows.labels[row],
                 "column": grid.columns.labels[column],
-                "class": name,
-                "letter": CLASS_LETTERS[verdict] if verdict else (_CROSS if name == FAILED else ""),
-                "ink": text_colour(CLASS_COLOURS[verdict]) if verdict else "#B00000",
+                **looks,
                 "agree": f"{info.n_agree[place]} of {info.n_judged[place]}",
                 "region": "yes" if info.is_region[place] else "no",
                 "best": info.best == place,
+                **{side: True for side, is_bound in bounds.items() if is_bound[place]},
                 "curves": "yes" if cell in cells_with_curves else "no",
             }
         )
     return records
+
+
+def _region_bounds(is_region: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
+    """Return for each side of a cell whether it bounds the recommended region."""
+    padded = np.pad(is_region, ((0, 0), (1, 1), (1, 1)))
+    inner = slice(1, -1)
+    return {
+        "left": is_region & ~padded[:, inner, :-2],
+        "right": is_region & ~padded[:, inner, 2:],
+        "lower": is_region & ~padded[:, :-2, inner],
+        "upper": is_region & ~padded[:, 2:, inner],
+    }
+
+
+def _looks(verdict: VerdictClass) -> dict[str, str]:
+    """Return what a cell of a class is drawn with."""
+    return {
+        "class": CLASS_NAMES[verdict],
+        "letter": CLASS_LETTERS[verdict],
+        "ink": text_colour(CLASS_COLOURS[verdict]),
+    }
 
 
 def _first_axis(data: ReportData, info: ClassHeatmapInfo) -> Axis | None:

@@ -75,9 +75,11 @@ def count_trials(data: ReportData) -> str:
     n_trials, n_configurations = len(data.trials), len(data.configurations)
     parts = [plural(n_trials, "trial"), f"{len(data.verdicts)} judged"]
     states = data.trials["state"].astype(str).value_counts()
-    for state in (State.FAILED, State.TIMED_OUT, State.OUT_OF_MEMORY, State.LOST):
-        if states.get(state.value, 0):
-            parts.append(f"{states[state.value]} {state.value.replace('_', ' ')}")
+    parts += [
+        f"{states[state.value]} {state.value.replace('_', ' ')}"
+        for state in (State.FAILED, State.TIMED_OUT, State.OUT_OF_MEMORY, State.LOST)
+        if states.get(state.value, 0)
+    ]
     if data.interrupted:
         parts.append(f"{n_trials - data.n_done} not done")
     lead = plural(n_configurations, "configuration") + ": " if data.axes else ""
@@ -116,7 +118,7 @@ def other_findings(findings: Sequence[Finding], state: FindingState) -> list[Fin
     return sorted((f for f in findings if f.state is state), key=lambda f: f.code)
 
 
-def describe_configuration(data: ReportData, row: Mapping[str, Any]) -> str:
+def describe_configuration(data: ReportData, row: Mapping[Any, Any]) -> str:
     """Return ``lr 0.1, batch_size 64``; the identifier where there are no axes."""
     if not data.axes:
         return clean(row["config_id"])
@@ -140,14 +142,15 @@ def describe_best(data: ReportData) -> str:
 
 
 def describe_stop(stop: StopEpoch, monitor: str) -> str:
-    """Return when to stop, what it saves and what it costs."""
+    """Return when to stop, what it saves and what it costs, and why, as one sentence."""
     text = f"Stop at epoch {format_value(stop.epoch)} of {format_value(stop.budget_epochs)}"
     if math.isfinite(stop.saved_fraction) and stop.saved_fraction > 0:
         text += f": saves {percent(stop.saved_fraction)} of the training"
         if math.isfinite(stop.regret):
             cost = f"costs {percent(stop.regret)} of the best {monitor}"
             text += f", {cost}" if stop.regret > 0 else f", the best {monitor} stays the same"
-    return text
+    reason = clean(stop.reason).rstrip(".")
+    return f"{text} ({reason})." if reason else f"{text}."
 
 
 def describe_parameter(block: Mapping[str, Any]) -> str:

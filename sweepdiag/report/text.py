@@ -74,8 +74,7 @@ def _answer(data: ReportData, width: int) -> list[str]:
     lines = _wrap(data.recommendation.answer, width)
     stop = data.recommendation.region_stop
     if stop is not None:
-        reason = f" ({clean(stop.reason).rstrip('.')})" if stop.reason else ""
-        lines += _wrap(f"{describe_stop(stop, data.monitor_name)}{reason}.", width)
+        lines += _wrap(describe_stop(stop, data.monitor_name), width)
     best = describe_best(data)
     return lines + (_wrap(f"{best}.", width) if best else [])
 

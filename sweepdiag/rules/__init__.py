@@ -1,6 +1,15 @@
 """Verdicts on curves and configurations, and findings about the sweep."""
 
+from sweepdiag.rules.configurations import judge_configurations
+from sweepdiag.rules.findings import FINDINGS, SweepView, check_sweep
 from sweepdiag.rules.judge import judge_curves
 from sweepdiag.rules.thresholds import Thresholds
 
-__all__ = ["Thresholds", "judge_curves"]
+__all__ = [
+    "FINDINGS",
+    "SweepView",
+    "Thresholds",
+    "check_sweep",
+    "judge_configurations",
+    "judge_curves",
+]

@@ -33,6 +33,7 @@ __all__ = [
     "at_least",
     "at_most",
     "percent",
+    "plural",
     "smoothing_window",
     "standard_error",
     "times",
@@ -126,7 +127,8 @@ def at_least(value: FloatArray, limit: FloatArray | float) -> FloatArray:
         difference = value - limit
         scale = np.where(np.asarray(limit) != 0, np.abs(limit), 1.0)
         margin = np.where(value == limit, 0.0, difference / scale)
-    return np.clip(np.nan_to_num(margin, nan=-1.0), -1.0, 1.0)
+    clipped: FloatArray = np.clip(np.nan_to_num(margin, nan=-1.0), -1.0, 1.0)
+    return clipped
 
 
 def at_most(value: FloatArray, limit: FloatArray | float) -> FloatArray:
@@ -141,12 +143,14 @@ def where_true(condition: BoolArray) -> FloatArray:
 
 def all_of(*margins: FloatArray) -> FloatArray:
     """Return the margin of conditions that must all hold."""
-    return np.minimum.reduce(margins)
+    lowest: FloatArray = np.minimum.reduce(margins)
+    return lowest
 
 
 def any_of(*margins: FloatArray) -> FloatArray:
     """Return the margin of conditions of which one is enough."""
-    return np.maximum.reduce(margins)
+    highest: FloatArray = np.maximum.reduce(margins)
+    return highest
 
 
 def standard_error(features: FeatureMatrix, prefix: str) -> FloatArray:
@@ -185,6 +189,11 @@ def percent(share: float) -> str:
         return f"{times(1 + share)}"
     digits = 0 if abs(share) >= 0.1 else 1
     return f"{100 * share:.{digits}f} %"
+
+
+def plural(count: float, noun: str) -> str:
+    """Return a count with its noun: ``1 evaluation``, ``4 evaluations``."""
+    return f"{count:g} {noun}" if count == 1 else f"{count:g} {noun}s"
 
 
 def times(factor: float) -> str:

@@ -38,9 +38,9 @@ def judge_configurations(
     """Return one row per configuration: its class over seeds and its best values.
 
     The class is that of most judged seeds; of several equally frequent ones the worst. Its
-    confidence is the mean over all judged seeds of how sure their verdicts are of that class, where
-    a seed of another class counts as 0. A tag is kept if at least half of the judged seeds have
-    it; ``unstable`` says that some seed diverges while the configuration as a whole does not.
+    confidence is the mean over all judged seeds of how sure their verdicts are of that class,
+    where a seed of another class counts as 0. A tag is kept if at least half of the judged seeds
+    have it; ``unstable`` says that some seed diverges while the configuration as a whole does not.
 
     Args:
         trials: Columns of ``trials.parquet``.
@@ -128,10 +128,11 @@ def _summarise_seeds(
     seeds = groups.agg(
         n_evaluations=("epoch", "size"),
         val_min=("val_loss", "min"),
-        val_last=("val_loss", "last"),
         train_min=("train_loss", "min"),
         metric_best=("val_metric", "max" if metric_mode == "max" else "min"),
     )
+    last = table.drop_duplicates("trial_id", keep="last").set_index("trial_id")
+    seeds["val_last"] = last["val_loss"]
     if metric_mode is None:
         seeds["metric_best"] = np.nan
     best = table.dropna(subset=["cost"]).sort_values("cost", kind="stable")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
-
-from sweepdiag.rules.base import BoolArray, FloatArray
 
 if TYPE_CHECKING:
     from sweepdiag.features import CurveArrays, FeatureMatrix
     from sweepdiag.records import SweepFacts
+    from sweepdiag.rules.base import BoolArray, FloatArray
 
 __all__ = ["ContextKind", "JudgingContext", "build_context", "remove_floor"]
 
@@ -67,7 +66,7 @@ class JudgingContext:
 
     def select(self, rows: slice, n_repeats: int) -> JudgingContext:
         """Return the context of some curves, each repeated: that of their resamples."""
-        arrays = {
+        arrays: dict[str, Any] = {
             name: np.repeat(getattr(self, name)[rows], n_repeats) for name in self.column_names
         }
         ids = tuple(name for name in self.reference_ids[rows] for _ in range(n_repeats))

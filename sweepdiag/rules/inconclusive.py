@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sweepdiag.records import VerdictClass
-from sweepdiag.rules.base import MarginRule, any_of, at_least, percent
+from sweepdiag.rules.base import MarginRule, any_of, at_least, percent, plural
 
 if TYPE_CHECKING:
     from sweepdiag.features import FeatureMatrix
@@ -20,8 +20,9 @@ class InconclusiveRule(MarginRule):
     """Too few evaluations, no validation loss, or evidence on both sides.
 
     What it checks: fewer than 5 finite training or validation losses; or a training loss that has
-    lost a fifth of its fall again without diverging, or that scatters by a fifth of its range. A verdict that too few resampled curves
-    agree with becomes inconclusive as well, with that verdict as runner-up.
+    lost a fifth of its fall again without diverging, or that scatters by a fifth of its range. A
+    verdict that too few resampled curves agree with becomes inconclusive as well, with that
+    verdict as runner-up.
 
     Why it matters: no verdict is better than a wrong one that somebody acts on.
 
@@ -58,7 +59,8 @@ class InconclusiveRule(MarginRule):
             )
         fewest = min(row["train_n_finite"], row["val_n_finite"])
         if fewest < needed:
-            return f"only {fewest:g} evaluations; at least {needed:g} are needed"
+            n_known = plural(fewest, "evaluation")
+            return f"only {n_known} with finite losses; at least {needed:g} are needed"
         if row["train_rise_range"] < row.thresholds.instability_regained:
             return (
                 f"training loss scatters by {percent(row['train_noise_range'])} of its range from "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -49,6 +50,15 @@ BUILT_IN_RULES: tuple[Rule, ...] = (
 """The classes in the order in which they are tried; the first that matches wins."""
 
 
+_KIN = {
+    VerdictClass.DIVERGING: VerdictClass.NOT_LEARNING,
+    VerdictClass.NOT_LEARNING: VerdictClass.DIVERGING,
+    VerdictClass.U_SHAPED: VerdictClass.OVERFIT,
+    VerdictClass.OVERFIT: VerdictClass.U_SHAPED,
+}
+"""Classes with the same consequence: doubt between them is no reason to conclude nothing."""
+
+
 @functools.cache
 def active_rules() -> tuple[Rule, ...]:
     """Return the built-in rules and those of installed plug-ins, by priority."""
@@ -82,7 +92,9 @@ def judge_curves(
         context: ``alone`` or ``sweep``.
         thresholds: The limits; ``None`` takes the defaults.
         n_resamples: Resamples per curve behind the confidence. 0 skips it: confidence is then NaN
-            (not measured), and no verdict becomes inconclusive for want of it.
+            (not measured), and no verdict becomes inconclusive for want of it. It is NaN as well
+            for curves too short to be resampled, and 1 for losses that end as no numbers. The
+            confidence of an inconclusive verdict is that of its runner-up.
 
     Returns:
         One verdict per curve.
@@ -102,14 +114,16 @@ def judge_curves(
     if curves.n_curves == 0:
         return ()
     limits = thresholds or Thresholds()
-    curves, floor = remove_floor(curves, facts)
-    features = compute_features(curves)
-    known = build_context(features, facts, context, floor)
-    if config_ids is not None and context == "sweep":
-        known = _add_siblings(known, features, limits, config_ids)
-    return _Judgement(
-        rules=active_rules(), features=features, limits=limits, context=known
-    ).verdicts(curves, n_resamples)
+    with np.errstate(all="ignore"):  # losses may be NaN, infinite or near the largest float
+        curves, floor = remove_floor(curves, facts)
+        features = compute_features(curves)
+        known = build_context(features, facts, context, floor)
+        if config_ids is not None and context == "sweep":
+            known = _add_siblings(known, features, limits, config_ids)
+        judgement = _Judgement(
+            rules=active_rules(), features=features, limits=limits, context=known
+        )
+        return judgement.verdicts(curves, n_resamples)
 
 
 def _add_siblings(
@@ -135,17 +149,16 @@ class _Judgement:
     context: JudgingContext
 
     def verdicts(self, curves: CurveArrays, n_resamples: int) -> tuple[Verdict, ...]:
-        with np.errstate(all="ignore"):
-            chosen = first_matches(self.rules, self.features, self.limits, self.context)
-            margins = rule_margins(self.rules, self.features, self.limits, self.context)
-            turns = self._turning_epochs()
-            shares = None
-            if n_resamples > 0:
-                shares = vote(curves, self.rules, self.limits, self.context, n_resamples)
+        chosen = first_matches(self.rules, self.features, self.limits, self.context)
+        margins = rule_margins(self.rules, self.features, self._lenient(), self.context)
+        turns = self._turning_epochs()
+        shares = None
+        if n_resamples > 0:
+            shares = vote(curves, self.rules, self.limits, self.context, n_resamples)
         classes = [self.rules[place].verdict for place in chosen]
         tags = find_tags(self.features, self.limits, self.context, classes)
         runners_up = [
-            self._runner_up(int(place), margins[:, i], None if shares is None else shares[i])
+            self._runner_up(i, int(place), margins[:, i], self._shares_of_curve(shares, i))
             for i, place in enumerate(chosen)
         ]
         finals = self._settle(chosen, runners_up, shares)
@@ -154,20 +167,42 @@ class _Judgement:
             for i in range(self.features.n_curves)
         )
 
+    def _lenient(self) -> Thresholds:
+        """Return limits that let short curves have a class: their runner-up."""
+        return dataclasses.replace(
+            self.limits, min_evaluations=min(2, self.limits.min_evaluations)
+        )
+
+    def _shares_of_curve(self, shares: FloatArray | None, i: int) -> FloatArray | None:
+        """Return how a curve's resamples voted; ``None`` where nothing could be resampled."""
+        return None if shares is None or self._is_short(i) else shares[i]
+
+    def _is_short(self, i: int) -> bool:
+        return bool(self.features.column("train_n_finite")[i] < self.limits.min_evaluations)
+
     def _turning_epochs(self) -> FloatArray:
         has_turned: BoolArray = has_sustained_rise(self.features, self.limits, self.context)
         return np.where(has_turned, self.features.column("val_smooth_min_epoch"), np.nan)
 
-    def _runner_up(self, place: int, margins: FloatArray, shares: FloatArray | None) -> int | None:
+    def _runner_up(
+        self, i: int, place: int, margins: FloatArray, shares: FloatArray | None
+    ) -> int | None:
         """Return the class that won most other resamples, or else the one nearest by margin."""
         if shares is not None:
-            others = [s if self._is_other(i, place) else -1.0 for i, s in enumerate(shares)]
+            others = [s if self._is_other(j, place) else -1.0 for j, s in enumerate(shares)]
             best = int(np.argmax(others))
             if others[best] >= self.limits.runner_up_share:
                 return best
+        if self.rules[place].verdict is VerdictClass.INCONCLUSIVE:
+            return self._first_other(place, margins, can_be_healthy=not self._is_short(i))
         if margins[place] >= self.limits.runner_up_margin:
             return None
         return self._nearest(place, margins)
+
+    def _first_other(self, place: int, margins: FloatArray, *, can_be_healthy: bool) -> int | None:
+        """Return the class that an inconclusive curve would have had."""
+        rules = range(len(self.rules) if can_be_healthy else len(self.rules) - 1)
+        return next((j for j in rules if margins[j] >= 0 and self._is_other(j, place)), None)
 
     def _nearest(self, place: int, margins: FloatArray) -> int | None:
         """Look before the class at what nearly matched, behind it at what would have matched."""
@@ -189,7 +224,7 @@ class _Judgement:
     ) -> list[tuple[VerdictClass, VerdictClass | None, float]]:
         """Return class, runner-up and confidence, after looking at the confidence."""
         is_certain = self._ends_nonfinite()
-        finals = []
+        finals: list[tuple[VerdictClass, VerdictClass | None, float]] = []
         for i, place in enumerate(chosen):
             verdict = self.rules[place].verdict
             other = runners_up[i]
@@ -197,20 +232,25 @@ class _Judgement:
             if is_certain[i]:
                 finals.append((verdict, None, 1.0))
                 continue
+            votes = self._shares_of_curve(shares, i)
             if verdict is VerdictClass.INCONCLUSIVE:
-                confidence = _share_of(shares, i, other)
+                confidence = _share_of(votes, other)
             else:
-                confidence = _share_of(shares, i, int(place))
-                if confidence < self.limits.min_confidence:
+                confidence = _share_of(votes, int(place))
+                if self._support(votes, int(place)) < self.limits.min_confidence:
                     verdict, runner_up = VerdictClass.INCONCLUSIVE, verdict
             finals.append((verdict, runner_up, confidence))
         return finals
 
+    def _support(self, votes: FloatArray | None, place: int) -> float:
+        """Return the share of the class and of the one that means the same to a person."""
+        kin = _KIN.get(self.rules[place].verdict)
+        places = [place, *(j for j, rule in enumerate(self.rules) if rule.verdict is kin)]
+        return sum(_share_of(votes, j) for j in places)
+
     def _ends_nonfinite(self) -> BoolArray:
         """A loss that is no number has no noise to resample: there is nothing to doubt."""
-        rule = DivergingRule()
-        certain: BoolArray = rule.is_nonfinite(self.features)
-        return certain
+        return DivergingRule().is_nonfinite(self.features)
 
     def _verdict(
         self,
@@ -241,7 +281,7 @@ class _Judgement:
         )
 
 
-def _share_of(shares: FloatArray | None, i: int, place: int | None) -> float:
-    if shares is None:
+def _share_of(votes: FloatArray | None, place: int | None) -> float:
+    if votes is None:
         return float("nan")
-    return 0.0 if place is None else float(shares[i, place])
+    return 0.0 if place is None else float(votes[place])

@@ -30,10 +30,11 @@ __all__ = ["NotLearningRule"]
 class NotLearningRule(MarginRule):
     """Training loss never got below that of the best constant prediction.
 
-    What it checks: the lowest smoothed training loss is within 2 % of its start, or within the
-    noise of it; or, where only the curve itself is known, it fell to one level at once, the same
-    as that of the validation loss, and never moved again. The start is the loss of the zero-rule baseline (always the majority class, always
-    the mean) where that is known, otherwise the first evaluated loss.
+    What it checks: the lowest smoothed training loss, or the last one, is within 2 % of its start,
+    or within the noise of it; or, where only the curve itself is known, it fell to one level at
+    once, the same as that of the validation loss, and never moved again. The start is the loss of
+    the zero-rule baseline (always the majority class, always the mean) where that is known,
+    otherwise the first evaluated loss.
 
     Why it matters: whatever the metric says, the inputs are not used. The learning rate is far too
     low, or so high that the network died in its first steps, or there is a bug: shuffled labels,
@@ -41,8 +42,8 @@ class NotLearningRule(MarginRule):
 
     What it needs: 5 finite training losses, and a loss before training or the baseline.
 
-    Known false alarms: a linear model that converges within the first epoch; a log that begins when training has already converged; a task so noisy
-    that 2 % is all there is to learn.
+    Known false alarms: a linear model that converges within the first epoch; a log that begins
+    when training has already converged; a task so noisy that 2 % is all there is to learn.
 
     References:
         Any text on zero-rule classifiers; the "dead network" of TheDeepChecker, 2023.
@@ -60,9 +61,8 @@ class NotLearningRule(MarginRule):
         relative = thresholds.not_learning_fall * np.abs(context.start_train)
         limit = np.where(context.has_floor, np.fmax(relative, in_noise), in_noise)
         has_enough = at_least(features.column("train_n_finite"), thresholds.min_evaluations)
-        with np.errstate(all="ignore"):
-            excess = np.where(limit > 0, 1 - fall / limit, np.where(fall <= 0, 0.0, -1.0))
-        never_fell = np.clip(np.nan_to_num(excess, nan=-1.0), -1.0, 1.0)
+        kept = context.start_train - features.column("train_smooth_last")
+        never_fell = any_of(_at_most_limit(fall, limit), _at_most_limit(kept, limit))
         return all_of(
             has_enough, any_of(never_fell, _found_a_constant(features, thresholds, context))
         )
@@ -74,15 +74,28 @@ class NotLearningRule(MarginRule):
             return (
                 f"training loss fell from {row['train_first'] + floor:.4g} to its level of "
                 f"{row['train_smooth_last'] + floor:.4g} at once and then by "
-                f"{percent(row['train_later_fall'])} only; validation loss is the same: the network "
-                "predicts a constant"
+                f"{percent(row['train_later_fall'])} only; validation loss is the same: the "
+                "network predicts a constant"
             )
-        what = "the best constant prediction has" if row["is_start_known"] else "it started at"
+        whose = "the best constant prediction has" if row["is_start_known"] else "it started from"
         by = f" ({percent((start - lowest) / start)} lower)" if start > lowest else ""
+        if start - lowest > row.thresholds.not_learning_fall * abs(start):
+            last = row["train_smooth_last"] + floor
+            return (
+                f"training loss ended at {last:.4g}, no better than the {start + floor:.4g} that "
+                f"{whose}"
+            )
         return (
             f"training loss never got below {lowest + floor:.4g}{by} in "
-            f"{row['n_evaluations']:g} evaluations; {what} {start + floor:.4g}"
+            f"{row['n_evaluations']:g} evaluations, against the {start + floor:.4g} that {whose}"
         )
+
+
+def _at_most_limit(fall: FloatArray, limit: FloatArray) -> FloatArray:
+    with np.errstate(all="ignore"):
+        excess = np.where(limit > 0, 1 - fall / limit, np.where(fall <= 0, 0.0, -1.0))
+    margin: FloatArray = np.clip(np.nan_to_num(excess, nan=-1.0), -1.0, 1.0)
+    return margin
 
 
 def _found_a_constant(

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from sweepdiag.features import FeatureMatrix
     from sweepdiag.rules.base import BoolArray, FloatArray
@@ -42,7 +43,8 @@ def with_siblings(
     loss and of the training loss at that point. It is a reference for a curve of another
     configuration if both are lower than the curve's own lowest losses by a tenth, by 2 % of the
     start and by three standard deviations between seeds. Of several, the one with the lowest
-    training loss is taken.
+    validation loss of the sweep is taken if it is among them, otherwise that with the lowest
+    training loss.
 
     Args:
         context: The context without references.
@@ -153,12 +155,14 @@ def _lowest_before(
     """Return per curve the configuration with the lowest training loss below both limits, or -1.
 
     Configurations are in ascending order of validation loss, so those below a curve's limit are a
-    prefix. Two candidates per prefix are kept, in case the first is the curve's own.
+    prefix. Two candidates per prefix are kept, in case the first is the curve's own. The one with
+    the lowest validation loss of all is preferred where it qualifies.
     """
     n_below = np.searchsorted(known.val, val_limit)
     first, second = _running_lowest(known.train)
     chosen = np.full(len(ids), -1, dtype=np.int64)
-    for candidates in (second, first):
+    overall = np.zeros_like(first)
+    for candidates in (second, first, overall):
         candidate = np.where(n_below > 0, candidates[np.maximum(n_below - 1, 0)], -1)
         place = np.maximum(candidate, 0)
         is_fit = (candidate >= 0) & (known.train[place] <= train_limit)

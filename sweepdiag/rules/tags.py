@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sweepdiag.features import FeatureMatrix
-    from sweepdiag.rules.base import BoolArray
+    from sweepdiag.rules.base import BoolArray, FloatArray
     from sweepdiag.rules.context import JudgingContext
     from sweepdiag.rules.thresholds import Thresholds
 
@@ -78,7 +78,7 @@ def _masks(
         & (column("gap_last") < 0),
         Tag.SPIKE_RECOVERED: has_recovered & ~is_diverging & has_enough,
         Tag.BLEW_UP: is_diverging & _blew_up(features, thresholds, context),
-        Tag.NON_FINITE: n_nonfinite > 0,
+        Tag.NON_FINITE: (n_nonfinite > 0) | (is_diverging & (column("train_n_finite") == 0)),
         Tag.METRIC_DISAGREES: _metric_disagrees(features, thresholds, context) & ~is_out,
     }
 
@@ -92,10 +92,16 @@ def _is_improving(features: FeatureMatrix, thresholds: Thresholds) -> BoolArray:
         masks[prefix] = (
             (-features.column(f"{prefix}_late_slope") >= thresholds.tag_improving_slope)
             & (-change >= thresholds.improving_t * features.column(f"{prefix}_late_change_se"))
+            & (-change >= thresholds.tag_improving_share * _fall(features, prefix))
             & (features.column(f"{prefix}_rise_range") <= thresholds.improving_share)
         )
     result: BoolArray = np.where(prefixes == "val", masks["val"], masks["train"])
     return result
+
+
+def _fall(features: FeatureMatrix, prefix: str) -> FloatArray:
+    fall: FloatArray = features.column(f"{prefix}_first") - features.column(f"{prefix}_smooth_min")
+    return fall
 
 
 def _is_flat(features: FeatureMatrix, thresholds: Thresholds, prefix: str) -> BoolArray:

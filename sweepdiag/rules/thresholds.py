@@ -75,8 +75,8 @@ class Thresholds:
     not_learning_noise: float = 2.5
     """The same in standard errors of the smoothed loss, where noise is larger."""
 
-    u_shape_rise: float = 0.05
-    """Rise of the smoothed validation loss over its minimum, relative to the minimum. 3.5 % was
+    u_shape_rise: float = 0.045
+    """Rise of the smoothed validation loss over its minimum, relative to the minimum. 4 to 5 % is
     best on simulated overfitting; healthy short trainings reach 4 %."""
 
     u_shape_rise_range: float = 0.1
@@ -119,7 +119,7 @@ class Thresholds:
     exponential approach with less than 2.6 time constants behind it."""
 
     improving_t: float = 3.0
-    """The same fall in standard errors."""
+    """The same fall in standard errors; also a rise of the validation loss over the last third."""
 
     plateau_level: float = 0.75
     """Training loss at the end relative to the known start from which a flat curve, seen alone, is
@@ -160,10 +160,10 @@ class Thresholds:
     oscillation_sign_changes: float = 0.4
     """Share of steps that turn round, for that tag. 2/3 is pure noise."""
 
-    noisy_validation_range: float = 0.02
+    noisy_validation_range: float = 0.005
     """Noise of the validation loss relative to its range from which it is noisy."""
 
-    noisy_validation_level: float = 0.05
+    noisy_validation_level: float = 0.1
     """The same relative to its level, which must hold too (losses with a floor)."""
 
     plateau_share: float = 0.25
@@ -172,10 +172,13 @@ class Thresholds:
     tag_improving_slope: float = 0.02
     """Fall over the last third relative to the level, for the tag ``still_improving``."""
 
+    tag_improving_share: float = 0.005
+    """The same fall relative to all that was learned, which must hold too."""
+
     validation_easier_share: float = 0.8
     """Share of evaluations with validation loss below training loss, for that tag."""
 
-    metric_disagrees_gain: float = 0.0
+    metric_disagrees_gain: float = 0.01
     """Gain of the metric since the validation loss was best, relative to its gain until then, for
     the tag ``metric_disagrees``."""
 

@@ -31,9 +31,10 @@ __all__ = ["UShapedRule", "has_sustained_rise", "validation_rise"]
 class UShapedRule(MarginRule):
     """Validation loss has a minimum inside the curve and a lasting rise after it.
 
-    What it checks: the smoothed validation loss ends 5 % or more above its minimum (for losses
-    without a floor: a tenth of the fall before it is lost again), by more than noise explains, with
-    each of the last values above the minimum, while training loss does not rise with it.
+    What it checks: the smoothed validation loss ends 4.5 % or more above its minimum (for losses
+    without a floor: a tenth of the fall before it is lost again), by more than noise explains
+    or rising clearly over the last third, with each of the last values above the minimum, while
+    training loss does not rise with it.
 
     Why it matters: the network learns the training set by heart. The weights at the turning epoch
     are better than those at the end; less capacity, more data or regularisation move the turn.
@@ -45,7 +46,7 @@ class UShapedRule(MarginRule):
     descent (double descent, a drop of the learning rate) that is under way is not called.
 
     References:
-        Prechelt, "Early Stopping – But When?", 1998; Li et al., "Keeping Deep Learning Models in
+        Prechelt, "Early Stopping - But When?", 1998; Li et al., "Keeping Deep Learning Models in
         Check", 2024.
     """
 
@@ -113,7 +114,13 @@ def validation_rise(
     limit = (thresholds.u_shape_noise + by_chance) * standard_error(features, "val")
     return all_of(
         is_large,
-        at_least(rise, limit),
+        any_of(
+            at_least(rise, limit),
+            at_least(
+                features.column("val_late_change"),
+                thresholds.improving_t * features.column("val_late_change_se"),
+            ),
+        ),
         where_true(features.column("val_tail_min") >= features.column("val_smooth_min")),
     )
 

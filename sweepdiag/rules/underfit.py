@@ -31,9 +31,10 @@ class UnderfitRule(MarginRule):
     """Something was learned, and there is more to learn.
 
     What it checks: both losses are still falling at the end: over the last third by 5 % of their
-    level and 2 % of all that was learned, or by 12 % of all that was learned; or, in a sweep, another configuration reaches both a
-    lower training and a lower validation loss, by a tenth and beyond the noise between seeds; or,
-    for a curve alone, it stays close to where it started.
+    level and 2 % of all that was learned, or by 12 % of all that was learned; or, in a sweep,
+    another configuration reaches both a lower training and a lower validation loss, by a tenth
+    and beyond the noise between seeds; or, for a curve alone, it stays close to where it
+    started.
 
     Why it matters: the remedy is the opposite of that for overfitting: more epochs, a higher
     learning rate, more capacity. The tags ``still_improving`` and ``plateaued`` say which.

@@ -257,8 +257,13 @@ class History:
                     [float(v) if isinstance(v, str) else v for v in row]
                     for row in record["points"]
                 )
-            case "ended" if self._is_current(record):
+            case "ended" if record["trial"] in self.trials:
                 history = self.trials[record["trial"]]
+                if history.attempt < record["attempt"]:
+                    # It ended before it could start: no model, or no worker.
+                    history.start(record["attempt"], device="", n_parameters=None)
+                if history.attempt > record["attempt"]:
+                    return
                 history.state = State(record["state"])
                 history.reason = record["reason"]
                 history.seconds = float(record["seconds"])

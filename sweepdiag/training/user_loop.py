@@ -7,8 +7,10 @@ instead.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -103,7 +105,8 @@ def _in_process(
         outcome.reason = "no training loop was given"
         return
     try:
-        call_loop(loop, config, seed=trial.seed, report=Reporter(points.append))
+        with _global_generators_kept():
+            call_loop(loop, config, seed=trial.seed, report=Reporter(points.append))
     except Exception as error:  # noqa: BLE001 - the user's code may raise anything
         outcome.reason = failure_reason(error)
         outcome.state = _memory_or_failed(error)
@@ -111,6 +114,22 @@ def _in_process(
     outcome.n_points = len(points)
     if not outcome.reason:
         outcome.returned()
+
+
+@contextlib.contextmanager
+def _global_generators_kept() -> Iterator[None]:
+    """Leave this process's random numbers as they were."""
+    import numpy as np
+    import torch
+
+    python_state = random.getstate()
+    numpy_state = np.random.get_state()  # noqa: NPY002 - the loop may use the global generator
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
 
 
 def _in_child(

@@ -51,6 +51,10 @@ def test_cluster_that_is_asked_for_is_joined() -> None:
     assert "10.0.0.1:6379" in choice.reason
 
 
+def test_local_is_no_cluster() -> None:
+    assert choose_executor(serial_s=0.1, n_packs=1, n_workers=1, address="local").name == "serial"
+
+
 def test_default_costs_count() -> None:
     assert choose_executor(serial_s=8.0, n_packs=8, n_workers=8).name == "serial"
     assert choose_executor(serial_s=80.0, n_packs=8, n_workers=8).name == "ray"

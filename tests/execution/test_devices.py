@@ -74,7 +74,7 @@ def test_without_gpus_the_cpu_trains_and_one_line_says_so(gpus_present: None) ->
 
 def test_fake_gpus_are_counted_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWEEPDIAG_FAKE_GPUS", "8")
-    found = resolve_devices(None)
+    found = resolve_devices(None, address="local")
     assert (found.kind, found.count) == ("fake", 8)
     assert "SWEEPDIAG_FAKE_GPUS" in found.line
     assert "on the CPU" in found.line

@@ -6,19 +6,20 @@ import os
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from sweepdiag.errors import ConfigError, LaunchError
 from sweepdiag.execution import Executor, SerialExecutor
+from sweepdiag.execution.recovery import SlotHealth
 from sweepdiag.records import Event, Pack, State, TrialEnded, TrialStarted, plain
 from sweepdiag.testing import executors as checks
 from sweepdiag.testing.executors import ScriptedWorker, events_by_trial, scripted_packs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from sweepdiag.execution._ray import RayExecutor
 
@@ -97,11 +98,9 @@ class CountingWorker:
     def __call__(self, pack: Pack, *, device: str) -> Iterator[list[Event]]:
         self.calls.append(os.getpid())
         reason = f"{os.getpid()} {len(self.calls)}"
-        yield [
-            TrialEnded(
-                trial_id=pack.trials[0].trial_id, attempt=1, state=State.FINISHED, reason=reason
-            )
-        ]
+        trial_id = pack.trials[0].trial_id
+        yield [TrialStarted(trial_id=trial_id, attempt=1, device=device)]
+        yield [TrialEnded(trial_id=trial_id, attempt=1, state=State.FINISHED, reason=reason)]
 
 
 def test_processes_and_their_worker_live_on_between_packs_and_runs(executor: RayExecutor) -> None:
@@ -180,10 +179,25 @@ def test_crash_in_native_code_is_told_with_its_last_words(executor: RayExecutor)
     assert "in crash" in end.reason
 
 
+@pytest.fixture
+def _little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sweepdiag.execution import _ray_run
+
+    monkeypatch.setattr(_ray_run, "SlotHealth", lambda: SlotHealth(limit=2))
+
+
+@pytest.mark.usefixtures("_little_patience")
 def test_workers_that_only_ever_die_are_an_error(executor: RayExecutor) -> None:
-    packs = scripted_packs([["exit"] * 8], at_step=0)
-    with pytest.raises(LaunchError, match="5 workers in a row died before any trial ended"):
+    packs = scripted_packs([["exit"] * 4], at_step=0)
+    with pytest.raises(LaunchError, match="2 workers in a row died before any trial ended"):
         list(executor.run(packs, ScriptedWorker()))
+
+
+@pytest.mark.usefixtures("_little_patience")
+def test_workers_that_die_at_their_start_are_an_error(executor: RayExecutor) -> None:
+    packs = scripted_packs([["train"], ["train"]])
+    with pytest.raises(LaunchError, match=r"no worker can be started: it was killed .* or crashed"):
+        list(executor.run(packs, Unpicklable("deadly")))
 
 
 def test_worker_of_a_module_that_only_the_caller_can_find(
@@ -207,12 +221,14 @@ class Unpicklable:
     when: str
 
     def __call__(self, pack: Pack, *, device: str) -> Iterator[list[Event]]:
-        yield []
+        yield [TrialStarted(trial_id=pack.trials[0].trial_id, attempt=1, device=device)]
 
     def __reduce__(self) -> Any:
         if self.when == "here":
             message = "open files stay at home"
             raise TypeError(message)
+        if self.when == "deadly":
+            return os._exit, (3,)
         return _refuse, ("no such library there",)
 
 

@@ -48,7 +48,7 @@ def stop_of(*seeds, monitor="val_loss", metric_mode=None):
 
 
 def u_shape(turn: float, *, rise: float = 0.02) -> np.ndarray:
-    return 0.5 + np.where(EPOCHS < turn, 0.1, rise) * np.abs(EPOCHS - turn)
+    return 0.5 + np.where(turn > EPOCHS, 0.1, rise) * np.abs(EPOCHS - turn)
 
 
 def test_a_u_shape_stops_where_it_turns_and_says_what_the_rest_costs():
@@ -113,7 +113,7 @@ def test_regret_compares_with_the_best_of_the_whole_curve():
     # The minimum is spread over a long flat valley: stopping early loses next to nothing.
     losses = np.maximum(2.0 - 0.3 * EPOCHS, 0.5) - 0.0001 * EPOCHS
     stop = stop_of(losses)
-    until = losses[EPOCHS <= stop.epoch].min()
+    until = losses[stop.epoch >= EPOCHS].min()
     assert stop.regret == pytest.approx((until - losses.min()) / losses.min())
     assert 0 < stop.regret < 0.01
 

@@ -57,7 +57,7 @@ def test_clear_removes_only_what_sweepdiag_wrote(folder):
 
 
 def test_a_folder_without_a_sweep_is_named(tmp_path):
-    with pytest.raises(StoreError, match="is not a run folder: it has no sweep.yaml"):
+    with pytest.raises(StoreError, match=r"is not a run folder: it has no sweep\.yaml"):
         RunFolder(tmp_path).read_sweep()
 
 

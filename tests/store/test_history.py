@@ -90,6 +90,14 @@ def test_only_the_latest_attempt_counts():
     assert list(history.curves_table()["attempt"]) == [2, 2]
 
 
+def test_an_attempt_may_end_before_it_starts():
+    history = history_of(
+        TrialEnded(trial_id=IDS[0], attempt=1, state=State.FAILED, reason="no model")
+    )
+    assert history.trials[IDS[0]].state is State.FAILED
+    assert history.trials[IDS[0]].attempt == 1
+
+
 def test_events_of_unplanned_trials_are_ignored():
     history = history_of(*attempt("f" * 16, 1, 3))
     assert set(history.trials) == set(IDS)

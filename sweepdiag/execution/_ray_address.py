@@ -1,0 +1,52 @@
+"""Whether anything answers at the address of a Ray cluster.
+
+Ray itself tries a wrong address for minutes, and complains on the terminal meanwhile.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from sweepdiag.errors import LaunchError
+
+__all__ = ["wait_for_address"]
+
+_PATIENCE_S = 10.0
+_POLL_S = 0.5
+
+
+def wait_for_address(address: str, *, patience_s: float = _PATIENCE_S) -> None:
+    """Return when something listens at an address.
+
+    A batch job may start the cluster and what joins it in the same breath, hence the patience.
+
+    Args:
+        address: ``HOST:PORT``, or ``auto`` for the cluster that Ray finds by itself, which is not
+            looked at.
+        patience_s: How long to wait.
+
+    Raises:
+        LaunchError: If nothing listens there, or the address is no address.
+    """
+    if address == "auto":
+        return
+    host, separator, port = address.rpartition(":")
+    if "/" in address or not separator or not host or not port.isdigit():
+        message = f"address must be HOST:PORT of a Ray cluster's head, or auto; got {address!r}"
+        raise LaunchError(message)
+    deadline = time.monotonic() + patience_s
+    while (refusal := _refusal(host.strip("[]"), int(port), patience_s)) is not None:
+        if time.monotonic() > deadline:
+            message = f"no Ray cluster to join at {address!r}: {refusal}"
+            raise LaunchError(message)
+        time.sleep(_POLL_S)
+
+
+def _refusal(host: str, port: int, timeout_s: float) -> str | None:
+    """Return why a port cannot be reached, or ``None`` if it can."""
+    try:
+        socket.create_connection((host, port), timeout=timeout_s).close()
+    except (OSError, OverflowError) as error:
+        return str(error)
+    return None

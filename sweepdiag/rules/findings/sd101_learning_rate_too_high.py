@@ -1,0 +1,208 @@
+"""SD101: the stability edge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sweepdiag.records import Severity, Tag, VerdictClass
+from sweepdiag.rules.findings.base import Check, format_value
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sweepdiag.records import Finding
+    from sweepdiag.rules.findings.base import SweepView
+    from sweepdiag.rules.thresholds import Thresholds
+
+__all__ = ["LearningRateTooHigh"]
+
+
+class LearningRateTooHigh(Check):
+    """Part of the learning rates makes the training diverge.
+
+    What it checks: for each batch size and capacity (and each combination of further axes), the
+    stability edge: the highest learning rate below the first one with a diverging seed.
+
+    Why it matters: the best learning rate is often just below the edge, and the edge moves with
+    the batch size: a rate that is safe for a large batch may be far too high for a small one.
+
+    What it needs: an ``lr`` axis with at least two values; for the slope, two batch sizes.
+
+    How it is detected: configurations where all seeds stay finite, against those where at least
+    one diverges. With two or more batch sizes, a straight line through log edge against log batch,
+    each capacity with its own height. A slope near 1 is the linear scaling rule, near 0.5 the
+    square-root rule, near 0 says that the batch size does not matter.
+
+    Known false alarms: none as a tip: a sweep that is wide enough finds the edge. The edge is
+    known only up to the spacing of the rates.
+
+    What to do: stay a factor of two below the edge of the batch size that you train with. Where
+    everything diverges, look for a bug, or lower the whole axis.
+
+    References:
+        Goyal et al., "Accurate, Large Minibatch SGD", 2017; Godbole et al., "Deep Learning Tuning
+        Playbook", 2023.
+    """
+
+    code = "SD101"
+    name = "learning-rate-too-high"
+
+    def check(self, view: SweepView, thresholds: Thresholds) -> Finding:
+        """Return where the stability edge is and how it moves with the batch size."""
+        if view.axis("lr") is None:
+            return self.not_applicable("there is no lr axis with at least two values")
+        if view.judged.empty:
+            return self.not_applicable("no trial was judged")
+        edges = find_edges(view)
+        if not any(edge.lowest_diverging is not None for edge in edges):
+            highest = format_value(max(edge.highest for edge in edges))
+            return self.passed(
+                "No learning rate diverges",
+                f"no trial diverged up to lr {highest}, so the stability edge was not reached",
+                n_groups=len(edges),
+            )
+        slope = edge_slope(edges)
+        numbers: dict[str, Any] = {"edges": [edge.as_numbers() for edge in edges], "slope": slope}
+        where = _describe(edges)
+        everywhere = [edge for edge in edges if edge.edge is None]
+        if len(everywhere) == len(edges):
+            return self.finding(
+                "Every learning rate diverges",
+                f"the lowest learning rate diverges for every other setting: {where}",
+                "Lower the whole lr axis by a factor of 100; if that diverges, look for a bug.",
+                severity=Severity.ERROR,
+                **numbers,
+            )
+        evidence = f"highest learning rate without a diverging seed: {where}"
+        evidence += _slope_sentence(slope, thresholds)
+        if everywhere:
+            return self.finding(
+                "For part of the sweep every learning rate is too high",
+                evidence,
+                "Extend the lr axis downwards for these settings.",
+                **numbers,
+            )
+        return self.tip(
+            "The highest learning rates diverge",
+            evidence,
+            "Stay a factor of two below the edge of the batch size and capacity that you train.",
+            **numbers,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Edge:
+    """The stability edge of one group of configurations that differ in the learning rate only."""
+
+    group: dict[str, object]
+    edge: float | None
+    lowest_diverging: float | None
+    highest: float
+
+    def as_numbers(self) -> dict[str, object]:
+        """Return the edge as plain numbers."""
+        return {**self.group, "edge": self.edge, "lowest_diverging": self.lowest_diverging}
+
+
+def find_edges(view: SweepView) -> list[Edge]:
+    """Return the edge of every combination of the other axes.
+
+    Args:
+        view: A sweep with an ``lr`` axis.
+
+    Returns:
+        Per group the highest rate that is stable and below every diverging one (``None`` if the
+        lowest judged rate diverges) and the lowest diverging rate (``None`` if none does).
+    """
+    others = view.other_axes("lr")
+    table = view.judged
+    groups = table.groupby(others, sort=True) if others else [((), table)]
+    edges = []
+    for key, rows in groups:
+        values = key if isinstance(key, tuple) else (key,)
+        is_diverging = _diverges(rows)
+        rates = rows["lr"].astype(float)
+        lowest = float(rates[is_diverging].min()) if is_diverging.any() else None
+        stable = rates[~is_diverging] if lowest is None else rates[rates < lowest]
+        group = {name: _plain(value) for name, value in zip(others, values, strict=True)}
+        edges.append(
+            Edge(
+                group=group,
+                edge=float(stable.max()) if len(stable) else None,
+                lowest_diverging=lowest,
+                highest=float(rates.max()),
+            )
+        )
+    return edges
+
+
+def edge_slope(edges: list[Edge]) -> float | None:
+    """Return the slope of log edge against log batch size, or ``None`` below two batch sizes.
+
+    Only edges that were seen from both sides count. Each value of the other axes has an intercept
+    of its own.
+
+    Args:
+        edges: The edges of a sweep.
+
+    Returns:
+        The least-squares slope.
+    """
+    seen = [
+        e for e in edges if e.edge and e.lowest_diverging is not None and "batch_size" in e.group
+    ]
+    heights: dict[tuple[object, ...], list[tuple[float, float]]] = {}
+    for edge in seen:
+        batch = edge.group["batch_size"]
+        if isinstance(batch, int | float) and batch > 0 and edge.lowest_diverging:
+            key = tuple(v for name, v in sorted(edge.group.items()) if name != "batch_size")
+            # The true edge lies somewhere between the two rates: take the middle.
+            middle = 0.5 * (np.log(edge.edge or 1.0) + np.log(edge.lowest_diverging))
+            heights.setdefault(key, []).append((float(np.log(batch)), float(middle)))
+    x = np.concatenate(
+        [np.array([p[0] for p in g]) - np.mean([p[0] for p in g]) for g in heights.values()]
+        or [np.empty(0)]
+    )
+    y = np.concatenate(
+        [np.array([p[1] for p in g]) - np.mean([p[1] for p in g]) for g in heights.values()]
+        or [np.empty(0)]
+    )
+    if x.size < 2 or not (x * x).sum() > 0:
+        return None
+    return float((x * y).sum() / (x * x).sum())
+
+
+def _diverges(rows: pd.DataFrame) -> pd.Series[bool]:
+    is_unstable = rows["tags"].map(lambda tags: Tag.UNSTABLE.value in list(tags)).astype(bool)
+    diverges: pd.Series[bool] = (rows["verdict"] == VerdictClass.DIVERGING.value) | is_unstable
+    return diverges
+
+
+def _plain(value: object) -> object:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _describe(edges: list[Edge]) -> str:
+    """Name the edges by batch size where there is one; ranges where further axes differ."""
+    groups: dict[object, list[Edge]] = {}
+    for edge in edges:
+        groups.setdefault(edge.group.get("batch_size"), []).append(edge)
+    parts = []
+    for batch, members in groups.items():
+        known = sorted({edge.edge for edge in members if edge.edge is not None})
+        span = "none" if not known else format_value(known[0])
+        if len(known) > 1:
+            span += f" to {format_value(known[-1])}"
+        parts.append(f"{span} at batch {batch}" if batch is not None else span)
+    return ", ".join(parts)
+
+
+def _slope_sentence(slope: float | None, thresholds: Thresholds) -> str:
+    if slope is None:
+        return ""
+    if abs(slope) < thresholds.edge_slope_low:
+        return f"; it hardly moves with the batch size (slope {slope:.2f} in log-log)"
+    return f"; it moves with the batch size to the power of {slope:.2f}"

@@ -1,0 +1,62 @@
+"""SD902: trials that failed to execute."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sweepdiag.records import Severity
+from sweepdiag.rules.configurations import FAILED_STATES
+from sweepdiag.rules.findings.base import Check
+
+if TYPE_CHECKING:
+    from sweepdiag.records import Finding
+    from sweepdiag.rules.findings.base import SweepView
+    from sweepdiag.rules.thresholds import Thresholds
+
+__all__ = ["TrialsFailed"]
+
+
+class TrialsFailed(Check):
+    """Some trainings broke off with an error.
+
+    What it checks: the states of the trials. A training that diverged has not failed.
+
+    Why it matters: a hole in the sweep is no statement about its settings, and holes are seldom
+    random: the largest networks run out of memory first.
+
+    What it needs: nothing.
+
+    How it is detected: states ``failed``, ``timed_out``, ``out_of_memory`` and ``lost``.
+
+    Known false alarms: none.
+
+    What to do: read the reason in ``trials.parquet``, mend it, and run ``sweepdiag resume --retry
+    STATE``.
+    """
+
+    code = "SD902"
+    name = "trials-failed"
+
+    def check(self, view: SweepView, thresholds: Thresholds) -> Finding:
+        """Return how many trials failed and the most frequent reason."""
+        del thresholds
+        if view.trials.empty:
+            return self.not_applicable("no trial was planned")
+        failed = view.trials[view.trials["state"].isin([s.value for s in FAILED_STATES])]
+        if failed.empty:
+            return self.passed("No trial failed", f"all {len(view.trials)} trials were executed")
+        counts = {str(k): int(v) for k, v in failed["state"].value_counts().items()}
+        listed = ", ".join(f"{count} {state}" for state, count in counts.items())
+        reasons = failed["reason"].fillna("").astype(str)
+        lines = [reason.strip().splitlines()[-1] for reason in reasons if reason.strip()]
+        evidence = f"of {len(view.trials)} trials: {listed}"
+        if lines:
+            evidence += f"; most frequent reason: {max(lines, key=lines.count)}"
+        is_all = len(failed) == len(view.trials)
+        return self.finding(
+            "Every trial failed" if is_all else f"{len(failed)} trials failed",
+            evidence,
+            "Read the reasons in trials.parquet, mend them, and run sweepdiag resume --retry.",
+            severity=Severity.ERROR if is_all else Severity.WARNING,
+            states=counts,
+        )

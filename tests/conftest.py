@@ -1,0 +1,21 @@
+import os
+
+import pytest
+
+
+def require(what: str, present: bool, reason: str) -> None:
+    """Skip where something is missing, or fail if SWEEPDIAG_REQUIRE says that it must be there."""
+    if present:
+        return
+    if what in os.environ.get("SWEEPDIAG_REQUIRE", "").split(","):
+        pytest.fail(f"SWEEPDIAG_REQUIRE asks for {what}: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def cuda() -> str:
+    """A CUDA device."""
+    import torch
+
+    require("gpu", torch.cuda.is_available(), "no CUDA device")
+    return "cuda:0"

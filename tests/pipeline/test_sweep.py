@@ -1,0 +1,354 @@
+import dataclasses
+import json
+import textwrap
+
+import pandas as pd
+import pytest
+import torch
+
+import sweepdiag
+from sweepdiag import ConfigError, Workload, resume_sweep, run_sweep
+from sweepdiag.config import load_config
+from sweepdiag.pipeline import resolve_config, resolve_sweep
+from sweepdiag.store import RunFolder
+
+DERIVED = {
+    "plan.parquet",
+    "curves.parquet",
+    "trials.parquet",
+    "verdicts.parquet",
+    "configurations.parquet",
+    "features.parquet",
+    "findings.json",
+    "recommendation.json",
+    "next_sweep.yaml",
+    "report.html",
+}
+
+
+class Interrupting:
+    """An observer that interrupts a sweep after some batches of events, as Ctrl-C would."""
+
+    def __init__(self, after):
+        self.left = after
+
+    def started(self, path, lines, progress):
+        pass
+
+    def progressed(self, _progress):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+    def stage(self, name):
+        pass
+
+
+class Watching(Interrupting):
+    """An observer that keeps what it is told."""
+
+    def __init__(self):
+        super().__init__(0)
+        self.lines, self.seen, self.stages = [], [], []
+
+    def started(self, _path, lines, _progress):
+        self.lines = lines
+
+    def progressed(self, progress):
+        self.seen.append(progress)
+
+    def stage(self, name):
+        self.stages.append(name)
+
+
+def numbers(result):
+    """Return the curves without what may differ between runs: times and attempts."""
+    keys = ["trial_id", "epoch"]
+    table = result.curves.drop(columns=["seconds", "attempt"])
+    return table.sort_values(keys, ignore_index=True)
+
+
+def read(path, name):
+    return pd.read_parquet(path / f"{name}.parquet")
+
+
+def test_the_whole_path_leaves_every_file(tmp_path, small):
+    watching = Watching()
+    result = run_sweep(**small, output=tmp_path / "run", observer=watching)
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names >= DERIVED | {"sweep.yaml", "environment.json", "journal.jsonl", "figures"}
+    assert len(result.trials) == 16
+    assert set(result.trials["state"]) == {"finished"}
+    assert len(result.curves) == 16 * 5
+    assert len(result.verdicts) == 16
+    assert set(result.verdicts["context"]) == {"sweep"}
+    assert len(result.configurations) == 8
+    assert result.recommendation.answer
+    assert "Train with" in str(result) or result.recommendation.region is None
+    assert watching.seen[-1].n_done == 16
+    assert sum(watching.seen[-1].classes.values()) == 16
+    assert watching.seen[-1].fraction == pytest.approx(1.0)
+    assert watching.stages == [
+        "reading curves",
+        "judging curves",
+        "drawing figures",
+        "writing the report",
+    ]
+
+
+def test_tables_on_disk_are_those_of_the_result(tmp_path, small):
+    result = run_sweep(**small, output=tmp_path / "run")
+    for name in ("trials", "curves", "configurations"):
+        pd.testing.assert_frame_equal(
+            read(tmp_path / "run", name), getattr(result, name), check_dtype=False
+        )
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert environment["sweepdiag"] == sweepdiag.__version__
+    assert environment["packages"]["torch"] == torch.__version__.split("+")[0] or (
+        environment["packages"]["torch"] == torch.__version__
+    )
+
+
+def test_the_written_configuration_and_the_next_sweep_load(tmp_path, small):
+    run_sweep(**small, output=tmp_path / "run")
+    config = load_config(tmp_path / "run" / "sweep.yaml")
+    assert config.epochs == 4
+    following = load_config(tmp_path / "run" / "next_sweep.yaml")
+    assert following.workload == "synthetic"
+    assert following.output is None
+    resolve_sweep(*resolve_config(path=tmp_path / "run" / "next_sweep.yaml"))
+
+
+def test_the_same_sweep_gives_the_same_curves_in_other_packs(tmp_path, small):
+    whole = run_sweep(**small, output=tmp_path / "a")
+    small["execution"] = {"executor": "serial", "pack_size": 3}
+    packed = run_sweep(**small, output=tmp_path / "b")
+    pd.testing.assert_frame_equal(numbers(whole), numbers(packed), check_exact=True)
+
+
+@pytest.mark.parametrize("after", [1, 7, 16])
+def test_an_interrupted_sweep_resumes_to_the_same_curves(tmp_path, small, after):
+    whole = run_sweep(**small, output=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(**small, output=tmp_path / "cut", observer=Interrupting(after))
+    history, _ = RunFolder(tmp_path / "cut").read_history()
+    done = {i for i, trial in history.trials.items() if trial.state == "finished"}
+    resumed = resume_sweep(tmp_path / "cut")
+    pd.testing.assert_frame_equal(numbers(whole), numbers(resumed), check_exact=True)
+    attempts = resumed.trials.set_index("trial_id")["attempt"]
+    assert (attempts[sorted(done)] == 1).all()  # nothing done is trained again
+    assert set(resumed.trials["state"]) == {"finished"}
+
+
+def test_points_of_an_interrupted_trial_are_kept_until_it_is_trained_again(tmp_path, small):
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(**small, output=tmp_path / "cut", observer=Interrupting(4))
+    history, _ = RunFolder(tmp_path / "cut").read_history()
+    assert sum(len(trial.rows) for trial in history.trials.values()) > 0
+
+
+def test_a_complete_folder_is_left_as_it_is(tmp_path, small):
+    run_sweep(**small, output=tmp_path / "run")
+    before = (tmp_path / "run" / "journal.jsonl").read_bytes()
+    watching = Watching()
+    again = run_sweep(**small, output=tmp_path / "run", observer=watching)
+    assert (tmp_path / "run" / "journal.jsonl").read_bytes() == before
+    assert watching.seen == []
+    assert len(again.trials) == 16
+
+
+def test_a_different_sweep_is_refused_and_replaced_only_when_asked(tmp_path, small):
+    run_sweep(**small, output=tmp_path / "run")
+    small["epochs"] = 2
+    with pytest.raises(ConfigError, match=r"holds a different sweep \(epochs: 4 there, 2 here\)"):
+        run_sweep(**small, output=tmp_path / "run")
+    replaced = run_sweep(**small, output=tmp_path / "run", overwrite=True)
+    assert replaced.curves["epoch"].max() == 2
+
+
+def test_where_trials_run_is_no_different_sweep(tmp_path, small):
+    run_sweep(**small, output=tmp_path / "run")
+    small["execution"] = {"executor": "serial", "pack_size": 1}
+    watching = Watching()
+    run_sweep(**small, output=tmp_path / "run", observer=watching)
+    assert watching.seen == []
+
+
+def test_a_folder_with_something_else_is_refused(tmp_path, small):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="is not empty and holds no sweep"):
+        run_sweep(**small, output=tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_damaged_tail_costs_only_what_it_held(tmp_path, small):
+    whole = run_sweep(**small, output=tmp_path / "run")
+    journal = tmp_path / "run" / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-700])
+    resumed = resume_sweep(tmp_path / "run")
+    pd.testing.assert_frame_equal(numbers(whole), numbers(resumed), check_exact=True)
+
+
+def test_everything_derived_is_rebuilt_from_the_journal(tmp_path, small):
+    run_sweep(**small, output=tmp_path / "run")
+    before = {name: (tmp_path / "run" / name).read_bytes() for name in DERIVED}
+    for name in DERIVED:
+        (tmp_path / "run" / name).unlink()
+    from sweepdiag.pipeline import diagnose_folder
+
+    diagnose_folder(RunFolder(tmp_path / "run"))
+    for name in ("curves.parquet", "verdicts.parquet", "findings.json", "recommendation.json"):
+        assert (tmp_path / "run" / name).read_bytes() == before[name], name
+
+
+def test_a_file_of_the_users_own_is_swept_in_five_lines(tmp_path, my_workload):
+    result = run_sweep(
+        f"{my_workload}:build", output=tmp_path / "run", execution={"executor": "serial"}
+    )
+    assert len(result.configurations) == 8 * 2
+    assert result.trials["capacity"].unique().tolist() == [4]
+
+
+def test_changed_code_is_refused_until_accepted(tmp_path, my_workload):
+    arguments = {"output": tmp_path / "run", "execution": {"executor": "serial"}}
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(f"{my_workload}:build", **arguments, observer=Interrupting(3))
+    my_workload.write_text(my_workload.read_text() + "\n# a remark\n")
+    with pytest.raises(
+        ConfigError, match=r"my_workload\.py changed since .*--accept-changed-code"
+    ):
+        resume_sweep(tmp_path / "run")
+    result = resume_sweep(tmp_path / "run", accept_changed_code=True)
+    assert set(result.trials["state"]) == {"finished"}
+
+
+def test_changed_data_are_another_sweep(tmp_path, my_workload):
+    arguments = {"output": tmp_path / "run", "execution": {"executor": "serial"}}
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(f"{my_workload}:build", **arguments, observer=Interrupting(3))
+    my_workload.write_text(my_workload.read_text().replace("manual_seed(0)", "manual_seed(1)"))
+    with pytest.raises(ConfigError, match="was planned with other data"):
+        resume_sweep(tmp_path / "run", accept_changed_code=True)
+
+
+def in_memory():
+    x = torch.randn(90, 5, generator=torch.Generator().manual_seed(0))
+    return Workload(
+        name="in-memory",
+        task="regression",
+        train=(x, x.sum(dim=1)),
+        model=lambda: torch.nn.Linear(5, 1),
+        axes={"lr": [0.01, 0.1], "batch_size": [16]},
+    )
+
+
+def test_a_workload_made_in_python_is_swept_and_continued(tmp_path):
+    arguments = {"output": tmp_path / "run", "epochs": 3, "execution": {"executor": "serial"}}
+    result = run_sweep(in_memory(), **arguments)
+    assert len(result.trials) == 2 * 3
+    assert run_sweep(in_memory(), **arguments).path == result.path
+    with pytest.raises(ConfigError, match="was made in Python"):
+        resume_sweep(tmp_path / "run")
+
+
+def test_a_training_loop_of_the_users_own_is_swept(tmp_path):
+    path = tmp_path / "my_loop.py"
+    path.write_text(
+        textwrap.dedent("""
+            def train(config, report):
+                for epoch in range(config["epochs"] + 1):
+                    loss = 1.0 / (1.0 + config["speed"] * epoch)
+                    report(epoch=epoch, train_loss=loss, val_loss=loss + 0.01)
+        """)
+    )
+    result = run_sweep(
+        f"{path}:train",
+        parameters={"speed": [0.5, 2.0]},
+        seeds=1,
+        epochs=6,
+        output=tmp_path / "run",
+        execution={"executor": "serial"},
+    )
+    assert result.curves.groupby("trial_id").size().tolist() == [7, 7]
+    assert set(result.trials["state"]) == {"finished"}
+
+
+def test_a_failed_trial_is_never_recommended(tmp_path):
+    def model(flavour):
+        if flavour == "bad":
+            message = "no <b>such</b> flavour"
+            raise ValueError(message)
+        return torch.nn.Linear(5, 1)
+
+    workload = dataclasses.replace(
+        in_memory(),
+        model=model,
+        axes={"lr": [0.01], "batch_size": [16], "flavour": ["good", "bad"]},
+    )
+    result = run_sweep(
+        workload, output=tmp_path / "run", epochs=6, execution={"executor": "serial"}
+    )
+    assert result.n_failed == 3
+    assert result.trials["state"].value_counts().to_dict() == {"finished": 3, "failed": 3}
+    region = result.recommendation.region
+    assert region is not None
+    bad = result.configurations.query("flavour == 'bad'")["config_id"].item()
+    assert bad not in region.config_ids
+    assert "<b>such" not in result.report.read_text()
+
+
+def test_quasi_random_points_are_swept(tmp_path, small):
+    small["parameters"] = {
+        "lr": {"min": 1e-3, "max": 1.0},
+        "batch_size": [16, 32],
+        "capacity": {"min": 4, "max": 32},
+    }
+    result = run_sweep(**small, sampler="qmc", n_configurations=8, output=tmp_path / "run")
+    assert len(result.configurations) == 8
+    assert result.trials["capacity"].dtype == int
+    assert result.trials["lr"].nunique() == 8
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"parameters": {"learning_rate": [0.1]}}, "unknown axis 'learning_rate'"),
+        ({"parameters": {"batch_size": [4096]}}, r"batch_size must be .* \[1, 96\].*got 4096"),
+        ({"diagnosis": {"thresholds": {"no_such": 1.0}}}, "no_such"),
+        ({"workload": "digit"}, "unknown workload 'digit'. Did you mean 'digits'"),
+        ({"workload_parameters": {"n_trian": 5}}, "n_trian.*n_train"),
+    ],
+)
+def test_mistakes_are_refused_before_anything_is_written(tmp_path, small, change, message):
+    with pytest.raises(ConfigError, match=message):
+        run_sweep(**{**small, **change}, output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_model_argument_is_named(tmp_path):
+    workload = dataclasses.replace(in_memory(), model=lambda width: torch.nn.Linear(5, width))
+    with pytest.raises(
+        ConfigError, match=r"needs 'width', and no axis has that name.*parameters\.width"
+    ):
+        run_sweep(workload, output=tmp_path / "run")
+
+
+@pytest.mark.ray
+def test_serial_and_ray_give_the_same_bits(tmp_path, small, monkeypatch):
+    serial = run_sweep(**small, output=tmp_path / "serial")
+    small["execution"] = {"executor": "ray", "workers": 2, "pack_size": 3}
+    with_ray = run_sweep(**small, output=tmp_path / "ray")
+    pd.testing.assert_frame_equal(numbers(serial), numbers(with_ray), check_exact=True)
+    monkeypatch.setenv("SWEEPDIAG_FAKE_GPUS", "2")
+    small["execution"] = {"gpus": 2}
+    with_gpus = run_sweep(in_memory(), output=tmp_path / "gpus", epochs=3, execution={"gpus": 2})
+    alone = run_sweep(in_memory(), output=tmp_path / "alone", epochs=3, execution={"gpus": 0})
+    pd.testing.assert_frame_equal(numbers(alone), numbers(with_gpus), check_exact=True)
+    assert "fake" in json.loads((tmp_path / "gpus" / "environment.json").read_text())["devices"]
+
+
+def test_more_gpus_than_there_are_is_an_error_at_once(tmp_path, small):
+    small["execution"] = {"gpus": 4096}
+    with pytest.raises(sweepdiag.LaunchError, match="--gpus 4096 asks for 4096 GPUs"):
+        run_sweep(**small, output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweepdiag.plotting._text import (
+    distinct_labels,
+    format_value,
+    safe_text,
+    shorten,
+    text_width_in,
+    wrap_text,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0001, "1e-4"),
+        (0.00123, "1.23e-3"),
+        (0.01, "0.01"),
+        (0.1, "0.1"),
+        (1.0, "1"),
+        (0, "0"),
+        (256, "256"),
+        (16384, "16384"),
+        (100000, "1e5"),
+        (-30000, "-3e4"),
+        (1e9, "1e9"),
+        (2.345678, "2.35"),
+        (99.95, "100"),
+        (0.999999, "1"),
+        (float("nan"), "nan"),
+        (float("inf"), "inf"),
+        (True, "True"),
+        ("adam", "adam"),
+    ],
+)
+def test_values_are_written_as_people_write_them(value, text):
+    assert format_value(value) == text
+
+
+@given(st.floats(min_value=1e-12, max_value=1e12))
+def test_a_label_is_short_and_close_to_its_value(value):
+    text = format_value(value)
+    assert len(text) <= 8
+    assert float(text) == pytest.approx(value, rel=6e-3)
+
+
+def test_labels_get_digits_until_they_differ():
+    assert distinct_labels((0.1, 0.2)) == ("0.1", "0.2")
+    assert distinct_labels((0.12341, 0.12342)) == ("0.12341", "0.12342")
+
+
+def test_a_long_name_ends_with_an_ellipsis():
+    assert shorten("abcdef", 4) == "abc…"
+    assert len(safe_text("x" * 300, limit=80)) == 80
+
+
+def test_control_characters_and_unknown_glyphs_are_replaced():
+    assert safe_text("a\n\x1b[31mb\x00c") == "a [31mb c"
+    assert safe_text("名前 lr") == "?? lr"
+
+
+def test_lines_are_no_wider_than_asked():
+    lines = wrap_text("one two three four five six seven", 0.8, 8.0)
+    assert " ".join(lines) == "one two three four five six seven"
+    assert all(text_width_in(line, 8.0) <= 0.8 for line in lines)
+    assert len(lines) > 1

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from sweepdiag.records import VerdictClass
+from sweepdiag.rules import Thresholds, judge_curves
+from tests.features.curves import curve
+from tests.rules.curves import FACTS, NAN, START, healthy, judge, short
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_short_curves_are_inconclusive_and_not_resampled(n: int) -> None:
+    train, val = healthy(5)
+    verdict = judge((train[:n], val[:n]))
+    assert verdict.verdict is VerdictClass.INCONCLUSIVE
+    assert math.isnan(verdict.confidence)
+    assert "at least 5 are needed" in verdict.evidence
+
+
+def test_without_validation_nothing_is_called_healthy() -> None:
+    train, _ = healthy()
+    verdict = judge((train, np.full(30, NAN)))
+    assert verdict.verdict is VerdictClass.INCONCLUSIVE
+    assert "there is no validation loss" in verdict.evidence
+
+
+def test_training_that_loses_part_of_its_fall_is_inconclusive() -> None:
+    train, _ = healthy()
+    train = np.where(np.arange(30) < 15, train + 0.9, 1.6)
+    verdict = judge((train, train + 0.02))
+    assert verdict.verdict is VerdictClass.INCONCLUSIVE
+    assert "of its fall again between epoch 13 and 29" in verdict.evidence
+
+
+def test_training_that_scatters_wildly_is_inconclusive() -> None:
+    rng = np.random.default_rng(0)
+    train = np.concatenate([[START], 0.3 + 1.5 * rng.random(39)])
+    verdict = judge((train, train + 0.01))
+    assert verdict.verdict is VerdictClass.INCONCLUSIVE
+
+
+def test_a_verdict_that_few_resamples_share_becomes_inconclusive_with_it_as_runner_up() -> None:
+    rng = np.random.default_rng(3)
+    t = np.arange(40)
+    train = START * np.exp(-t / 4) + 0.05
+    val = 0.5 + START * np.exp(-t / 4) + 0.0016 * np.maximum(t - 15, 0)
+    curves = curve(train, val + 0.012 * rng.standard_normal(40))
+    strict = Thresholds.from_overrides({"min_confidence": 1.0})
+    sure = judge_curves(curves, facts=FACTS, n_resamples=64)[0]
+    unsure = judge_curves(curves, facts=FACTS, n_resamples=64, thresholds=strict)[0]
+    assert 0.0 < sure.confidence < 1.0
+    assert unsure.verdict is VerdictClass.INCONCLUSIVE
+    assert unsure.runner_up is sure.verdict
+    assert "of its resampled curves agree" in unsure.evidence
+
+
+def test_a_curve_without_evaluations_is_inconclusive() -> None:
+    verdict = judge(short([NAN], [1.0]))
+    assert verdict.verdict is VerdictClass.INCONCLUSIVE

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from sweepdiag.records import Tag, VerdictClass
+from sweepdiag.rules import judge_curves
+from tests.features.curves import curve, stack
+from tests.rules.curves import FACTS, NAN, START, Losses, healthy, judge, noisy, slow, u_shaped
+
+
+def plateau(level: float, *, seed: int = 0, n: int = 30) -> Losses:
+    train = level + (START - level) * np.exp(-np.arange(n) / 3)
+    return noisy((train, train + 0.02), seed=seed)
+
+
+def in_sweep(*losses: Losses, ids: list[str]) -> list[VerdictClass]:
+    curves = stack([curve(*one, run_id=str(i)) for i, one in enumerate(losses)])
+    verdicts = judge_curves(curves, facts=FACTS, config_ids=ids, context="sweep", n_resamples=8)
+    return [verdict.verdict for verdict in verdicts]
+
+
+def test_losses_that_still_fall_are_underfitting() -> None:
+    verdict = judge(slow())
+    assert verdict.verdict is VerdictClass.UNDERFIT
+    assert Tag.STILL_IMPROVING in verdict.tags
+    assert "still falling" in verdict.evidence
+
+
+def test_a_converged_curve_is_not() -> None:
+    verdict = judge(healthy())
+    assert verdict.verdict is VerdictClass.HEALTHY
+    assert Tag.PLATEAUED in verdict.tags
+
+
+def test_training_that_falls_while_validation_is_flat_is_not() -> None:
+    t = np.arange(30)
+    train = START * np.exp(-t / 6)
+    val = 0.1 + START * np.exp(-t / 2)
+    assert judge(noisy((train, val))).verdict is not VerdictClass.UNDERFIT
+
+
+def test_alone_a_plateau_close_to_the_start_is_underfitting() -> None:
+    verdict = judge(plateau(2.0))
+    assert verdict.verdict is VerdictClass.UNDERFIT
+    assert "87 % of the 2.303 it started from" in verdict.evidence
+
+
+def test_in_a_sweep_a_high_plateau_alone_is_no_proof() -> None:
+    verdicts = in_sweep(plateau(2.0), plateau(1.98, seed=1), ids=["a", "b"])
+    assert verdicts == [VerdictClass.HEALTHY] * 2
+
+
+def test_in_a_sweep_a_sibling_with_both_losses_lower_is() -> None:
+    curves = stack([curve(*plateau(1.0), run_id="high"), curve(*plateau(0.3), run_id="low")])
+    verdicts = judge_curves(
+        curves, facts=FACTS, config_ids=["a", "b"], context="sweep", n_resamples=8
+    )
+    assert [v.verdict for v in verdicts] == [VerdictClass.UNDERFIT, VerdictClass.HEALTHY]
+    assert [v.reference_id for v in verdicts] == ["b", None]
+    assert "configuration b reaches" in verdicts[0].evidence
+
+
+def test_a_sibling_that_overfits_is_no_reference_if_its_validation_is_no_better() -> None:
+    t = np.arange(30)
+    overfitting = START * np.exp(-t / 3), 1.02 + START * np.exp(-t / 3) + 0.02 * t
+    verdicts = in_sweep(plateau(1.0), overfitting, ids=["a", "b"])
+    assert verdicts[0] is VerdictClass.HEALTHY
+
+
+def test_a_sibling_that_overfits_later_is_a_reference_at_its_best_epoch() -> None:
+    assert in_sweep(plateau(1.0), u_shaped(), ids=["a", "b"])[0] is VerdictClass.UNDERFIT
+
+
+def test_seeds_of_one_configuration_are_no_references_for_each_other() -> None:
+    assert in_sweep(plateau(1.0), plateau(0.3), ids=["a", "a"]) == [VerdictClass.HEALTHY] * 2
+
+
+def test_a_difference_within_the_noise_between_seeds_is_none() -> None:
+    losses = [plateau(level, seed=i) for i, level in enumerate((0.8, 1.2, 0.6, 1.0))]
+    assert in_sweep(*losses, ids=["a", "a", "b", "b"]) == [VerdictClass.HEALTHY] * 4
+
+
+def test_a_diverged_sibling_is_no_reference() -> None:
+    train, val = plateau(0.3)
+    train[-1] = NAN
+    assert in_sweep(plateau(1.0), (train, val), ids=["a", "b"]) == [
+        VerdictClass.HEALTHY,
+        VerdictClass.DIVERGING,
+    ]
+
+
+def test_without_validation_training_decides() -> None:
+    train, _ = slow()
+    verdict = judge((train, np.full(30, NAN)))
+    assert verdict.verdict is VerdictClass.UNDERFIT
+    assert verdict.evidence.startswith("training loss was still falling")
+
+
+def test_siblings_are_compared_without_a_floor_too() -> None:
+    facts = dataclasses.replace(
+        FACTS, loss_floor=None, baseline_train_loss=None, baseline_val_loss=None
+    )
+    pairs = [plateau(1.0), plateau(0.3)]
+    curves = stack([curve(t - 9, v - 9, run_id=str(i)) for i, (t, v) in enumerate(pairs)])
+    verdicts = judge_curves(
+        curves, facts=facts, config_ids=["a", "b"], context="sweep", n_resamples=0
+    )
+    assert [v.verdict for v in verdicts] == [VerdictClass.UNDERFIT, VerdictClass.HEALTHY]

@@ -1,0 +1,207 @@
+import os
+import signal
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from sweepdiag.records import Pack, PointMeasured, State, TrainingSettings, Trial, TrialEnded
+from sweepdiag.training import LoopSource, run_user_loop
+from sweepdiag.workloads import TrainLoop
+
+LOOPS = """
+    import ctypes, os, random, sys, time
+    import numpy as np
+    import torch
+
+    def good(config, report):
+        print("the user's own output")
+        for epoch in range(config["epochs"] + 1):
+            loss = config["lr"] * (1 + epoch)
+            losses = {"train_loss": torch.tensor(loss), "val_loss": np.float32(loss)}
+            report(epoch=epoch, **losses, val_metric=0.5)
+
+    def seeded(config, report):
+        losses = {"train_loss": random.random(), "val_loss": float(torch.rand(()))}
+        report(epoch=0, **losses, val_metric=np.random.rand())
+
+    def raises(config, report):
+        report(epoch=0, train_loss=1.0, val_loss=1.0)
+        raise ValueError("no luck")
+
+    def dies(config, report):
+        print("last words", file=sys.stderr, flush=True)
+        os._exit(7)
+
+    def crashes(config, report):
+        ctypes.string_at(0)
+
+    def diverges(config, report):
+        report(epoch=0, train_loss=1.0, val_loss=1.0)
+        report(epoch=1, train_loss=float("nan"), val_loss=float("inf"))
+
+"""
+
+
+@pytest.fixture(scope="module")
+def loops(tmp_path_factory):
+    path = tmp_path_factory.mktemp("loops") / "loops.py"
+    path.write_text(textwrap.dedent(LOOPS))
+    return path
+
+
+def run(source, *, lr=0.5, seed=0, epochs=2):
+    trial = Trial(trial_id="t", config_id="c", axes={"lr": lr}, seed=seed)
+    events = [
+        event
+        for events in run_user_loop(
+            Pack(trials=(trial,), attempts=(1,)),
+            source=source,
+            settings=TrainingSettings(epochs=epochs),
+            device="cpu",
+        )
+        for event in events
+    ]
+    points = [event.point for event in events if isinstance(event, PointMeasured)]
+    (end,) = [event for event in events if isinstance(event, TrialEnded)]
+    return points, end
+
+
+def named(loops, name):
+    return LoopSource(reference=f"{loops}:{name}")
+
+
+def test_reported_points_arrive(loops, capfd):
+    points, end = run(named(loops, "good"))
+    assert end.state is State.FINISHED
+    assert [(p.epoch, p.step, p.train_loss, p.val_metric) for p in points] == [
+        (0.0, 0, 0.5, 0.5),
+        (1.0, 1, 1.0, 0.5),
+        (2.0, 2, 1.5, 0.5),
+    ]
+    assert capfd.readouterr().out == ""  # the user's prints stay out of our terminal
+
+
+def test_global_generators_are_seeded_from_the_trial(loops):
+    (first,), _ = run(named(loops, "seeded"), seed=1)
+    (again,), _ = run(named(loops, "seeded"), seed=1)
+    (other,), _ = run(named(loops, "seeded"), seed=2)
+    assert (first.train_loss, first.val_loss, first.val_metric) == (
+        again.train_loss,
+        again.val_loss,
+        again.val_metric,
+    )
+    assert first.train_loss != other.train_loss
+    assert first.val_loss != other.val_loss
+    assert first.val_metric != other.val_metric
+
+
+def test_divergence_is_data(loops):
+    points, end = run(named(loops, "diverges"))
+    assert end.state is State.FINISHED
+    assert points[1].val_loss == float("inf")
+    assert points[1].train_loss != points[1].train_loss
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "reason"),
+    [
+        ("raises", State.FAILED, "ValueError: no luck"),
+        ("dies", State.FAILED, "last words"),
+        ("crashes", State.FAILED, signal.SIGSEGV.name),
+    ],
+)
+def test_what_goes_wrong_ends_one_trial_and_says_why(loops, name, state, reason):
+    _, end = run(named(loops, name))
+    assert end.state is state
+    assert reason in end.reason
+    assert len(end.reason) <= 2100
+
+
+def silent(config, report):
+    return 1.0
+
+
+def wrong(config, report):
+    report(epoch=0, train_loss="low", val_loss=1.0)
+
+
+def misspelt(config, report):
+    report(epoch=0, train_loss=1.0, val_loss=1.0, val_acc=0.5)
+
+
+def hungry(config, report):
+    raise MemoryError
+
+
+@pytest.mark.parametrize(
+    ("function", "state", "reason"),
+    [
+        (silent, State.FAILED, "returned without calling report"),
+        (wrong, State.FAILED, "train_loss passed to report must be a number, got 'low'"),
+        (misspelt, State.FAILED, "unknown argument of report 'val_acc'"),
+        (hungry, State.OUT_OF_MEMORY, "MemoryError"),
+    ],
+)
+def test_what_is_reported_wrongly_ends_the_trial_and_says_why(function, state, reason):
+    _, end = run(LoopSource(loop=TrainLoop(name="here", function=function)))
+    assert end.state is state
+    assert reason in end.reason
+
+
+def test_points_before_a_failure_are_kept():
+    def train(config, report):
+        report(epoch=0, train_loss=1.0, val_loss=1.0)
+        raise ValueError
+
+    points, end = run(LoopSource(loop=TrainLoop(name="here", function=train)))
+    assert len(points) == 1
+    assert end.state is State.FAILED
+
+
+def test_a_loop_of_this_process_runs_here():
+    pids = []
+
+    def train(config, report):
+        pids.append(os.getpid())
+        report(epoch=0, train_loss=config["lr"], val_loss=1.0)
+
+    points, end = run(LoopSource(loop=TrainLoop(name="here", function=train)))
+    assert end.state is State.FINISHED
+    assert points[0].train_loss == 0.5
+    assert pids == [os.getpid()]
+
+
+def test_a_loop_of_this_process_that_raises_fails():
+    def train(config, report):
+        message = "no luck"
+        raise ValueError(message)
+
+    _, end = run(LoopSource(loop=TrainLoop(name="here", function=train)))
+    assert end.state is State.FAILED
+    assert "no luck" in end.reason
+
+
+def test_closing_half_way_leaves_no_process(loops):
+    (loops.parent / "slow.py").write_text(
+        "import time\n"
+        "def train(config, report):\n"
+        "    report(epoch=0, train_loss=1.0, val_loss=1.0)\n"
+        "    time.sleep(600)\n"
+    )
+    trial = Trial(trial_id="t", config_id="c", axes={"lr": 0.1}, seed=0)
+    events = run_user_loop(
+        Pack(trials=(trial,), attempts=(1,)),
+        source=LoopSource(reference=f"{loops.parent / 'slow.py'}:train"),
+        settings=TrainingSettings(epochs=2),
+        device="cpu",
+    )
+    next(events)
+    next(events)
+    assert children()
+    events.close()
+    assert not children()
+
+
+def children():
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
