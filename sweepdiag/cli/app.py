@@ -231,7 +231,7 @@ def explain(
 ) -> None:
     """Explain a finding: what it checks, why it matters, what to do."""
     with reported_errors():
-        from sweepdiag.rules import explain_finding
+        from sweepdiag.rules.findings.explain import explain_finding
 
         _print(explain_finding(code))
 

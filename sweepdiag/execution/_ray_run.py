@@ -203,6 +203,7 @@ class PackRun:
             if slot.progress is None:
                 ray.get(slot.loading)
                 slot.loaded, slot.loading = self._worker_reference, None
+                self._health.started(slot.index)
                 return []
             return self._record(slot, slot.progress, ray.get(next(slot.batches)))
         except StopIteration:
@@ -246,7 +247,7 @@ class PackRun:
             self._health.died_training(slot.index, cause)
             return self._queue.worker_died(progress, cause)
         if not self._health.died_starting(slot.index, cause):
-            self._retire(slot, self._health.first_cause(slot.index))
+            self._retire(slot, self._health.why_none_starts(slot.index))
         return []
 
     def _check_deadline(self, slot: Slot) -> list[Event]:

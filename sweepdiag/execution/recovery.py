@@ -115,15 +115,18 @@ class SlotHealth:
 
     def __init__(self, limit: int = MAX_DEATHS_IN_A_ROW) -> None:
         self._limit = limit
-        self._deaths: dict[int, int] = {}
-        self._first_cause: dict[int, str] = {}
+        self._starting = _DeathsInARow()
+        self._training = _DeathsInARow()
         self._has_result = False
+
+    def started(self, slot: int) -> None:
+        """Take note that a slot's worker is ready."""
+        self._starting.forget(slot)
 
     def finished_trial(self, slot: int) -> None:
         """Take note that a slot's worker ended a trial."""
         self._has_result = True
-        self._deaths.pop(slot, None)
-        self._first_cause.pop(slot, None)
+        self._training.forget(slot)
 
     def died_training(self, slot: int, cause: str) -> None:
         """Take note that a slot's worker died with a pack in hand.
@@ -135,11 +138,11 @@ class SlotHealth:
         Raises:
             LaunchError: If workers of this slot keep dying and no trial has ever ended.
         """
-        deaths = self._count(slot, cause)
+        deaths = self._training.add(slot, cause)
         if deaths >= self._limit and not self._has_result:
             message = (
                 f"{deaths} workers in a row died before any trial ended; "
-                f"the first: {self._first_cause[slot]}"
+                f"the first: {self._training.first_cause(slot)}"
             )
             raise LaunchError(message)
 
@@ -153,16 +156,29 @@ class SlotHealth:
         Returns:
             Whether another start is worth trying.
         """
-        return self._count(slot, cause) < self._limit
+        return self._starting.add(slot, cause) < self._limit
+
+    def why_none_starts(self, slot: int) -> str:
+        """Return how the first of the workers died that died in a row while they started."""
+        return self._starting.first_cause(slot)
+
+
+class _DeathsInARow:
+    """Deaths per slot since something went well there, and the cause of the first of them."""
+
+    def __init__(self) -> None:
+        self._deaths: dict[int, tuple[int, str]] = {}
+
+    def add(self, slot: int, cause: str) -> int:
+        n_before, first_cause = self._deaths.get(slot, (0, clean_message(cause)))
+        self._deaths[slot] = (n_before + 1, first_cause)
+        return n_before + 1
+
+    def forget(self, slot: int) -> None:
+        self._deaths.pop(slot, None)
 
     def first_cause(self, slot: int) -> str:
-        """Return how the first of the workers died that died in a row on this slot."""
-        return self._first_cause.get(slot, "unknown")
-
-    def _count(self, slot: int, cause: str) -> int:
-        self._first_cause.setdefault(slot, clean_message(cause))
-        self._deaths[slot] = self._deaths.get(slot, 0) + 1
-        return self._deaths[slot]
+        return self._deaths[slot][1]
 
 
 def _select(pack: Pack, indices: Iterable[int]) -> Pack:

@@ -208,17 +208,15 @@ def _findings(shared: dict[str, Any], *, ignore: tuple[str, ...]) -> tuple[Findi
 
 def _tag_edge(data: ReportData) -> None:
     """Mark the best configuration if its value is the first or last that was tried of an axis."""
-    best = data.best_config_id
-    if best is None:
-        return
     table = data.configurations
-    index = table.index[table["config_id"] == best][0]
+    is_best = table["config_id"] == data.best_config_id
     for axis in data.axes:
-        ends = {axis.values[0], axis.values[-1]} if len(axis.values) > 1 else set()
-        if table.at[index, axis.name] in ends:
-            tags: Any = [*table.at[index, "tags"], Tag.EDGE.value]
-            table.at[index, "tags"] = tags
-            return
+        if len(axis.values) > 1:
+            is_best_at_end = is_best & table[axis.name].isin([axis.values[0], axis.values[-1]])
+            table["tags"] = [
+                [*tags, Tag.EDGE.value] if at_end and Tag.EDGE.value not in tags else tags
+                for tags, at_end in zip(table["tags"], is_best_at_end, strict=True)
+            ]
 
 
 def _environment(folder: RunFolder) -> dict[str, Any]:

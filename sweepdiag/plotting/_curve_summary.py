@@ -36,7 +36,7 @@ def common_epochs(epochs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDA
         return distinct, index.astype(np.intp)
     width = (distinct[-1] - distinct[0]) / (_MAX_POINTS - 1)
     bins = np.rint((epochs - distinct[0]) / width).astype(np.intp)
-    return distinct[0] + width * np.arange(_MAX_POINTS), bins
+    return np.linspace(distinct[0], distinct[-1], _MAX_POINTS), bins
 
 
 def loss_matrix(

@@ -167,7 +167,7 @@ def _edge_of_row(codes: NDArray[np.int8]) -> float:
     """Return where a row turns to diverging; NaN unless it holds both kinds.
 
     Midway between the highest stable and the lowest diverging column. Where these are the wrong
-    way round, the place that puts the fewest columns on the wrong side.
+    way round, the place that puts the fewest columns on the wrong side, the lower of equals.
     """
     diverging = codes == CLASSES.index(VerdictClass.DIVERGING)
     stable = (codes >= 0) & ~diverging

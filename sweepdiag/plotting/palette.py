@@ -39,7 +39,7 @@ CLASS_COLOURS: Mapping[VerdictClass, str] = MappingProxyType(
         VerdictClass.NOT_LEARNING: "#333333",
         VerdictClass.UNDERFIT: "#56B4E9",
         VerdictClass.OVERFIT: "#E69F00",
-        VerdictClass.U_SHAPED: "#E3A6CB",
+        VerdictClass.U_SHAPED: "#D98CB8",
         VerdictClass.INCONCLUSIVE: "#DADADA",
         VerdictClass.HEALTHY: "#009E73",
     }

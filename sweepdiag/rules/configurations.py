@@ -80,7 +80,10 @@ def judge_configurations(
         row |= _Seeds(groups.get(config_id, judged.iloc[:0]), monitor, metric_mode).columns()
         rows.append(row)
     names = ["config_id", *axis_names, "n_seeds", "n_judged", "n_failed", *_SEED_COLUMNS]
-    return pd.DataFrame(rows, columns=pd.Index(names))
+    table = pd.DataFrame(rows, columns=pd.Index(names))
+    # As object, so that a missing verdict stays None.
+    table["verdict"] = pd.Series([row["verdict"] for row in rows], index=table.index, dtype=object)
+    return table
 
 
 _SEED_COLUMNS = (

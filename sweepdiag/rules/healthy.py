@@ -44,9 +44,11 @@ class HealthyRule(MarginRule):
     def evidence(self, row: CurveRow) -> str:
         """Return one sentence with the numbers that put the curve into the class."""
         floor = row.context.floor
-        above = (
-            f", {percent(max(row['val_rise'], 0.0))} above its minimum" if row["has_floor"] else ""
-        )
+        above = ""
+        if row["has_floor"]:
+            above = f", {percent(max(row['val_rise'], 0.0))} above its minimum"
+            if row["val_rise"] >= row.thresholds.u_shape_rise:
+                above += " without a lasting rise"
         return (
             f"training loss fell from {row['train_first'] + floor:.4g} to "
             f"{row['train_smooth_last'] + floor:.4g}; validation loss ended at "

@@ -196,7 +196,9 @@ def test_workers_that_only_ever_die_are_an_error(executor: RayExecutor) -> None:
 @pytest.mark.usefixtures("_little_patience")
 def test_workers_that_die_at_their_start_are_an_error(executor: RayExecutor) -> None:
     packs = scripted_packs([["train"], ["train"]])
-    with pytest.raises(LaunchError, match=r"no worker can be started: it was killed .* or crashed"):
+    with pytest.raises(
+        LaunchError, match=r"no worker can be started: it was killed .* or crashed"
+    ):
         list(executor.run(packs, Unpicklable("deadly")))
 
 

@@ -136,12 +136,20 @@ def test_worker_that_cannot_start_is_given_up_even_then() -> None:
     assert health.died_starting(0, "no library")
     assert health.died_starting(0, "no library either")
     assert not health.died_starting(0, "still none")
-    assert health.first_cause(0) == "no library"
+    assert health.why_none_starts(0) == "no library"
 
 
-def test_result_clears_a_slot() -> None:
+def test_worker_that_starts_after_all_clears_its_slot() -> None:
     health = SlotHealth(limit=2)
     assert health.died_starting(0, "hiccup")
-    health.finished_trial(0)
+    health.started(0)
     assert health.died_starting(0, "another hiccup")
-    assert health.first_cause(0) == "another hiccup"
+    assert health.why_none_starts(0) == "another hiccup"
+
+
+def test_deaths_in_training_do_not_count_as_failed_starts() -> None:
+    health = SlotHealth(limit=2)
+    health.finished_trial(0)
+    health.died_training(0, "a deadly pack")
+    health.died_training(0, "a deadly pack")
+    assert health.died_starting(0, "hiccup")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from sweepdiag.plotting import ReportData
 from tests.sample_report import sample_report
+
+if TYPE_CHECKING:
+    from sweepdiag.plotting import ReportData
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,90 @@
+"""The page in a real browser: charts are drawn and linked, and the policy lets them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sweepdiag.report import render_html
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.browser
+
+# Clicks a cell of another class as a mouse would, and writes what is drawn into the page.
+PROBE = """<script>
+const settle = () => new Promise((resolve) => setTimeout(resolve, 300));
+const items = (type) => {
+  const found = [];
+  const walk = (mark, x, y) => {
+    for (const item of mark.items ?? []) {
+      if (mark.marktype === "group")
+        for (const inner of item.items ?? []) walk(inner, x + (item.x ?? 0), y + (item.y ?? 0));
+      else if (mark.marktype === type) found.push([item, x, y]);
+    }
+  };
+  walk(explorerView.scenegraph().root, ...explorerView.origin());
+  return found;
+};
+const drawn = () => [...new Set(items("line").map(([item]) => item.datum?.where))].sort().join(";");
+const probe = async () => {
+  while (!window.explorerView) await settle();
+  const before = drawn();
+  const [cell, x, y] = items("rect").find(([item]) => item.datum?.class === "healthy");
+  const canvas = document.querySelector("#explorer canvas");
+  const box = canvas.getBoundingClientRect();
+  const place = { bubbles: true, view: window,
+    clientX: box.x + x + cell.x + cell.width / 2, clientY: box.y + y + cell.y + cell.height / 2 };
+  for (const name of ["mousemove", "mousedown", "mouseup", "click"])
+    canvas.dispatchEvent(new MouseEvent(name, place));
+  await settle();
+  const note = document.createElement("p");
+  note.id = "probe";
+  note.textContent = before + "|" + drawn();
+  document.body.append(note);
+};
+probe();
+</script></body>"""
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        if "browser" in os.environ.get("SWEEPDIAG_REQUIRE", ""):
+            pytest.fail("SWEEPDIAG_REQUIRE asks for a browser, and chromium is not on the PATH")
+        pytest.skip("chromium is not on the PATH")
+    return path
+
+
+def dump_dom(chromium: str, page: str, folder: Path) -> str:
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    command = [
+        chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+        "--no-first-run", "--disable-background-networking", "--disable-component-update",
+        "--disable-sync", f"--user-data-dir={folder / 'profile'}", "--window-size=1280,2000",
+        "--virtual-time-budget=20000", "--dump-dom", (folder / "report.html").as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout
+
+
+def test_the_charts_are_drawn_under_the_pages_own_policy(chromium, sweep, tmp_path):
+    dom = dump_dom(chromium, render_html(sweep), tmp_path)
+    assert 'class="vega-embed' in dom
+    assert re.search(r"<canvas[^>]*class=\"marks\"", dom)
+
+
+def test_a_click_on_a_cell_shows_its_curves(chromium, sweep, tmp_path):
+    page = re.sub(r"<meta http-equiv[^>]*>", "", render_html(sweep)).replace("</body>", PROBE)
+    dom = dump_dom(chromium, page, tmp_path)
+    (found,) = re.findall(r'<p id="probe">(.*?)</p>', dom)
+    before, after = found.split("|")
+    assert before == "lr 0.1, batch_size 64, capacity 64"
+    assert after == "lr 0.01, batch_size 16, capacity 16"
