@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -231,9 +232,20 @@ def make_recommendation(configurations: pd.DataFrame) -> Recommendation:
     )
 
 
-def sample_report(*, failed: tuple[int, ...] = (), pending: tuple[int, ...] = (), **options: Any):
-    """A whole sweep; ``failed`` and ``pending`` are row numbers of its trials."""
+def sample_report(**options: Any) -> ReportData:
+    """A whole sweep, with the options of `simulate_sweep` and fields of `ReportData`.
+
+    ``failed`` and ``pending`` are row numbers of its trials. Do not change the tables in place:
+    they are shared between tests.
+    """
     fields = {name: options.pop(name) for name in list(options) if name in _FIELDS}
+    return dataclasses.replace(_make_report(**options), **fields)
+
+
+@functools.cache
+def _make_report(
+    *, failed: tuple[int, ...] = (), pending: tuple[int, ...] = (), **options: Any
+) -> ReportData:
     sweep = simulate_sweep(**options)
     trials = sweep.trials.copy()
     trials.loc[list(failed), "state"] = State.FAILED.value
@@ -241,7 +253,7 @@ def sample_report(*, failed: tuple[int, ...] = (), pending: tuple[int, ...] = ()
     names = [axis.name for axis in sweep.plan.axes]
     verdicts = make_verdicts(trials, sweep.curves, names)
     configurations = make_configurations(trials, sweep.curves, verdicts, names)
-    data = ReportData(
+    return ReportData(
         axes=sweep.plan.axes,
         facts=sweep.facts,
         trials=trials,
@@ -254,7 +266,6 @@ def sample_report(*, failed: tuple[int, ...] = (), pending: tuple[int, ...] = ()
         environment={"sweepdiag": "0.1.0", "torch": "2.13.0", "device": "cpu"},
         interrupted=bool(pending),
     )
-    return dataclasses.replace(data, **fields)
 
 
 def without_axes(data: ReportData, *names: str) -> ReportData:

@@ -12,7 +12,7 @@ import typer
 
 from sweepdiag.cli import options
 from sweepdiag.cli.exits import ExitCode, Stopped, reported_errors, stop_signals_raise
-from sweepdiag.cli.watch import make_watch
+from sweepdiag.cli.watch import log_to_stderr, make_watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,9 +47,7 @@ def main(
     Raises:
         Exit: After printing the version.
     """
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s: %(message)s"
-    )
+    log_to_stderr(logging.INFO if verbose else logging.WARNING)
     if version:
         import sweepdiag
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import sys
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from sweepdiag.pipeline import Progress
 
-__all__ = ["Watch", "make_watch"]
+__all__ = ["Watch", "log_to_stderr", "make_watch"]
 
 _LINE_EVERY_S = 5.0
 _REDRAWS_PER_S = 4
@@ -49,6 +51,23 @@ def make_watch(*, quiet: bool) -> Watch:
     if quiet:
         return _Quiet()
     return _Panel(console) if console.is_terminal else _Lines(console)
+
+
+def log_to_stderr(level: int) -> None:
+    """Print what our own modules log; above the live panel while one is shown."""
+    handler = _StandardError()
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logger = logging.getLogger("sweepdiag")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level)
+    logger.propagate = False
+
+
+class _StandardError(logging.Handler):
+    """Writes to what is standard error now: the live panel puts itself in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(self.format(record) + "\n")
 
 
 class _Quiet:

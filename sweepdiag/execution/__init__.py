@@ -8,7 +8,6 @@ what every executor promises.
 from sweepdiag.execution.base import Executor, PackWorker
 from sweepdiag.execution.choose import ExecutorChoice, choose_executor, make_executor
 from sweepdiag.execution.devices import Devices, count_gpus, resolve_devices, usable_cpus
-from sweepdiag.execution.messages import clean_message, describe_error
 from sweepdiag.execution.serial import SerialExecutor
 
 __all__ = [
@@ -18,9 +17,7 @@ __all__ = [
     "PackWorker",
     "SerialExecutor",
     "choose_executor",
-    "clean_message",
     "count_gpus",
-    "describe_error",
     "make_executor",
     "resolve_devices",
     "usable_cpus",

@@ -8,7 +8,7 @@ from sweepdiag.errors import ConfigError, LaunchError
 from sweepdiag.execution._ray_run import PackRun, Slot, Staff
 from sweepdiag.execution._ray_session import open_session
 from sweepdiag.execution.devices import n_fake_gpus
-from sweepdiag.execution.messages import describe_error
+from sweepdiag.messages import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import LaunchError
 from sweepdiag.execution._ray_worker import WorkerActor
-from sweepdiag.execution.messages import clean_message
 from sweepdiag.execution.recovery import PackProgress, PackQueue, SlotHealth
+from sweepdiag.messages import clean_message
 from sweepdiag.records import State
 
 if TYPE_CHECKING:

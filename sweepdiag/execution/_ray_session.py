@@ -10,23 +10,26 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
-import os
 import re
 import secrets
 import shutil
-import signal
 import tempfile
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sweepdiag.errors import LaunchError
 from sweepdiag.execution._ray_address import wait_for_address
-from sweepdiag.execution.messages import describe_error
+from sweepdiag.execution._ray_state import (
+    borrowed_process_state,
+    forget_token,
+    loopback_only,
+    silenced,
+)
 from sweepdiag.execution.processes import RUN_ID_VARIABLE, end_processes
+from sweepdiag.messages import describe_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 __all__ = ["RaySession", "count_cluster_gpus", "open_session"]
 
@@ -138,8 +141,8 @@ class _JoinedRay(_BorrowedRay):
         self._silence = contextlib.ExitStack()
         wait_for_address(address)
         try:
-            with _borrowed_process_state({}):
-                self._silence.enter_context(_silenced())
+            with borrowed_process_state({}):
+                self._silence.enter_context(silenced())
                 _init(address=address)
         except Exception as error:
             self.close()
@@ -183,9 +186,9 @@ class _PrivateRay:
         token.touch(mode=0o600)
         token.write_text(secrets.token_hex(32))
         variables = _private_variables(token, self._run_id, gpus=gpus, is_fake=is_fake)
-        with _borrowed_process_state(variables), _loopback_only():
-            self._silence.enter_context(_silenced())
-            _forget_token()
+        with borrowed_process_state(variables), loopback_only():
+            self._silence.enter_context(silenced())
+            forget_token()
             _init(
                 address="local",
                 num_cpus=n_cpus,
@@ -219,11 +222,11 @@ class _PrivateRay:
             if killed:
                 _log.info("killed %d processes that outlived their worker", len(killed))
             shutil.rmtree(self._directory, ignore_errors=True)
-            _forget_token()
+            forget_token()
 
 
 def _is_initialized() -> bool:
-    with _borrowed_process_state({}):  # importing Ray sets a variable of its own
+    with borrowed_process_state({}):  # importing Ray sets a variable of its own
         import ray
 
     return bool(ray.is_initialized())
@@ -233,38 +236,6 @@ def _init(**arguments: Any) -> None:
     import ray
 
     ray.init(logging_level=logging.CRITICAL, log_to_driver=False, **arguments)
-
-
-@contextlib.contextmanager
-def _silenced() -> Iterator[None]:
-    """Keep Ray off the terminal until it is shut down, and its logger as it was after that.
-
-    Deaths of workers reach the terminal by a thread that ``log_to_driver`` does not silence. They
-    are told in the events, so that thread's switch, which is private, is turned off.
-    """
-    from ray._private import worker
-
-    logger = logging.getLogger("ray")
-    level = logger.level
-    try:
-        with _replaced(worker, "_worker_logs_enabled", value=False):
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-@contextlib.contextmanager
-def _replaced(module: Any, name: str, *, value: object) -> Iterator[None]:
-    """Replace a private constant of Ray's, if this Ray has it."""
-    if not hasattr(module, name):
-        yield
-        return
-    before = getattr(module, name)
-    setattr(module, name, value)
-    try:
-        yield
-    finally:
-        setattr(module, name, before)
 
 
 def _marks(run_id: str, gpus: int) -> dict[str, str]:
@@ -291,51 +262,6 @@ def _private_variables(token: Path, run_id: str, *, gpus: int, is_fake: bool) ->
         # Ray refuses to count more GPUs than are visible.
         variables["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in range(gpus))
     return variables
-
-
-@contextlib.contextmanager
-def _borrowed_process_state(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables while Ray starts, and undo every change that its start makes to this process.
-
-    Ray's processes inherit the environment of this moment and keep it. The caller's own does not
-    stay changed, not even while Ray runs: in a notebook it outlives the sweep by days.
-    """
-    before = dict(os.environ)
-    is_main_thread = threading.current_thread() is threading.main_thread()
-    # Ray takes SIGTERM for itself, which would cost the command line its orderly stop.
-    on_sigterm = signal.getsignal(signal.SIGTERM) if is_main_thread else None
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name in os.environ.keys() - before.keys():
-            del os.environ[name]
-        os.environ.update(before)
-        if on_sigterm is not None:
-            signal.signal(signal.SIGTERM, on_sigterm)
-
-
-@contextlib.contextmanager
-def _loopback_only() -> Iterator[None]:
-    """Keep Ray on loopback also where it was imported before the environment said so."""
-    from ray._private import ray_constants
-
-    with _replaced(ray_constants, "ENABLE_RAY_CLUSTER", value=False):
-        yield
-
-
-def _forget_token() -> None:
-    """Make Ray read its settings and its token again.
-
-    It reads both once per process. Without this, the second Ray of a process (the next sweep in a
-    notebook, or a Ray of the user's own) is refused by its own servers.
-    """
-    import ray
-
-    internals: Any = ray._raylet
-    with contextlib.suppress(AttributeError):  # a Ray without tokens has neither
-        internals.Config.initialize("")
-        internals.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _make_directory() -> Path:

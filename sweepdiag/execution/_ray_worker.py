@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from sweepdiag.errors import LaunchError, TrainingError
-from sweepdiag.execution.messages import describe_error
+from sweepdiag.messages import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

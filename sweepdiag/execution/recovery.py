@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from sweepdiag.errors import LaunchError
-from sweepdiag.execution.messages import clean_message
+from sweepdiag.messages import clean_message
 from sweepdiag.records import Event, Pack, State, TrialEnded
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from sweepdiag.errors import LaunchError
-from sweepdiag.execution.messages import describe_error
 from sweepdiag.execution.recovery import PackProgress
+from sweepdiag.messages import describe_error
 from sweepdiag.records import State
 
 if TYPE_CHECKING:

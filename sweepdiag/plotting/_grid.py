@@ -24,7 +24,7 @@ MAX_PANELS = 12
 """Most panels of one figure."""
 
 _PREFERRED = ("lr", "batch_size", "capacity")
-_GRID_FILL = 0.5
+_GRID_FILL = 0.75
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -164,20 +164,24 @@ def _stability_edges(codes: NDArray[np.int8], grid: Grid) -> NDArray[np.float64]
 
 
 def _edge_of_row(codes: NDArray[np.int8]) -> float:
-    """Return where a row turns to diverging; NaN unless it holds both kinds.
+    """Return where a row stops to train; NaN unless it holds both kinds.
 
-    Midway between the highest stable and the lowest diverging column. Where these are the wrong
-    way round, the place that puts the fewest columns on the wrong side, the lower of equals.
+    Beyond the edge a training diverges, or learns nothing although a lower rate does. The edge is
+    midway between the highest stable and the lowest column beyond. Where these are the wrong way
+    round, the place that puts the fewest columns on the wrong side, the lower of equals.
     """
-    diverging = codes == CLASSES.index(VerdictClass.DIVERGING)
-    stable = (codes >= 0) & ~diverging
-    if not (diverging.any() and stable.any()):
+    diverges = codes == CLASSES.index(VerdictClass.DIVERGING)
+    is_idle = codes == CLASSES.index(VerdictClass.NOT_LEARNING)
+    learns_below = np.maximum.accumulate((codes >= 0) & ~diverges & ~is_idle)
+    beyond = diverges | (is_idle & learns_below)
+    stable = (codes >= 0) & ~beyond
+    if not (beyond.any() and stable.any()):
         return float("nan")
-    highest, lowest = int(np.flatnonzero(stable)[-1]), int(np.flatnonzero(diverging)[0])
+    highest, lowest = int(np.flatnonzero(stable)[-1]), int(np.flatnonzero(beyond)[0])
     if highest < lowest:
         return (highest + 1 + lowest) / 2
     places = range(1, codes.size)
-    wrong = [int(diverging[:k].sum() + stable[k:].sum()) for k in places]
+    wrong = [int(beyond[:k].sum() + stable[k:].sum()) for k in places]
     return float(places[int(np.argmin(wrong))])
 
 

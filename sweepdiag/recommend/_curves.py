@@ -115,14 +115,15 @@ def curve_table(
 def relative_regret(found: ArrayLike, best: ArrayLike) -> NDArray[np.float64]:
     """Return how far a cost is above the best one, relative to the best one's size.
 
-    A best cost of exactly 0 has no size; then the difference itself is returned. NaN where no
-    finite cost exists.
+    A best cost of 0 has no size; then the difference itself is returned. NaN where no finite cost
+    exists.
     """
     found, best = np.asarray(found, dtype=float), np.asarray(best, dtype=float)
     known = np.isfinite(best)
     safe = np.where(known, best, 0.0)
     size = np.where(safe == 0, 1.0, np.abs(safe))
-    return np.where(known, (found - safe) / size, np.nan)
+    with np.errstate(over="ignore"):  # next to a best of nearly 0 everything is infinitely worse
+        return np.where(known, (found - safe) / size, np.nan)
 
 
 def finite_or_inf(losses: ArrayLike) -> NDArray[np.float64]:

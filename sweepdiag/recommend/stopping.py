@@ -30,7 +30,7 @@ REGION_SHARE = 0.75
 
 # The luckiest of some twenty evaluations is about two standard errors below a flat curve.
 _NOISE_FACTOR = 3.0
-# Noise widens the tolerance, but a curve that swings wildly must not look finished at once.
+# Noise widens the tolerance, but stopping must stay cheap even where a curve swings wildly.
 _NOISE_CAP = 0.05
 # Median of the absolute value of a standard normal variable.
 _MAD_OF_NORMAL = 0.6745
@@ -108,11 +108,11 @@ def region_stop(
         budget_epochs=budget,
         saved_fraction=_saved(epoch, budget),
         regret=_median(np.array(regrets)),
-        reason=_region_reason(inside, epoch, budget, monitor),
+        reason=_region_reason(inside, epoch, budget),
     )
 
 
-def _region_reason(inside: Sequence[StopEpoch], epoch: float, budget: float, monitor: str) -> str:
+def _region_reason(inside: Sequence[StopEpoch], epoch: float, budget: float) -> str:
     n_at_end = sum(stop.epoch >= stop.budget_epochs for stop in inside)
     of_them = f"{n_at_end} of the region's {len(inside)} configurations"
     if len(inside) == 1:
@@ -121,8 +121,8 @@ def _region_reason(inside: Sequence[StopEpoch], epoch: float, budget: float, mon
         return f"{of_them} still improve at epoch {budget:g}: no reason to stop earlier"
     n_done = sum(stop.epoch <= epoch for stop in inside)
     return (
-        f"by epoch {epoch:g}, {n_done} of the region's {len(inside)} configurations are as good "
-        f"in {monitor_name(monitor)} as they get within {budget:g} epochs"
+        f"by epoch {epoch:g}, {n_done} of the region's {len(inside)} configurations have reached "
+        "their own stop epoch"
     )
 
 
@@ -173,9 +173,9 @@ def _tolerance(curve: ConfigCurve) -> float:
     """
     finite = curve.smooth[np.isfinite(curve.smooth)]
     improvement = float(finite[0] - finite.min())
-    relative = STOP_TOLERANCE * min(abs(float(finite.min())), improvement)
+    size = min(abs(float(finite.min())), improvement)
     noise = _NOISE_FACTOR * _noise_of_mean(curve)
-    return max(relative, min(noise, _NOISE_CAP * improvement))
+    return max(STOP_TOLERANCE * size, min(noise, _NOISE_CAP * size))
 
 
 def _noise_of_mean(curve: ConfigCurve) -> float:

@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
 __all__ = ["render_html"]
 
-_VEGALITE = "6.4"
 _FIGURE_TEXTS = {
     "class_heatmap": "Heatmap of the classes over the axes",
     "loss_heatmap": "Heatmap of the best monitored value over the axes",
@@ -253,10 +252,13 @@ def _digest(script: str) -> str:
 @functools.cache
 def _explorer_script() -> str:
     """Return Vega, Vega-Lite, Vega-Embed and the call that draws the charts, as one script."""
+    import altair
     import vl_convert
 
     call = _template_text("explorer.js")
-    bundle = vl_convert.javascript_bundle(call, vl_version=_VEGALITE)
+    # The charts are written for Altair's version of Vega-Lite: v6.4 of v6.4.1.
+    version = ".".join(altair.SCHEMA_VERSION.split(".")[:2])
+    bundle = vl_convert.javascript_bundle(call, vl_version=version)
     return _safe_script(bundle)
 
 

@@ -81,8 +81,8 @@ def _row(data: ReportData, row: dict[Any, Any], stops: dict[str, StopEpoch]) -> 
         _number(row["best_epoch"]),
         _number(stop.epoch if stop else math.nan),
         _number(stop.saved_fraction if stop else math.nan, as_percent=True),
-        _cell(", ".join(str(tag).replace("_", " ") for tag in row["tags"])),
-        _cell(clean(row["evidence"]), kind="evidence"),
+        _cell(_tags(row["tags"])),
+        _cell(clean(row["evidence"] or ""), kind="evidence"),
     ]
 
 
@@ -107,6 +107,12 @@ def _seeds(row: dict[Any, Any]) -> dict[str, Any]:
     agree = round(row["share"] * judged) if judged else 0
     text = f"{agree} of {judged}" if judged else "none"
     return _cell(text + (f", {plural(failed, 'failure')}" if failed else ""), kind="number")
+
+
+def _tags(tags: object) -> str:
+    """Return the tags in words; a configuration that was not judged may have no list of them."""
+    names = tags if hasattr(tags, "__iter__") else []
+    return ", ".join(str(tag).replace("_", " ") for tag in names)
 
 
 def _value(value: object) -> dict[str, Any]:

@@ -100,15 +100,20 @@ def _map(data: ReportData, width: int) -> list[str]:
     if not data.axes or len(data.configurations) < 2:
         return []
     info = class_heatmap_info(data)
-    head = ["Map" + (f": {info.grid.columns.name} across" if info.grid.columns.name else "")]
+    head = "Map" + (f": {info.grid.columns.name} across" if info.grid.columns.name else "")
     if info.grid.rows.name:
-        head[0] += f", {info.grid.rows.name} down"
+        head += f", {info.grid.rows.name} down"
     panels = [_panel(info, index) for index in range(len(info.grid.panels))]
     lines = _beside(panels, width - len(_INDENT))
     if not lines or len(lines) > _MAX_MAP_LINES:
-        return [f"{head[0]}: too large for text, see the figure class_heatmap."]
-    notes = [textwrap.shorten(note, width - 2, placeholder="...") for note in info.grid.notes]
-    return [*head, *(_INDENT + line for line in (*lines, _key(info), *notes) if line)]
+        return _wrap(f"{head}: too large for text, see the figure class_heatmap.", width)
+    below = [_key(info), *info.grid.notes]
+    lines = [_INDENT + line for line in lines]
+    return [
+        *_wrap(head, width),
+        *lines,
+        *(w for text in below for w in _wrap(text, width, _INDENT)),
+    ]
 
 
 def _panel(info: ClassHeatmapInfo, index: int) -> list[str]:
@@ -149,7 +154,7 @@ def _key(info: ClassHeatmapInfo) -> str:
         parts.append("x failed to run")
     if info.is_pending.any():
         parts.append(". not judged yet")
-    return "   ".join(parts)
+    return "; ".join(parts)
 
 
 def _beside(panels: Sequence[list[str]], width: int) -> list[str]:
@@ -175,7 +180,7 @@ def _findings(data: ReportData, width: int) -> list[str]:
     n_tips = sum(finding.state is FindingState.TIP for finding in found)
     counts = [plural(len(found) - n_tips, "finding"), plural(n_tips, "tip") if n_tips else ""]
     counts += [f"{passed} passed" if passed else "", f"{unused} not applicable" if unused else ""]
-    lines = ["Checks: " + ", ".join(part for part in counts if part)]
+    lines = _wrap("Checks: " + ", ".join(part for part in counts if part), width)
     for finding in found[:_MAX_FINDINGS]:
         lines += _finding(finding, width)
     if len(found) > _MAX_FINDINGS:
@@ -195,14 +200,12 @@ def _finding(finding: Finding, width: int) -> Iterable[str]:
 
 def _next(data: ReportData, width: int) -> list[str]:
     advice = data.recommendation
-    blocks = {**advice.next_parameters}
+    blocks = advice.next_parameters
     if not blocks and not advice.next_settings:
         return []
-    words = [f"{clean(name)}: {describe_parameter(block)}" for name, block in blocks.items()]
-    words += [f"{clean(name)}: {clean(value)}" for name, value in advice.next_settings.items()]
-    lines = ["Next sweep (next_sweep.yaml)"]
-    for line in words:
-        lines += _wrap(line, width, _INDENT, hang="  ", max_lines=2)
+    words = [f"{name}: {describe_parameter(block)}" for name, block in blocks.items()]
+    words += [f"{name}: {value}" for name, value in advice.next_settings.items()]
+    lines = ["Next sweep (next_sweep.yaml)", *_wrap("; ".join(words), width, _INDENT)]
     for reason in advice.next_reasons[:3]:
         lines += _wrap(f"- {clean(reason)}", width, _INDENT, hang="  ", max_lines=2)
     return lines

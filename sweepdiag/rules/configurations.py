@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["FAILED_STATES", "Monitor", "judge_configurations", "majority_class"]
+__all__ = ["FAILED_STATES", "judge_configurations", "majority_class"]
 
-Monitor: TypeAlias = Literal["val_loss", "val_metric"]
 
 FAILED_STATES = frozenset({State.FAILED, State.TIMED_OUT, State.OUT_OF_MEMORY, State.LOST})
 """States of trials whose training broke off without a curve to judge."""
@@ -32,8 +31,8 @@ def judge_configurations(
     curves: pd.DataFrame,
     verdicts: pd.DataFrame,
     axis_names: Sequence[str],
-    monitor: Monitor,
-    metric_mode: Literal["max", "min"] | None,
+    monitor: str,
+    metric_mode: str | None,
 ) -> pd.DataFrame:
     """Return one row per configuration: its class over seeds and its best values.
 
@@ -119,7 +118,7 @@ def majority_class(classes: Sequence[str]) -> str:
 
 
 def _summarise_seeds(
-    curves: pd.DataFrame, *, monitor: Monitor, metric_mode: str | None
+    curves: pd.DataFrame, *, monitor: str, metric_mode: str | None
 ) -> pd.DataFrame:
     """Return the best values of each trial; infinite losses count as missing."""
     table = curves[["trial_id", "epoch", "train_loss", "val_loss", "val_metric"]].replace(
@@ -148,7 +147,7 @@ class _Seeds:
     """The judged seeds of one configuration."""
 
     table: pd.DataFrame
-    monitor: Monitor
+    monitor: str
     metric_mode: str | None
 
     def columns(self) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-import traceback
 from typing import TYPE_CHECKING
 
+from sweepdiag.messages import describe_traceback
 from sweepdiag.records import CurvePoint, Event, PointMeasured, State, TrialEnded, TrialStarted
 from sweepdiag.training.members import build_member, common_timetable
 from sweepdiag.training.numerics import reproducible_cpu
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["PackTrainer"]
 
 logger = logging.getLogger(__name__)
-
-_MAX_REASON = 2000  # characters
 
 
 class PackTrainer:
@@ -254,6 +252,4 @@ def _state_of(error: Exception) -> tuple[State, str]:
     is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )
-    lines = traceback.format_exception(error)
-    reason = "".join(lines).strip()[-_MAX_REASON:]
-    return (State.OUT_OF_MEMORY if is_memory else State.FAILED), reason
+    return (State.OUT_OF_MEMORY if is_memory else State.FAILED), describe_traceback(error)

@@ -11,10 +11,10 @@ import json
 import os
 import random
 import sys
-import traceback
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import WorkloadError, unknown_name
+from sweepdiag.messages import describe_traceback
 from sweepdiag.records import CurvePoint, State, plain
 from sweepdiag.training.seeds import stream_seed
 
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
     from sweepdiag.workloads import TrainLoop
 
-__all__ = ["Reporter", "call_loop", "decode_point", "failure_reason", "main"]
+__all__ = ["Reporter", "call_loop", "decode_point", "main"]
 
-_MAX_REASON = 2000  # characters
 _METRICS = ("train_loss_running", "train_metric", "val_metric")
 
 
@@ -77,11 +76,6 @@ def call_loop(loop: TrainLoop, config: Mapping[str, Any], *, seed: int, report: 
     loop.function(dict(config), report)
 
 
-def failure_reason(error: BaseException) -> str:
-    """Return the end of an error's traceback."""
-    return "".join(traceback.format_exception(error)).strip()[-_MAX_REASON:]
-
-
 def decode_point(message: Mapping[str, Any]) -> CurvePoint:
     """Return the point of a message; non-finite numbers come as strings."""
     numbers = {name: float(value) for name, value in message["point"].items()}
@@ -102,7 +96,7 @@ def main() -> None:
         except Exception as error:  # noqa: BLE001 - the user's code may raise anything
             is_memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
             state = State.OUT_OF_MEMORY if is_memory else State.FAILED
-            send({"kind": "failed", "state": state.value, "reason": failure_reason(error)})
+            send({"kind": "failed", "state": state.value, "reason": describe_traceback(error)})
         else:
             send({"kind": "returned"})
 

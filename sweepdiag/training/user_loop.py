@@ -18,8 +18,9 @@ import time
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
+from sweepdiag.messages import clean_message, describe_traceback
 from sweepdiag.records import CurvePoint, Event, PointMeasured, State, TrialEnded, TrialStarted
-from sweepdiag.training.loop_child import Reporter, call_loop, decode_point, failure_reason
+from sweepdiag.training.loop_child import Reporter, call_loop, decode_point
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -108,7 +109,7 @@ def _in_process(
         with _global_generators_kept():
             call_loop(loop, config, seed=trial.seed, report=Reporter(points.append))
     except Exception as error:  # noqa: BLE001 - the user's code may raise anything
-        outcome.reason = failure_reason(error)
+        outcome.reason = describe_traceback(error)
         outcome.state = _memory_or_failed(error)
     yield from points
     outcome.n_points = len(points)
@@ -151,7 +152,7 @@ def _in_child(
             process.kill()
             process.wait()
         if outcome.state is State.FAILED and not outcome.reason:
-            outcome.reason = f"{_exit_text(process.returncode)}\n{_tail(output)}".strip()
+            outcome.reason = clean_message(f"{_exit_text(process.returncode)}\n{_tail(output)}")
 
 
 def _start(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.execution._ray import RayExecutor
+from sweepdiag.execution._ray_state import loopback_only
 from sweepdiag.execution.devices import resolve_devices
 from sweepdiag.execution.processes import find_processes
 from sweepdiag.records import Event, Pack, State, TrialEnded
@@ -50,7 +51,7 @@ def leave_daemon(pack: Pack, *, device: str) -> Iterator[list[Event]]:
 
 
 def whole_life() -> dict[str, Any]:
-    """Use one Ray, and then a second one in the same process."""
+    """Use a private Ray, then one of the caller's own, then a private one again."""
     # Before the executor sets anything, so that what Ray reads at its import is settled.
     import ray
     from sockets import listening_addresses
@@ -75,6 +76,10 @@ def whole_life() -> dict[str, Any]:
     found["left"] = find_processes(end.reason)
     found["directory_left"] = directory.exists()
     found["environment_restored"] = dict(os.environ) == before
+    with loopback_only():  # out of kindness to the machine; a plain one would do as well
+        ray.init(address="local", num_cpus=1, logging_level="CRITICAL", include_dashboard=False)
+    found["callers_own_ray_starts"] = ray.is_initialized()
+    ray.shutdown()
     with RayExecutor(1) as executor:
         check_delivers_every_event(executor)
     return found

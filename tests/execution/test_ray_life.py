@@ -37,7 +37,8 @@ def place() -> Iterator[Path]:
 @contextlib.contextmanager
 def life(name: str, place: Path) -> Iterator[subprocess.Popen[str]]:
     """Run one of the programs, with a process group of its own as on a terminal."""
-    environment = {**os.environ, "TMPDIR": str(place)}
+    # Ray keeps the token of a caller's own Ray in the home directory.
+    environment = {**os.environ, "TMPDIR": str(place), "HOME": str(place)}
     for variable in ("RAY_ADDRESS", "SWEEPDIAG_FAKE_GPUS"):
         environment.pop(variable, None)
     with subprocess.Popen(
@@ -111,6 +112,10 @@ def test_nothing_is_left_after_closing_not_even_a_daemon(whole_life: dict[str, A
     assert whole_life["left"] == []
     assert not whole_life["directory_left"]
     assert whole_life["remaining"] == []
+
+
+def test_callers_own_ray_starts_before_and_after(whole_life: dict[str, Any]) -> None:
+    assert whole_life["callers_own_ray_starts"]
 
 
 def test_interrupt_ends_everything_and_fails_no_trial(place: Path) -> None:

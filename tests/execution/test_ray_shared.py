@@ -43,7 +43,7 @@ def callers_ray(token: Path) -> Iterator[str]:
     """A Ray as the caller's own code would have started it; its address."""
     import ray
 
-    from sweepdiag.execution import _ray_session
+    from sweepdiag.execution import _ray_state
 
     variables = {
         "RAY_AUTH_MODE": "token",
@@ -52,8 +52,8 @@ def callers_ray(token: Path) -> Iterator[str]:
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "CUDA_VISIBLE_DEVICES": "0,1,2,3",
     }
-    with _ray_session._borrowed_process_state(variables), _ray_session._loopback_only():
-        _ray_session._forget_token()
+    with _ray_state.borrowed_process_state(variables), _ray_state.loopback_only():
+        _ray_state.forget_token()
         context = ray.init(
             address="local",
             num_cpus=N_CPUS,
@@ -65,7 +65,7 @@ def callers_ray(token: Path) -> Iterator[str]:
         )
     yield context.address_info["gcs_address"]
     ray.shutdown()
-    _ray_session._forget_token()
+    _ray_state.forget_token()
 
 
 def tell_environment(pack: Pack, *, device: str) -> Iterator[list[Event]]:

@@ -14,6 +14,7 @@ from tests.sample_report import sample_report, sampled_lrs, without_axes
 D = CLASSES.index(VerdictClass.DIVERGING)
 U = CLASSES.index(VerdictClass.UNDERFIT)
 H = CLASSES.index(VerdictClass.HEALTHY)
+N = CLASSES.index(VerdictClass.NOT_LEARNING)
 _ = -1
 
 
@@ -112,6 +113,8 @@ def test_the_stability_edge_rises_with_the_batch_size(sweep):
         ([H, D, H, D, D], 1.0),
         ([H, H, H, D, H, D], 3.0),
         ([D, H], 1.0),
+        ([N, N, H, N, D], 3.0),
+        ([N, N], np.nan),
     ],
 )
 def test_the_edge_of_a_row(codes, edge):

@@ -277,7 +277,7 @@ def test_a_forward_that_raises_fails_every_trial_with_its_traceback():
     events = train(pack(trial(), trial(0.2)), workload=prepared(Broken))
     assert {state for state, _ in states(events).values()} == {State.FAILED}
     assert all("RuntimeError: broken" in reason for _, reason in states(events).values())
-    assert all(len(reason) <= 2000 for _, reason in states(events).values())
+    assert all(len(reason) <= 2048 for _, reason in states(events).values())
 
 
 def test_outputs_of_the_wrong_shape_are_a_message():

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from sweepdiag.rules.configurations import Monitor
     from sweepdiag.rules.thresholds import Thresholds
 
 __all__ = [
@@ -51,7 +50,7 @@ class SweepView:
     verdicts: pd.DataFrame
     configurations: pd.DataFrame
     facts: SweepFacts | None
-    monitor: Monitor
+    monitor: str
     metric_mode: Literal["max", "min"] | None
 
     def axis(self, name: str) -> Axis | None:

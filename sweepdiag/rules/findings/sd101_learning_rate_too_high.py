@@ -24,17 +24,18 @@ class LearningRateTooHigh(Check):
     """Part of the learning rates makes the training diverge.
 
     What it checks: for each batch size and capacity (and each combination of further axes), the
-    stability edge: the highest learning rate below the first one with a diverging seed.
+    stability edge: the highest learning rate below the first one that does not train.
 
     Why it matters: the best learning rate is often just below the edge, and the edge moves with
     the batch size: a rate that is safe for a large batch may be far too high for a small one.
 
     What it needs: an ``lr`` axis with at least two values; for the slope, two batch sizes.
 
-    How it is detected: configurations where all seeds stay finite, against those where at least
-    one diverges. With two or more batch sizes, a straight line through log edge against log batch,
-    each capacity with its own height. A slope near 1 is the linear scaling rule, near 0.5 the
-    square-root rule, near 0 says that the batch size does not matter.
+    How it is detected: configurations that train, against those where at least one seed diverges,
+    or that learn nothing although a lower rate does. With two or more batch sizes, a straight line
+    through log edge against log batch, each capacity with its own height. A slope near 1 is the
+    linear scaling rule, near 0.5 the square-root rule, near 0 says that the batch size does not
+    matter.
 
     Known false alarms: none as a tip: a sweep that is wide enough finds the edge. The edge is
     known only up to the spacing of the rates.
@@ -76,7 +77,7 @@ class LearningRateTooHigh(Check):
                 severity=Severity.ERROR,
                 **numbers,
             )
-        evidence = f"highest learning rate without a diverging seed: {where}"
+        evidence = f"highest learning rate that trains with every seed: {where}"
         evidence += _slope_sentence(slope, thresholds)
         if everywhere:
             return self.finding(
@@ -114,8 +115,8 @@ def find_edges(view: SweepView) -> list[Edge]:
         view: A sweep with an ``lr`` axis.
 
     Returns:
-        Per group the highest rate that is stable and below every diverging one (``None`` if the
-        lowest judged rate diverges) and the lowest diverging rate (``None`` if none does).
+        Per group the highest rate that is stable and below every one beyond the edge (``None`` if
+        the lowest judged rate is beyond) and the lowest rate beyond (``None`` if none is).
     """
     others = view.other_axes("lr")
     table = view.judged
@@ -123,10 +124,10 @@ def find_edges(view: SweepView) -> list[Edge]:
     edges = []
     for key, rows in groups:
         values = key if isinstance(key, tuple) else (key,)
-        is_diverging = _diverges(rows)
+        is_beyond = _is_beyond(rows)
         rates = rows["lr"].astype(float)
-        lowest = float(rates[is_diverging].min()) if is_diverging.any() else None
-        stable = rates[~is_diverging] if lowest is None else rates[rates < lowest]
+        lowest = float(rates[is_beyond].min()) if is_beyond.any() else None
+        stable = rates if lowest is None else rates[rates < lowest]
         group = {name: _plain(value) for name, value in zip(others, values, strict=True)}
         edges.append(
             Edge(
@@ -179,6 +180,17 @@ def _diverges(rows: pd.DataFrame) -> pd.Series[bool]:
     is_unstable = rows["tags"].map(lambda tags: Tag.UNSTABLE.value in list(tags)).astype(bool)
     diverges: pd.Series[bool] = (rows["verdict"] == VerdictClass.DIVERGING.value) | is_unstable
     return diverges
+
+
+def _is_beyond(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Diverging, or at chance where a lower rate learns: there too the rate is too high."""
+    diverges = _diverges(rows)
+    is_idle = rows["verdict"] == VerdictClass.NOT_LEARNING.value
+    lowest_learning = rows.loc[~diverges & ~is_idle, "lr"].astype(float).min()
+    is_beyond: pd.Series[bool] = diverges | (
+        is_idle & (rows["lr"].astype(float) > lowest_learning)
+    )
+    return is_beyond
 
 
 def _plain(value: object) -> object:

@@ -100,6 +100,12 @@ def test_the_edge_is_the_highest_rate_below_the_first_that_diverges() -> None:
     assert finding.numbers["edges"] == [{"edge": 0.1, "lowest_diverging": 1.0}]
 
 
+def test_chance_at_a_higher_rate_than_one_that_learns_is_beyond_the_edge() -> None:
+    rows = by_lr("not_learning", "healthy", "not_learning", "not_learning")
+    edges = run("SD101", view_of(rows, LRS)).numbers["edges"]
+    assert edges == [{"edge": 0.01, "lowest_diverging": 0.1}]
+
+
 def test_a_configuration_with_one_diverging_seed_is_beyond_the_edge() -> None:
     rows = by_lr(
         "underfit", "healthy", "healthy", "healthy", tags=[[], [], ["unstable"], ["unstable"]]

@@ -7,7 +7,7 @@ import traceback
 import unicodedata
 from pathlib import Path
 
-__all__ = ["MAX_MESSAGE_BYTES", "clean_message", "describe_error"]
+__all__ = ["MAX_MESSAGE_BYTES", "clean_message", "describe_error", "describe_traceback"]
 
 MAX_MESSAGE_BYTES = 2048
 """Longest message kept of one failure, in UTF-8."""
@@ -59,6 +59,11 @@ def describe_error(error: BaseException, *, with_place: bool = False) -> str:
     frames = traceback.extract_tb(error.__traceback__) if with_place else []
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return clean_message(f"{name}: {message}{place}" if message else f"{name}{place}")
+
+
+def describe_traceback(error: BaseException) -> str:
+    """Return an exception with its traceback, cleaned."""
+    return clean_message("".join(traceback.format_exception(error)))
 
 
 def _is_control(char: str) -> bool:

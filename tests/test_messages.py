@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweepdiag.execution.messages import MAX_MESSAGE_BYTES, clean_message, describe_error
+from sweepdiag.messages import MAX_MESSAGE_BYTES, clean_message, describe_error
 
 
 @pytest.mark.parametrize(
