@@ -35,8 +35,8 @@ def describe_environment(*, version: str, devices: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "devices": devices,
-        "command": sys.argv,
-        "directory": str(Path.cwd()),
+        # Without paths of this machine: reports are shared.
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "git": _git_state(),
         "created": now(),
     }

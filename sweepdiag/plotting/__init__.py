@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sweepdiag.plotting._slots import Slots
 from sweepdiag.plotting._text import format_value
 from sweepdiag.plotting.class_heatmap import (
     CLASSES,
@@ -40,6 +41,7 @@ __all__ = [
     "CurveGalleryInfo",
     "LossHeatmapInfo",
     "ReportData",
+    "Slots",
     "class_heatmap_draw",
     "class_heatmap_info",
     "curve_gallery_draw",

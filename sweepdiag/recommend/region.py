@@ -38,8 +38,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from sweepdiag.recommend._boxes import Box
+
 __all__ = ["RegionCause", "RegionOutcome", "recommend_region"]
 
+# Boxes are sought around so many of the best configurations.
+_MOST_STARTS = 24
 _OVERFITTING = frozenset({VerdictClass.OVERFIT.value, VerdictClass.U_SHAPED.value})
 
 
@@ -94,6 +98,8 @@ def recommend_region(
     unknown and only that floor is left. Where all configurations together differ by no more than
     seed noise, none is preferred: the box is the whole tried space.
 
+    The box is the largest around any of the best; of equal ones the best configuration's.
+
     A configuration that overfits may be inside, since what counts is its best epoch.
 
     Args:
@@ -113,7 +119,7 @@ def recommend_region(
         return _without_axes(candidates, best, monitor)
     noise = estimate_noise(candidates)
     is_good = acceptable(candidates, noise, monitor=monitor)
-    box = largest_box(candidates.coords, is_good, best)
+    box = _largest_box(candidates, is_good)
     centre = centre_of(candidates, is_good, box, prefer_middle=noise.is_tie)
     contained = np.flatnonzero(inside(candidates.coords, box))
     ranges = tuple(
@@ -134,6 +140,19 @@ def recommend_region(
         is_noise_known=noise.is_known,
         best_config_id=candidates.config_ids[best],
     )
+
+
+def _largest_box(candidates: Candidates, is_good: NDArray[np.bool_]) -> Box:
+    """Return the largest box around one of the best configurations; of equal ones the best's.
+
+    Acceptable configurations differ by no more than noise, so a wide box around the second best
+    says more than a narrow one around a winner that may have been lucky.
+    """
+    ranked = sorted(np.flatnonzero(is_good), key=lambda index: float(candidates.worst[index]))
+    boxes = [
+        largest_box(candidates.coords, is_good, int(start)) for start in ranked[:_MOST_STARTS]
+    ]
+    return max(boxes, key=lambda box: int((inside(candidates.coords, box) & is_good).sum()))
 
 
 def _cause(candidates: Candidates, noise: Noise) -> RegionCause:

@@ -17,7 +17,7 @@ from sweepdiag.records import Scale
 if TYPE_CHECKING:
     import altair as alt
 
-    from sweepdiag.plotting import ClassHeatmapInfo
+    from sweepdiag.plotting import ClassHeatmapInfo, Slots
     from sweepdiag.records import Axis
 
 __all__ = ["FAILED", "PENDING", "Row", "build_spec"]
@@ -31,6 +31,7 @@ _EXTRA_COLOURS = {FAILED: "#F4F4F4", PENDING: "#E9E9E9"}
 _WIDTH_PX = 740
 _MAX_CELL_PX, _MIN_CELL_PX, _MIN_LETTER_PX = 36, 5, 15
 _KINDS = ["validation", "training"]
+_LONG_LABEL = 7
 _INK, _PICKED = "#111111", "#D400D4"
 
 
@@ -142,8 +143,14 @@ def _cell_base(info: ClassHeatmapInfo) -> alt.Chart:
     upwards = alt.Scale(domain=list(reversed(grid.rows.labels)), paddingInner=0.04)
     # Every layer carries the tooltip, because the marks on top take the mouse.
     return alt.Chart().encode(
-        x=alt.X("column:O", sort=None, title=across, axis=_cell_axis(across), scale=right),
-        y=alt.Y("row:O", sort=None, title=up, axis=_cell_axis(up), scale=upwards),
+        x=alt.X(
+            "column:O",
+            sort=None,
+            title=across,
+            axis=_cell_axis(grid.columns, may_turn=True),
+            scale=right,
+        ),
+        y=alt.Y("row:O", sort=None, title=up, axis=_cell_axis(grid.rows), scale=upwards),
         tooltip=[
             *([alt.Tooltip("panel:N", title="panel")] if grid.panels.name else []),
             *([alt.Tooltip("column:N", title=across)] if across else []),
@@ -217,10 +224,17 @@ def _panels_per_row(n_panels: int, n_columns: int) -> tuple[int, int]:
     return 1, max(_WIDTH_PX // n_columns, _MIN_CELL_PX)
 
 
-def _cell_axis(name: str | None) -> alt.Axis | None:
+def _cell_axis(slots: Slots, *, may_turn: bool = False) -> alt.Axis | None:
+    """Return the axis of cells, its labels upright where they are too long for a cell."""
     import altair as alt
 
-    return alt.Axis(labelAngle=0, ticks=False, domain=False) if name else None
+    if not slots.name:
+        return None
+    is_upright = may_turn and max(len(label) for label in slots.labels) > _LONG_LABEL
+    angle = -90 if is_upright else 0
+    return alt.Axis(
+        labelAngle=angle, labelLimit=110, labelOverlap=not is_upright, ticks=False, domain=False
+    )
 
 
 def _scatter(configurations: list[Row], first: Axis | None, shared: _Shared) -> alt.Chart:

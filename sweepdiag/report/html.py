@@ -209,7 +209,7 @@ def _sections(page: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("explore", "Explore", page["explorer"]),
         ("findings", "Findings", True),
         ("next", "Next sweep", page["next"]),
-        ("configurations", "Configurations", page["table"]),
+        ("configurations", page["table"] and page["table"]["title"], page["table"]),
         ("reading", "How to read", True),
     )
     return [(anchor, name) for anchor, name, is_there in sections if is_there]
@@ -252,12 +252,12 @@ def _digest(script: str) -> str:
 @functools.cache
 def _explorer_script() -> str:
     """Return Vega, Vega-Lite, Vega-Embed and the call that draws the charts, as one script."""
-    import altair
+    import altair as alt
     import vl_convert
 
     call = _template_text("explorer.js")
     # The charts are written for Altair's version of Vega-Lite: v6.4 of v6.4.1.
-    version = ".".join(altair.SCHEMA_VERSION.split(".")[:2])
+    version = ".".join(alt.SCHEMA_VERSION.split(".")[:2])
     bundle = vl_convert.javascript_bundle(call, vl_version=version)
     return _safe_script(bundle)
 

@@ -73,7 +73,7 @@ def count_classes(data: ReportData) -> list[ClassCount]:
 def count_trials(data: ReportData) -> str:
     """Return ``54 configurations x 2 seeds: 108 trials, 105 judged, 3 failed``."""
     n_trials, n_configurations = len(data.trials), len(data.configurations)
-    parts = [plural(n_trials, "trial"), f"{len(data.verdicts)} judged"]
+    parts = [plural(n_trials, "trial" if data.axes else "curve"), f"{len(data.verdicts)} judged"]
     states = data.trials["state"].astype(str).value_counts()
     parts += [
         f"{states[state.value]} {state.value.replace('_', ' ')}"

@@ -162,6 +162,6 @@ def test_a_map_that_is_too_large_is_left_to_the_figure():
 
 def test_curves_from_elsewhere_are_counted_as_curves():
     text = render_text(foreign_curves(sample_report(n_seeds=1)))
-    assert text.startswith("simulated: 54 trials, 54 judged\n")
+    assert text.startswith("simulated: 54 curves, 54 judged\n")
     assert "Classes (curves)" in text
     assert "Map" not in text
