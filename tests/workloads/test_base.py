@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-import torch  # noqa: TID253 - a test of tensors needs it anyway
+import torch
 
 from sweepdiag.errors import ConfigError, WorkloadError
 from sweepdiag.workloads import TrainLoop

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-import torch  # noqa: TID253 - a test of tensors needs it anyway
+import torch
 
 from sweepdiag.errors import ConfigError, WorkloadError
 from sweepdiag.records import SplitSettings

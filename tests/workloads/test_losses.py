@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-import torch  # noqa: TID253 - a test of tensors needs it anyway
+import torch
 
 from sweepdiag.errors import ConfigError, WorkloadError
 from sweepdiag.workloads import baseline, check_outputs, loss_function, metric_function
