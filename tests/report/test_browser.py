@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sweepdiag.report import render_html
+from tests.conftest import require
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,11 +58,8 @@ PROBE = """<script>
 @pytest.fixture(scope="module")
 def chromium() -> str:
     path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        if "browser" in os.environ.get("SWEEPDIAG_REQUIRE", ""):
-            pytest.fail("SWEEPDIAG_REQUIRE asks for a browser, and chromium is not on the PATH")
-        pytest.skip("chromium is not on the PATH")
-    return path
+    require("browser", path is not None, "chromium is not on the PATH")
+    return str(path)
 
 
 def dump_dom(chromium: str, page: str, folder: Path) -> str:

@@ -9,6 +9,7 @@ from sweepdiag.errors import ConfigError, WorkloadError
 from sweepdiag.records import SplitSettings
 from sweepdiag.workloads import fashion_mnist, load_workload, prepare
 from sweepdiag.workloads._idx import read_idx
+from tests.conftest import require
 
 N_TRAIN, N_TEST = 200, 50
 
@@ -120,11 +121,16 @@ def test_other_data_in_the_same_format_are_refused(folder, write_idx):
         fashion_mnist.build(path=str(folder))
 
 
-def test_the_installed_data_set():
+def _is_installed():
     try:
         fashion_mnist.find_folder()
     except WorkloadError:
-        pytest.skip("Fashion-MNIST is not installed on this machine")
+        return False
+    return True
+
+
+def test_the_installed_data_set():
+    require("data", _is_installed(), "Fashion-MNIST is not installed on this machine")
     inputs, classes = fashion_mnist.build().train
     assert inputs.shape == (60_000, 784)
     assert np.bincount(classes).tolist() == [6000] * 10
