@@ -32,13 +32,12 @@ def train(
     """Train what is to be done and record every event before anybody sees it."""
     thresholds = Thresholds.from_overrides(sweep.config.diagnosis.thresholds)
     packs = _packs(history, sweep, retry)
-    meter = ProgressMeter(history, epochs=sweep.config.epochs, thresholds=thresholds)
-    if not packs:
+    make, reason = _choose_executor(sweep, devices, packs) if packs else (None, "")
+    meter = ProgressMeter(history, packs=packs, epochs=sweep.config.epochs, thresholds=thresholds)
+    if make is None:
         watcher.started(folder.path, ["All trials are done already."], meter.progress())
         return
-    make, reason = _choose_executor(sweep, devices, packs)
     watcher.started(folder.path, [devices.line, reason], meter.progress())
-    meter = ProgressMeter(history, epochs=sweep.config.epochs, thresholds=thresholds)
     with make() as executor:
         for events in executor.run(packs, sweep.worker):
             journal.append(event_records(events))

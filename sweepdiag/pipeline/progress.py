@@ -23,11 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from sweepdiag.records import Event
+    from sweepdiag.records import Event, Pack
     from sweepdiag.rules import Thresholds
     from sweepdiag.store import History, TrialHistory
 
-__all__ = ["Progress", "ProgressMeter", "SweepObserver"]
+__all__ = ["Progress", "ProgressMeter", "SweepObserver", "failed_states"]
+
+# Before so much is done an estimate of the time left only jumps about.
+_LEAST_GAIN = 0.01
+_LEAST_ELAPSED_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,13 +73,21 @@ class SweepObserver(Protocol):
 
 
 class ProgressMeter:
-    """Counts events into a ``Progress``."""
+    """Counts events into a ``Progress``, at the same cost for ten trials and for ten thousand."""
 
-    def __init__(self, history: History, *, epochs: int, thresholds: Thresholds) -> None:
+    def __init__(
+        self,
+        history: History,
+        *,
+        packs: Sequence[Pack],
+        epochs: int,
+        thresholds: Thresholds,
+    ) -> None:
         """Begin to count.
 
         Args:
             history: The sweep's state, kept up to date by the caller before each ``update``.
+            packs: What will be trained; all other trials are done.
             epochs: Budget of each training.
             thresholds: Limits of the rules that judge finished trials.
         """
@@ -83,30 +95,32 @@ class ProgressMeter:
         self._epochs = epochs
         self._thresholds = thresholds
         self._started = time.monotonic()
+        # Small batches take more steps per epoch.
         self._weights = {
             trial_id: 1.0 / float(trial.trial.axes.get("batch_size", 1) or 1)
             for trial_id, trial in history.trials.items()
         }
         self._total = sum(self._weights.values()) or 1.0
-        self._shares = {
-            trial_id: 1.0
-            for trial_id, trial in history.trials.items()
-            if trial.state in DONE_STATES
-        }
-        self._at_start = self._fraction()
-        self._done_at_start = len(self._shares)
+        self._shares = dict.fromkeys(self._weights, 0.0)
+        self._done_weight = 0.0
+        self._n_done = self._n_failed = 0
         self._classes: Counter[VerdictClass] = Counter()
+        to_do = {trial.trial_id for pack in packs for trial in pack.trials}
+        for trial_id, trial in history.trials.items():
+            if trial_id not in to_do:
+                self._end(trial_id, trial.state)
+        self._weight_at_start, self._n_at_start = self._done_weight, self._n_done
 
     def update(self, events: Sequence[Event]) -> Progress:
         """Take note of events that the history knows already and return where the sweep stands."""
         for event in events:
             match event:
                 case TrialStarted():
-                    self._shares[event.trial_id] = 0.0
+                    self._advance(event.trial_id, 0.0)
                 case PointMeasured(point=point):
-                    self._shares[event.trial_id] = min(point.epoch / self._epochs, 1.0)
-                case TrialEnded():
-                    self._shares[event.trial_id] = 1.0
+                    self._advance(event.trial_id, min(point.epoch / self._epochs, 1.0))
+                case TrialEnded(state=state):
+                    self._end(event.trial_id, state)
         ended = [event.trial_id for event in events if isinstance(event, TrialEnded)]
         self._judge([self._history.trials[trial_id] for trial_id in ended])
         return self.progress()
@@ -114,25 +128,28 @@ class ProgressMeter:
     def progress(self) -> Progress:
         """Return where the sweep stands."""
         elapsed = time.monotonic() - self._started
-        fraction = self._fraction()
-        states = self._history.count_states()
-        n_done = sum(states.get(state, 0) for state in DONE_STATES)
-        gained = fraction - self._at_start
-        is_known = gained > 0.01 and elapsed > 1.0  # before that an estimate only jumps about
+        gained = (self._done_weight - self._weight_at_start) / self._total
+        fraction = min(self._done_weight / self._total, 1.0)
+        is_known = gained > _LEAST_GAIN and elapsed > _LEAST_ELAPSED_S
         return Progress(
             n_trials=len(self._history.trials),
-            n_done=n_done,
-            n_failed=n_done - sum(states.get(state, 0) for state in JUDGED_STATES),
+            n_done=self._n_done,
+            n_failed=self._n_failed,
             classes=dict(self._classes),
             fraction=fraction,
             elapsed_s=elapsed,
             remaining_s=elapsed * (1.0 - fraction) / gained if is_known else None,
-            trials_per_s=(n_done - self._done_at_start) / max(elapsed, 1e-9),
+            trials_per_s=(self._n_done - self._n_at_start) / max(elapsed, 1e-9),
         )
 
-    def _fraction(self) -> float:
-        done = sum(self._weights[trial_id] * share for trial_id, share in self._shares.items())
-        return done / self._total
+    def _advance(self, trial_id: str, share: float) -> None:
+        self._done_weight += self._weights[trial_id] * (share - self._shares[trial_id])
+        self._shares[trial_id] = share
+
+    def _end(self, trial_id: str, state: State) -> None:
+        self._advance(trial_id, 1.0)
+        self._n_done += 1
+        self._n_failed += state not in JUDGED_STATES
 
     def _judge(self, ended: Sequence[TrialHistory]) -> None:
         from sweepdiag.features import CurveArrays
