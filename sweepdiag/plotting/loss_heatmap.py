@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LossHeatmapInfo", "loss_heatmap_draw", "loss_heatmap_info"]
 
+# Least distance between the ends of the colours, relative to the values.
+_LEAST_SPAN = 0.05
 _LOG_SPAN = 10.0
 _NUMBER_PT = 7.5
 _BAR_ROOM_IN = 1.0
@@ -62,7 +64,8 @@ class LossHeatmapInfo:
         monitor: The monitored quantity in words.
         is_larger_better: Whether a larger value is better.
         is_log: Whether colours follow the logarithm of the value.
-        limits: Lowest and highest value that did not diverge; NaN if there is none.
+        limits: Ends of the colours: the lowest and highest value that did not diverge, further
+            apart where these hardly differ; NaN if there is none.
     """
 
     title: str
@@ -97,7 +100,7 @@ def loss_heatmap_info(data: ReportData) -> LossHeatmapInfo:
     values = _cell_medians(grid, np.where(is_judged & ~diverges, best, np.nan))
     values = np.where(is_diverging, _cell_medians(grid, best), values)
     usable = values[np.isfinite(values) & ~is_diverging]
-    limits = (float(usable.min()), float(usable.max())) if usable.size else (np.nan, np.nan)
+    limits = _limits(usable)
     return LossHeatmapInfo(
         title=safe_text(data.title),
         notes=describe(data, grid, in_bins="a cell shows the median of its configurations"),
@@ -140,6 +143,17 @@ def loss_heatmap_draw(info: LossHeatmapInfo) -> Figure:
         if info.limits[0] < info.limits[1]:
             _draw_bar(sheet, info, norm, colours)
     return sheet.figure
+
+
+def _limits(usable: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the ends of the colours; differences that mean nothing must not fill their range."""
+    if not usable.size:
+        return (np.nan, np.nan)
+    low, high = float(usable.min()), float(usable.max())
+    missing = _LEAST_SPAN * max(abs(low), abs(high)) - (high - low)
+    if low == high or missing <= 0:
+        return (low, high)
+    return (low - missing / 2, high + missing / 2)
 
 
 def _cell_medians(grid: Grid, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -269,10 +283,19 @@ def _draw_bar(
     low, high = info.limits
     ticks = _bar_ticks(low, high, is_log=info.is_log)
     bar_axes.minorticks_off()
-    bar.set_ticks(ticks, labels=[format_value(tick) for tick in ticks])
+    bar.set_ticks(ticks, labels=_distinct_labels(ticks))
     bar_axes.tick_params(length=2.5, width=0.6, labelsize=TICK_PT)
     better = "larger is better" if info.is_larger_better else "smaller is better"
     bar.set_label(better, size=LABEL_PT, color=INK)
+
+
+def _distinct_labels(ticks: list[float]) -> list[str]:
+    labels = [format_value(tick) for tick in ticks]
+    for digits in range(4, 8):
+        if len(set(labels)) == len(ticks):
+            break
+        labels = [format_value(tick, digits=digits) for tick in ticks]
+    return labels
 
 
 def _bar_ticks(low: float, high: float, *, is_log: bool) -> list[float]:

@@ -82,11 +82,12 @@ class ReportData:
         """The configuration with the best monitored value.
 
         Returns:
-            Its ``config_id``; ``None`` where every configuration diverges or lacks a value.
+            Its ``config_id``; ``None`` where none both learned and has a value.
         """
         table = self.configurations
-        steady = table["verdict"].notna() & (table["verdict"] != VerdictClass.DIVERGING.value)
-        values = table.loc[steady & table["best_monitor"].notna(), "best_monitor"].astype(float)
+        useless = [VerdictClass.DIVERGING.value, VerdictClass.NOT_LEARNING.value]
+        learned = table["verdict"].notna() & ~table["verdict"].isin(useless)
+        values = table.loc[learned & table["best_monitor"].notna(), "best_monitor"].astype(float)
         if values.empty:
             return None
         numbers = values.to_numpy()

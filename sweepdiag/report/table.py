@@ -65,8 +65,7 @@ def _heads(data: ReportData) -> list[dict[str, Any]]:
     numbers = ["seeds", "confidence", f"best {data.monitor_name}", "worst seed", "last val. loss"]
     numbers += ["best epoch", "stop at", "saves"]
     heads = [{"name": "class", "is_number": False}]
-    heads += [{"name": name, "is_number": True} for name in (*names, *numbers)]
-    return heads + [{"name": name, "is_number": False} for name in ("tags", "evidence")]
+    return heads + [{"name": name, "is_number": True} for name in (*names, *numbers)]
 
 
 def _row(data: ReportData, row: dict[Any, Any], stops: dict[str, StopEpoch]) -> list[Any]:
@@ -81,24 +80,25 @@ def _row(data: ReportData, row: dict[Any, Any], stops: dict[str, StopEpoch]) -> 
         _number(row["best_epoch"]),
         _number(stop.epoch if stop else math.nan),
         _number(stop.saved_fraction if stop else math.nan, as_percent=True),
-        _cell(_tags(row["tags"])),
-        _cell(clean(row["evidence"] or ""), kind="evidence"),
     ]
 
 
 def _cell(text: str, *, value: object = None, kind: str = "", badge: Any = None) -> dict[str, Any]:
     """Return what a cell shows and the value it is sorted by."""
-    return {"text": text, "value": text if value is None else value, "kind": kind, "badge": badge}
+    value = text if value is None else value
+    return {"text": text, "value": value, "kind": kind, "badge": badge, "note": ""}
 
 
 def _class_cell(row: dict[Any, Any], *, is_recommended: bool) -> dict[str, Any]:
     verdict = as_class(row["verdict"])
     if verdict is None:
-        return _cell("failed" if row["n_failed"] else "not judged", value="")
+        return _cell("failed" if row["n_failed"] else "not judged", value="", kind="class")
     colour = CLASS_COLOURS[verdict]
     badge = {"letter": CLASS_LETTERS[verdict], "colour": colour, "ink": text_colour(colour)}
     text = CLASS_NAMES[verdict] + (" (recommended)" if is_recommended else "")
-    return _cell(text, value=_RANKS[verdict], kind="class", badge=badge)
+    cell = _cell(text, value=_RANKS[verdict], kind="class", badge=badge)
+    parts = [_tags(row["tags"]), clean(row["evidence"] or "")]
+    return {**cell, "note": ". ".join(part for part in parts if part)}
 
 
 def _seeds(row: dict[Any, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sweepdiag.plotting import loss_heatmap_draw, loss_heatmap_info
+from sweepdiag.plotting.loss_heatmap import _distinct_labels, _limits
 from tests.sample_report import sample_report, sampled_lrs
 
 
@@ -86,3 +87,17 @@ def test_failed_and_pending_cells_are_told_apart():
     info = loss_heatmap_info(sample_report(failed=(0, 1), pending=(2, 3)))
     assert (info.is_failed.sum(), info.is_pending.sum()) == (1, 1)
     assert np.isnan(info.values[info.is_failed | info.is_pending]).all()
+
+
+def test_differences_that_mean_nothing_do_not_fill_the_colours():
+    low, high = _limits(np.array([1.384, 1.391]))
+    assert high - low == pytest.approx(0.05 * 1.391)
+    assert low < 1.384 < 1.391 < high
+    assert _limits(np.array([0.1, 2.0])) == (0.1, 2.0)
+    assert _limits(np.array([0.3])) == (0.3, 0.3)
+    assert np.isnan(_limits(np.array([]))).all()
+
+
+def test_ticks_that_are_close_get_the_digits_that_tell_them_apart():
+    assert _distinct_labels([1.3921, 1.3924]) == ["1.3921", "1.3924"]
+    assert _distinct_labels([0.1, 1.0]) == ["0.1", "1"]
