@@ -9,7 +9,7 @@ from sweepdiag.recommend.criteria import compare_criteria
 from sweepdiag.recommend.next_sweep import NextSweep, next_sweep
 from sweepdiag.recommend.region import RegionCause, RegionOutcome, recommend_region
 from sweepdiag.recommend.sampling import ContinuousRange, ParameterRange, sample_quasi_random
-from sweepdiag.recommend.stopping import region_stop, stop_epochs
+from sweepdiag.recommend.stopping import is_improving, region_stop, stop_epochs
 from sweepdiag.records import Axis, Recommendation, StopEpoch, SweepFacts
 
 if TYPE_CHECKING:
@@ -64,7 +64,11 @@ def recommend(
     judged = verdicts["config_id"].unique()
     rows = configurations[configurations["config_id"].isin(judged)]
     outcome = recommend_region(
-        axes=axes, configurations=configurations, monitor=monitor, metric_mode=metric_mode
+        axes=axes,
+        configurations=configurations,
+        monitor=monitor,
+        metric_mode=metric_mode,
+        baseline_val_loss=facts.baseline_val_loss,
     )
     stops = stop_epochs(
         curves=curves,
@@ -73,15 +77,7 @@ def recommend(
         monitor=monitor,
         metric_mode=metric_mode,
     )
-    in_region = region_stop(
-        region=outcome.region,
-        stops=stops,
-        curves=curves,
-        trials=trials,
-        configurations=rows,
-        monitor=monitor,
-        metric_mode=metric_mode,
-    )
+    in_region = region_stop(region=outcome.region, stops=stops)
     following = next_sweep(
         axes=axes,
         outcome=outcome,
@@ -104,10 +100,13 @@ def recommend(
 
 def _answer(outcome: RegionOutcome, stop: StopEpoch | None) -> str:
     text = outcome.answer
-    if stop is not None and stop.epoch >= stop.budget_epochs:
-        text += f"; train for all {stop.epoch:.4g} epochs or longer"
+    if stop is not None and stop.epoch < stop.budget_epochs:
+        text += f"; stop at epoch {stop.epoch:.4g} and keep the best checkpoint"
     elif stop is not None:
-        text += f"; stop at epoch {stop.epoch:.4g}"
+        text += f"; train for all {stop.epoch:.4g} epochs"
+        text += " or longer" if is_improving(stop) else " and keep the best checkpoint"
     if outcome.cause is RegionCause.FOUND and not outcome.is_noise_known:
         text += ". With one seed each, luck may have had a part in this"
+    if outcome.is_noise_too_large:
+        text += ". Seed noise is too large to separate the configurations: more seeds are needed"
     return sentence(text)

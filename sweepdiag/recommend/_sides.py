@@ -15,7 +15,7 @@ from sweepdiag.records import AxisRange, Scale, VerdictClass
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Side", "axis_range", "centre_of", "look_beyond"]
+__all__ = ["Side", "axis_range", "centre_of", "clearance", "look_beyond"]
 
 _WORSE = "is {} worse"
 # Overfitting alone keeps nothing out of a region: its best epoch must be worse as well.
@@ -24,6 +24,7 @@ _UNDERFITS = "underfits"
 _FATE_WORDS = {
     Fate.NO_VALUE: "has no finite monitored value",
     Fate.FAILED: "could not be trained",
+    Fate.DOES_NOT_GENERALISE: "does not beat a constant prediction",
     Fate.NOT_LEARNING: "does not learn",
     Fate.UNSTABLE: "diverges in some seeds",
     Fate.DIVERGING: "diverges",
@@ -54,12 +55,19 @@ class Side:
 
 
 def look_beyond(
-    candidates: Candidates, is_good: NDArray[np.bool_], box: Box, axis: int, *, upper: bool
+    candidates: Candidates,
+    is_good: NDArray[np.bool_],
+    box: Box,
+    axis: int,
+    *,
+    upper: bool,
+    centre: int | None = None,
 ) -> Side:
     """Return what was tried next to a box on one side.
 
     Next to the box are the configurations that differ from those inside only along this axis;
-    where scattered points offer none, those that differ most along it.
+    where scattered points offer none, those that differ most along it. What is said is true of
+    the neighbour of ``centre`` if that one is bad, and of most of the bad ones otherwise.
     """
     coords = candidates.coords
     outside = np.maximum(np.maximum(box[0] - coords, coords - box[1]), 0.0)
@@ -73,7 +81,7 @@ def look_beyond(
         return Side(is_bad=False, distance=np.inf, reason=_untried(candidates, axis, upper=upper))
     nearest = float(outside[beside, axis].min())
     beside &= np.isclose(outside[:, axis], nearest, rtol=0.0, atol=1e-12)
-    return _described(candidates, is_good, np.flatnonzero(beside), axis, nearest)
+    return _described(candidates, is_good, np.flatnonzero(beside), axis, nearest, centre)
 
 
 def _untried(candidates: Candidates, axis: int, *, upper: bool) -> str:
@@ -88,6 +96,7 @@ def _described(
     beside: NDArray[np.intp],
     axis: int,
     distance: float,
+    centre: int | None,
 ) -> Side:
     place = value_text(candidates.values[int(beside[0])][axis])
     bad = beside[~is_good[beside]]
@@ -95,12 +104,31 @@ def _described(
         # Possible beside scattered points, and where another axis made the larger box.
         return Side(is_bad=False, distance=distance, reason=f"{place} is about as good")
     harms = [_harm(candidates, int(index)) for index in bad]
+    in_row = _in_row(candidates, bad, axis, centre)
     # Of equally frequent reasons the graver one is given.
-    harm = max(set(harms), key=lambda harm: (harms.count(harm), _HARMS.index(harm)))
+    harm = max(
+        {harm for harm, is_in in zip(harms, in_row, strict=True) if is_in},
+        key=lambda harm: (harms.count(harm), _HARMS.index(harm)),
+    )
+    same = bad[[other == harm for other in harms]]
     if harm in {_OVERFITS, _WORSE}:
-        harm = harm.format(_how_much_worse(candidates, bad))
-    partly = "" if bad.size == beside.size else f" for {bad.size} of {beside.size} configurations"
+        harm = harm.format(_how_much_worse(candidates, same))
+    partly = (
+        "" if same.size == beside.size else f" for {same.size} of {beside.size} configurations"
+    )
     return Side(is_bad=True, distance=distance, reason=f"{harm} at {place}{partly}")
+
+
+def _in_row(
+    candidates: Candidates, indices: NDArray[np.intp], axis: int, centre: int | None
+) -> NDArray[np.bool_]:
+    """Return which configurations differ from the centre along one axis only; if none, all."""
+    everything = np.ones(indices.size, dtype=bool)
+    if centre is None:
+        return everything
+    others = np.delete(candidates.coords, axis, axis=1)
+    in_row = (others[indices] == others[centre]).all(axis=1)
+    return np.asarray(in_row) if in_row.any() else everything
 
 
 def _harm(candidates: Candidates, index: int) -> str:
@@ -124,8 +152,8 @@ def axis_range(
     spec = candidates.axes[axis]
     contained = np.flatnonzero(inside(candidates.coords, box))
     tried = {candidates.values[int(index)][axis] for index in contained}
-    below = look_beyond(candidates, is_good, box, axis, upper=False)
-    above = look_beyond(candidates, is_good, box, axis, upper=True)
+    below = look_beyond(candidates, is_good, box, axis, upper=False, centre=centre)
+    above = look_beyond(candidates, is_good, box, axis, upper=True, centre=centre)
     if spec.scale is Scale.CATEGORICAL:
         return AxisRange(
             name=spec.name,
@@ -175,6 +203,13 @@ def centre_of(
     keys = [candidates.best[contained], candidates.worst[contained], np.round(off_centre, 9)]
     keys += [-np.round(margins[:, rank], 9) for rank in reversed(range(margins.shape[1]))]
     return int(contained[np.lexsort(keys)[0]])
+
+
+def clearance(candidates: Candidates, is_good: NDArray[np.bool_], box: Box) -> float:
+    """Return how far from the bad beyond a box one can get inside it; infinite without any."""
+    contained = inside(candidates.coords, box)
+    margins = _margins(candidates, is_good, box, candidates.coords[contained])
+    return round(float(margins[:, 0].max()), 9)
 
 
 def _margins(

@@ -247,10 +247,11 @@ def _reasons(
                 f"({value_text(value)})"
             )
     if not texts and "min" in block:
-        texts.append(
-            f"{name} zooms to {value_text(block['min'])}\N{EN DASH}{value_text(block['max'])}, "
-            "the region and half a step beyond"
-        )
+        span = f"{value_text(block['min'])}\N{EN DASH}{value_text(block['max'])}"
+        if down == up == 0.0:
+            texts.append(f"{name} keeps {span}")
+        else:
+            texts.append(f"{name} zooms to {span}, the region and half a step beyond")
     return tuple(texts)
 
 

@@ -14,6 +14,7 @@ from sweepdiag.recommend._zoom import (
     zoomed_axis,
 )
 from sweepdiag.recommend.region import RegionCause, RegionOutcome
+from sweepdiag.recommend.stopping import is_improving
 from sweepdiag.records import Axis, Region, Scale, StopEpoch, SweepFacts, Tag
 
 if TYPE_CHECKING:
@@ -144,6 +145,9 @@ def _moved_rate(axis: Axis, index: int, outcome: RegionOutcome) -> AxisPlan | No
             return _rate_plan(axis, low, high, text)
         too_high = f"{text}, so look for an error in labels, loss or model before another sweep"
         return AxisPlan(block=unchanged_block(axis), reasons=(too_high,))
+    if outcome.cause is RegionCause.NOTHING_GENERALISES:
+        text = f"{name} stays as it is: check labels and the split before another sweep"
+        return AxisPlan(block=unchanged_block(axis), reasons=(text,))
     if outcome.cause is RegionCause.NOTHING_TRAINS:
         return _rate_between(axis, tried, candidates)
     return None
@@ -199,13 +203,19 @@ def _epochs_change(
     best = inside["best_epoch"].dropna()
     if best.empty:
         return None
-    is_late = best >= _LATE_SHARE * epochs
-    improving = inside.loc[best.index, "tags"].map(lambda tags: Tag.STILL_IMPROVING in tags)
-    goes_on = improving.mean() >= 0.5 or (stop is not None and stop.epoch >= stop.budget_epochs)
-    if is_late.mean() >= 0.5 and goes_on:
+    tags = inside.loc[best.index, "tags"]
+    improving = tags.map(lambda tags: Tag.STILL_IMPROVING in tags).astype(bool)
+    n_going_on = int(((best >= _LATE_SHARE * epochs) & improving).sum())
+    # Where to start decides; without its stop, the majority.
+    goes_on = is_improving(stop) if stop is not None else 2 * n_going_on >= len(best)
+    if goes_on and 2 * n_going_on >= len(best):
         return 2 * epochs, (
-            f"more epochs: {int(is_late.sum())} of the region's {len(best)} configurations are "
+            f"more epochs: {n_going_on} of the region's {len(best)} configurations are "
             "best in the last quarter and still improve"
+        )
+    if goes_on:
+        return 2 * epochs, (
+            f"more epochs: the configuration to start at still improves at epoch {epochs}"
         )
     shorter = max(math.ceil(3.0 * float(best.max())), _FEWEST_EPOCHS)
     if (best <= _EARLY_SHARE * epochs).all() and shorter < epochs:
@@ -221,4 +231,6 @@ def _seeds_change(outcome: RegionOutcome, n_seeds: int) -> tuple[int, str] | Non
     more = min(2 * n_seeds, _MOST_SEEDS)
     if outcome.cause is RegionCause.TIE and more > n_seeds:
         return more, "more seeds: the configurations tie within seed noise"
+    if outcome.is_noise_too_large and more > n_seeds:
+        return more, "more seeds: seed noise is too large to separate the configurations"
     return None

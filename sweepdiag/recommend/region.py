@@ -9,25 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sweepdiag.recommend._boxes import inside, largest_box
-from sweepdiag.recommend._candidates import (
-    LOSS_FLOOR,
-    METRIC_FLOOR,
-    Candidates,
-    Fate,
-    Noise,
-    acceptable,
-    estimate_noise,
-    read_candidates,
-)
+from sweepdiag.recommend._candidates import Candidates, Fate, read_candidates
 from sweepdiag.recommend._curves import monitor_name
-from sweepdiag.recommend._sides import axis_range, centre_of
+from sweepdiag.recommend._noise import Noise, acceptable, estimate_noise
+from sweepdiag.recommend._reasons import region_reasons
+from sweepdiag.recommend._sides import axis_range, centre_of, clearance
 from sweepdiag.recommend._words import (
     LEARNING_RATES,
     axis_name,
     join,
-    percent,
     range_text,
-    sentence,
     value_text,
 )
 from sweepdiag.records import Axis, AxisRange, Region, VerdictClass
@@ -44,7 +35,6 @@ __all__ = ["RegionCause", "RegionOutcome", "recommend_region"]
 
 # Boxes are sought around so many of the best configurations.
 _MOST_STARTS = 24
-_OVERFITTING = frozenset({VerdictClass.OVERFIT.value, VerdictClass.U_SHAPED.value})
 
 
 class RegionCause(enum.StrEnum):
@@ -58,6 +48,7 @@ class RegionCause(enum.StrEnum):
     NO_VALUES = "no values"
     ALL_DIVERGING = "all diverging"
     ALL_NOT_LEARNING = "all not learning"
+    NOTHING_GENERALISES = "nothing generalises"
     NOTHING_TRAINS = "nothing trains"
 
 
@@ -71,6 +62,7 @@ class RegionOutcome:
         answer: One or two sentences, without the epoch at which to stop and the last full stop.
         candidates: The tried configurations that it was found among.
         is_noise_known: Whether at least two seeds show how much a run varies.
+        is_noise_too_large: Whether seed noise asked for more tolerance than is ever given.
         best_config_id: The configuration whose worst seed is best, if any trains.
     """
 
@@ -79,6 +71,7 @@ class RegionOutcome:
     answer: str
     candidates: Candidates
     is_noise_known: bool = False
+    is_noise_too_large: bool = False
     best_config_id: str | None = None
 
 
@@ -88,17 +81,21 @@ def recommend_region(
     configurations: pd.DataFrame,
     monitor: str,
     metric_mode: str | None,
+    baseline_val_loss: float | None = None,
 ) -> RegionOutcome:
     """Return the largest box of configurations that are as good as the best, and sound.
 
-    A configuration may be inside if none of its seeds diverged, it learned, and both its median
-    and its worst seed are within a tolerance of the configuration whose worst seed is best. The
-    tolerance is what seed noise would rarely exceed, and at least 5 % of the best loss
-    (``LOSS_FLOOR``) or 1 % of the best metric (``METRIC_FLOOR``); with one seed the noise is
-    unknown and only that floor is left. Where all configurations together differ by no more than
-    seed noise, none is preferred: the box is the whole tried space.
+    A configuration may be inside if none of its seeds diverged, it learned, its validation loss
+    is at least 2 % below that of a constant prediction, and both its median and its worst seed
+    are within a tolerance of the configuration whose worst seed is best. The tolerance is what
+    seed noise would rarely exceed, and at least 5 % of the best loss (``LOSS_FLOOR``) or 1 % of
+    the best metric (``METRIC_FLOOR``); with one seed the noise is unknown and only that floor is
+    left. Losses above zero are compared as ratios, and noise widens their tolerance to 25 %
+    (``LOSS_CAP``) and no further. Where all configurations together differ by no more than seed
+    noise, none is preferred: the box is the whole tried space.
 
-    The box is the largest around any of the best; of equal ones the best configuration's.
+    The box is the largest around any of the best; of equal ones the one with more healthy
+    configurations, then the one with more room to what is bad, then the best configuration's.
 
     A configuration that overfits may be inside, since what counts is its best epoch.
 
@@ -107,18 +104,19 @@ def recommend_region(
         configurations: Columns of ``configurations.parquet``.
         monitor: ``val_loss`` or ``val_metric``.
         metric_mode: ``max`` or ``min``.
+        baseline_val_loss: Validation loss of a constant prediction, if it is known.
 
     Returns:
         The region, or why there is none.
     """
-    candidates = read_candidates(axes, configurations, monitor, metric_mode)
+    candidates = read_candidates(axes, configurations, monitor, metric_mode, baseline_val_loss)
     if not candidates.trains.any():
         return _nothing(candidates, monitor)
     best = candidates.robust_best()
     if not candidates.axes:
         return _without_axes(candidates, best, monitor)
-    noise = estimate_noise(candidates)
-    is_good = acceptable(candidates, noise, monitor=monitor)
+    noise = estimate_noise(candidates, monitor=monitor)
+    is_good, is_capped = acceptable(candidates, noise, monitor=monitor)
     box = _largest_box(candidates, is_good)
     centre = centre_of(candidates, is_good, box, prefer_middle=noise.is_tie)
     contained = np.flatnonzero(inside(candidates.coords, box))
@@ -129,7 +127,7 @@ def recommend_region(
         axes=ranges,
         config_ids=tuple(candidates.config_ids[int(index)] for index in contained),
         centre_config_id=candidates.config_ids[centre],
-        reasons=_reasons(candidates, noise, contained, centre, monitor),
+        reasons=region_reasons(candidates, noise, contained, centre, monitor, is_capped=is_capped),
     )
     cause = _cause(candidates, noise)
     return RegionOutcome(
@@ -138,12 +136,16 @@ def recommend_region(
         answer=_answer(region, cause, candidates),
         candidates=candidates,
         is_noise_known=noise.is_known,
+        is_noise_too_large=is_capped,
         best_config_id=candidates.config_ids[best],
     )
 
 
 def _largest_box(candidates: Candidates, is_good: NDArray[np.bool_]) -> Box:
-    """Return the largest box around one of the best configurations; of equal ones the best's.
+    """Return the largest box around one of the best configurations.
+
+    Of equal ones, the one with the most healthy configurations, then the one with the most room
+    between its inside and what is bad, then the best configuration's.
 
     Acceptable configurations differ by no more than noise, so a wide box around the second best
     says more than a narrow one around a winner that may have been lucky.
@@ -152,7 +154,17 @@ def _largest_box(candidates: Candidates, is_good: NDArray[np.bool_]) -> Box:
     boxes = [
         largest_box(candidates.coords, is_good, int(start)) for start in ranked[:_MOST_STARTS]
     ]
-    return max(boxes, key=lambda box: int((inside(candidates.coords, box) & is_good).sum()))
+    sizes = [int((inside(candidates.coords, box) & is_good).sum()) for box in boxes]
+    largest = [box for box, size in zip(boxes, sizes, strict=True) if size == max(sizes)]
+
+    def soundness(box: Box) -> tuple[int, float]:
+        contained = np.flatnonzero(inside(candidates.coords, box))
+        n_healthy = sum(
+            candidates.verdicts[int(index)] == VerdictClass.HEALTHY for index in contained
+        )
+        return n_healthy, clearance(candidates, is_good, box)
+
+    return max(largest, key=soundness)
 
 
 def _cause(candidates: Candidates, noise: Noise) -> RegionCause:
@@ -182,95 +194,6 @@ def _start_text(ranges: tuple[AxisRange, ...]) -> str:
     return f" (start at {join(places)})"
 
 
-def _reasons(
-    candidates: Candidates,
-    noise: Noise,
-    contained: NDArray[np.intp],
-    centre: int,
-    monitor: str,
-) -> tuple[str, ...]:
-    texts = [
-        _quality_reason(candidates, contained, monitor),
-        _noise_reason(candidates, noise, monitor),
-        _centre_reason(candidates, contained, centre),
-        _overfit_reason(candidates, contained),
-        _failed_reason(candidates, contained),
-    ]
-    return tuple(sentence(text) for text in texts if text)
-
-
-def _quality_reason(candidates: Candidates, contained: NDArray[np.intp], monitor: str) -> str:
-    best = candidates.robust_best()
-    worst = float(candidates.worst[contained].max())
-    size = float(candidates.worst[best])
-    name = monitor_name(monitor)
-    if len(contained) == 1:
-        return f"one configuration is inside, with a {name} of {abs(size):.3g} in its worst seed"
-    return (
-        f"all {len(contained)} tried configurations inside come within "
-        f"{percent(worst - size, size)} of the best {name} ({abs(size):.3g}), worst seeds compared"
-    )
-
-
-def _noise_reason(candidates: Candidates, noise: Noise, monitor: str) -> str:
-    floor = LOSS_FLOOR if monitor == "val_loss" else METRIC_FLOOR
-    if not noise.is_known:
-        return (
-            "with one seed per configuration the seed noise is unknown: differences up to "
-            f"{100 * floor:g} % count as ties"
-        )
-    size = float(candidates.worst[candidates.robust_best()])
-    spread = (
-        f"seeds differ by {percent(noise.seed_sd, size)} of the best (standard deviation, "
-        f"pooled over {_counted(noise.n_pooled, 'configuration')})"
-    )
-    if noise.is_tie:
-        return f"{spread}, which explains all differences between configurations"
-    return spread
-
-
-def _centre_reason(candidates: Candidates, contained: NDArray[np.intp], centre: int) -> str:
-    if len(contained) == 1:
-        return ""
-    where = join(
-        f"{axis_name(axis.name)} {value_text(value)}"
-        for axis, value in zip(candidates.axes, candidates.values[centre], strict=True)
-    )
-    text = f"{where} is furthest from what trains worse"
-    best = candidates.robust_best()
-    if centre == best:
-        return f"{text}, and its worst seed is the best of all"
-    gap = percent(
-        float(candidates.worst[centre] - candidates.worst[best]), float(candidates.worst[best])
-    )
-    return f"{text}; its worst seed is {gap} behind the best one"
-
-
-def _overfit_reason(candidates: Candidates, contained: NDArray[np.intp]) -> str:
-    n_over = sum(candidates.verdicts[int(index)] in _OVERFITTING for index in contained)
-    if not n_over:
-        return ""
-    if len(contained) == 1:
-        return "it overfits when trained to the end; stopping early makes it usable"
-    return (
-        f"{n_over} of the {len(contained)} inside overfit when trained to the end; "
-        "stopping early makes them usable"
-    )
-
-
-def _failed_reason(candidates: Candidates, contained: NDArray[np.intp]) -> str:
-    n_failed = int((candidates.n_failed[contained] > 0).sum())
-    if not n_failed:
-        return ""
-    if len(contained) == 1:
-        return "one seed or more of it could not be trained"
-    return f"{n_failed} of the {len(contained)} inside had a seed that could not be trained"
-
-
-def _counted(n: int, noun: str) -> str:
-    return f"{n} {noun}{'' if n == 1 else 's'}"
-
-
 def _nothing(candidates: Candidates, monitor: str) -> RegionOutcome:
     judged = [fate for fate in candidates.fates if fate is not Fate.FAILED]
     lr = next((axis.name for axis in candidates.axes if axis.name in LEARNING_RATES), None)
@@ -290,6 +213,12 @@ def _nothing(candidates: Candidates, monitor: str) -> RegionOutcome:
         answer = (
             f"No region can be given: no configuration has a finite {monitor_name(monitor)} "
             "in every seed"
+        )
+    elif Fate.DOES_NOT_GENERALISE in judged:
+        cause = RegionCause.NOTHING_GENERALISES
+        answer = (
+            "Training loss falls, but validation never beats a constant prediction: check labels "
+            "and the split; if they are right, more data or regularisation may help"
         )
     else:
         cause = RegionCause.NOTHING_TRAINS
@@ -320,6 +249,7 @@ def _fates_text(fates: Sequence[Fate]) -> str:
         Fate.DIVERGING: "diverge",
         Fate.UNSTABLE: "diverge in some seeds",
         Fate.NOT_LEARNING: "do not learn",
+        Fate.DOES_NOT_GENERALISE: "do not beat a constant prediction",
         Fate.NO_VALUE: "have no finite monitored value",
     }
     return join(

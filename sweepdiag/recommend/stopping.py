@@ -6,6 +6,7 @@ that could have acted then are in ``criteria``.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["STOP_TOLERANCE", "region_stop", "stop_epochs"]
+__all__ = ["HIGHEST_COST", "STOP_TOLERANCE", "is_improving", "region_stop", "stop_epochs"]
 
 STOP_TOLERANCE = 0.01
 """How near to its minimum, relative to it, the smoothed curve counts as there."""
 
-REGION_SHARE = 0.75
-"""Share of a region's configurations that have reached their own stop when the region stops."""
+HIGHEST_COST = 0.03
+"""What stopping early may cost at most, relative, with the best checkpoint kept."""
+
+_IMPROVING = "still improving"
 
 # The luckiest of some twenty evaluations is about two standard errors below a flat curve.
 _NOISE_FACTOR = 3.0
@@ -48,7 +51,8 @@ def stop_epochs(
 
     The monitored value is taken as the median over seeds and smoothed with a mean over 3 to 5
     evaluations. The recommended epoch is the earliest at which it is within
-    ``STOP_TOLERANCE`` of its minimum, or within the noise of the smoothed curve if that is more.
+    ``STOP_TOLERANCE`` of its minimum, or within the noise of the smoothed curve if that is more;
+    if stopping there would cost more than ``HIGHEST_COST``, the earliest that does not.
 
     Args:
         curves: Columns of ``curves.parquet``.
@@ -68,62 +72,38 @@ def region_stop(
     *,
     region: Region | None,
     stops: Sequence[StopEpoch],
-    curves: pd.DataFrame,
-    trials: pd.DataFrame,
-    configurations: pd.DataFrame,
-    monitor: str,
-    metric_mode: str | None,
 ) -> StopEpoch | None:
-    """Return the last epoch to recommend for a whole region.
+    """Return the last epoch to recommend for a region: that of the configuration to start at.
 
-    It is the epoch by which three quarters of the region's configurations have reached their own
-    recommended epoch. Its regret is the median over those configurations at that epoch.
+    A region's configurations may need very different epochs, and the slowest of them should not
+    decide for all; how far they differ is part of the reason.
 
     Args:
         region: The region.
         stops: What ``stop_epochs`` returned.
-        curves: Columns of ``curves.parquet``.
-        trials: Columns of ``trials.parquet``.
-        configurations: Columns of ``configurations.parquet``.
-        monitor: ``val_loss`` or ``val_metric``.
-        metric_mode: ``max`` or ``min``.
 
     Returns:
-        A record whose ``config_id`` is ``"region"``; ``None`` without a region, or if none of
-        its configurations has a curve.
+        A record whose ``config_id`` is ``"region"``; ``None`` without a region, or if the
+        configuration to start at has no curve.
     """
-    members = set(region.config_ids) if region is not None else set()
-    inside = [stop for stop in stops if stop.config_id in members]
-    if not inside:
+    if region is None:
         return None
-    epochs = [stop.epoch for stop in inside]
-    epoch = float(np.quantile(epochs, REGION_SHARE, method="higher"))
-    budget = max(stop.budget_epochs for stop in inside)
-    rows = configurations[configurations["config_id"].isin([stop.config_id for stop in inside])]
-    sampled = config_curves(curves, trials, rows, monitor, metric_mode)
-    regrets = [_regret(curve, epoch) for curve in sampled]
-    return StopEpoch(
-        config_id="region",
-        epoch=epoch,
-        budget_epochs=budget,
-        saved_fraction=_saved(epoch, budget),
-        regret=_median(np.array(regrets)),
-        reason=_region_reason(inside, epoch, budget),
-    )
+    by_id = {stop.config_id: stop for stop in stops}
+    start = by_id.get(region.centre_config_id)
+    if start is None:
+        return None
+    inside = [by_id[config_id].epoch for config_id in region.config_ids if config_id in by_id]
+    reason = start.reason
+    if min(inside) < max(inside):
+        reason += f"; {min(inside):g}\N{EN DASH}{max(inside):g} across the region"
+    if start.epoch < start.budget_epochs:
+        reason += "; keep the best checkpoint"
+    return dataclasses.replace(start, config_id="region", reason=reason)
 
 
-def _region_reason(inside: Sequence[StopEpoch], epoch: float, budget: float) -> str:
-    n_at_end = sum(stop.epoch >= stop.budget_epochs for stop in inside)
-    of_them = f"{n_at_end} of the region's {len(inside)} configurations"
-    if len(inside) == 1:
-        return inside[0].reason
-    if epoch >= budget:
-        return f"{of_them} still improve at epoch {budget:g}: no reason to stop earlier"
-    n_done = sum(stop.epoch <= epoch for stop in inside)
-    return (
-        f"by epoch {epoch:g}, {n_done} of the region's {len(inside)} configurations have reached "
-        "their own stop epoch"
-    )
+def is_improving(stop: StopEpoch) -> bool:
+    """Return whether the curve still falls where it ends, so that longer training may help."""
+    return stop.epoch >= stop.budget_epochs and stop.reason.startswith(_IMPROVING)
 
 
 def _stop_of(curve: ConfigCurve, monitor: str) -> StopEpoch:
@@ -142,16 +122,44 @@ def _stop_of(curve: ConfigCurve, monitor: str) -> StopEpoch:
     near = curve.smooth <= curve.smooth.min() + tolerance
     index = min(int(near.argmax()), lowest)
     if _still_improving(curve, tolerance):
-        index = curve.epochs.size - 1
-    epoch = float(curve.epochs[index])
+        reason = f"{_IMPROVING} at epoch {curve.epochs[-1]:g}: no reason to stop earlier"
+        return _stop_at(curve, curve.epochs.size - 1, reason)
+    affordable = _affordable(curve, index)
+    if affordable > index:
+        return _stop_at(curve, affordable, _cost_reason(curve, index, affordable))
+    return _stop_at(curve, index, _reason(curve, index, lowest, tolerance, monitor))
+
+
+def _stop_at(curve: ConfigCurve, index: int, reason: str) -> StopEpoch:
+    epoch, budget = float(curve.epochs[index]), float(curve.epochs[-1])
     return StopEpoch(
         config_id=curve.config_id,
         epoch=epoch,
         budget_epochs=budget,
         saved_fraction=_saved(epoch, budget),
         regret=_regret(curve, epoch),
-        reason=_reason(curve, index, lowest, tolerance, monitor),
+        reason=reason,
     )
+
+
+def _affordable(curve: ConfigCurve, index: int) -> int:
+    """Return the first evaluation from ``index`` on at which stopping costs little enough."""
+    for later in range(index, curve.epochs.size):
+        regret = _regret(curve, float(curve.epochs[later]))
+        if not regret > HIGHEST_COST:  # an unknown cost postpones nothing
+            return later
+    return curve.epochs.size - 1
+
+
+def _cost_reason(curve: ConfigCurve, index: int, affordable: int) -> str:
+    epoch = float(curve.epochs[index])
+    cost = _regret(curve, epoch)
+    size = f"{100.0 * cost:.2g} %" if cost < 1.0 else f"{cost:.3g} times the best"
+    text = f"stopping at epoch {epoch:g} would cost {size}"
+    if affordable == curve.epochs.size - 1:
+        limit = f"{100 * HIGHEST_COST:g} %"
+        return f"{text}, and more than {limit} at any other epoch before {curve.epochs[-1]:g}"
+    return f"{text}, at epoch {curve.epochs[affordable]:g} {100 * HIGHEST_COST:g} % at most"
 
 
 def _turning_index(curve: ConfigCurve) -> int:
@@ -223,7 +231,7 @@ def _reason(curve: ConfigCurve, index: int, lowest: int, tolerance: float, monit
             turn += f"; epoch {epochs[index]:g} is as good within noise"
         return turn
     if index == last:
-        return f"still improving at {end}: no reason to stop earlier"
+        return f"{name} is best at {end}"
     limit = _gain_limit(curve, tolerance)
     return f"{name} improves by less than {limit} after epoch {epochs[index]:g}"
 

@@ -126,6 +126,7 @@ def test_a_tie_keeps_the_space_and_asks_for_seeds():
     assert (result.parameters["lr"]["min"], result.parameters["lr"]["max"]) == (0.001, 10.0)
     assert result.parameters["capacity"] == {"values": [4, 16]}
     assert result.settings == {"seeds": 6}
+    assert result.reasons[0] == "Learning rate keeps 0.001\N{EN DASH}10."
     assert "tie within seed noise" in result.reasons[-1]
 
 
@@ -146,7 +147,7 @@ def test_late_best_epochs_on_a_plateau_do_not():
     assert following((lr_axis(*LRS),), by_lr(at_0_1=late)).settings == {}
     at_end = StopEpoch(
         config_id="region", epoch=30.0, budget_epochs=30.0, saved_fraction=0.0, regret=0.0,
-        reason="",
+        reason="still improving at epoch 30: no reason to stop earlier",
     )  # fmt: skip
     result = following((lr_axis(*LRS),), by_lr(at_0_1=late), stop=at_end)
     assert result.settings == {"epochs": 60}

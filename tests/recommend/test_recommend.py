@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 
@@ -16,7 +17,7 @@ def test_the_answer_says_where_to_train_where_to_start_and_when_to_stop():
     answer = recommend_for(simulate_sweep()).answer
     assert answer == (
         "Train with learning rate 0.1, batch size 16\N{EN DASH}256, capacity 64 "
-        "(start at batch size 64); stop at epoch 5."
+        "(start at batch size 64); stop at epoch 4 and keep the best checkpoint."
     )
 
 
@@ -44,6 +45,17 @@ def test_one_seed_is_told_apart_from_certainty():
     result = recommend_for(simulate_sweep(n_seeds=1), n_seeds=1)
     assert result.answer.endswith("With one seed each, luck may have had a part in this.")
     assert result.next_settings["seeds"] == 3
+
+
+def test_validation_that_never_beats_a_constant_prediction_is_no_region():
+    sweep = simulate_sweep()
+    hopeless = dataclasses.replace(sweep.facts, baseline_val_loss=0.01)
+    result = recommend_for(sweep, facts=hopeless)
+    assert (result.region, result.region_stop) == (None, None)
+    assert result.answer.startswith(
+        "Training loss falls, but validation never beats a constant prediction: check labels and"
+    )
+    assert "check labels and the split before another sweep" in result.next_reasons[0]
 
 
 def test_nothing_trains_is_an_answer():

@@ -144,6 +144,75 @@ def test_overfitting_alone_keeps_nothing_outside():
         in outcome.region.reasons  # fmt: skip
 
 
+def test_what_does_not_beat_a_constant_prediction_stays_outside():
+    axes = (lr_axis(0.1, 1.0),)
+    table = config_table(
+        axes, lambda p: Outcome(losses=(0.985, 0.985) if p["lr"] == 1.0 else (0.97, 0.97))
+    )
+    outcome = recommend_region(
+        axes=axes,
+        configurations=table,
+        monitor="val_loss",
+        metric_mode=None,
+        baseline_val_loss=1.0,
+    )
+    (lr,) = outcome.region.axes
+    assert lr.values == (0.1,)
+    assert lr.high_reason == "does not beat a constant prediction at 1"
+    assert region_of(axes, table).region.axes[0].values == (0.1, 1.0)
+
+
+def test_noise_admits_nothing_far_worse_and_asks_for_seeds():
+    axes = (lr_axis(*LRS),)
+    medians = dict(zip(LRS, (40.0, 1.0, 1.15, 2.0, 80.0), strict=True))
+    table = config_table(
+        axes, lambda p: Outcome(losses=(medians[p["lr"]] / 1.4, medians[p["lr"]] * 1.4))
+    )
+    outcome = region_of(axes, table)
+    assert outcome.region.axes[0].values == (0.01, 0.1)
+    assert outcome.is_noise_too_large
+    assert any("too large to separate" in reason for reason in outcome.region.reasons)
+
+
+def test_three_seeds_give_no_wider_region_than_two_when_a_few_go_astray():
+    axes = (lr_axis(*LRS), int_axis("capacity", 4, 16))
+
+    def table(n_seeds):
+        def outcome_of(point):
+            loss = 0.5 * (1 + 0.1 * abs(math.log10(point["lr"])))
+            third = loss * (4.0 if point["lr"] == 0.1 else 1.01)
+            return Outcome(losses=(loss, loss * 1.02, third)[:n_seeds])
+
+        return config_table(axes, outcome_of)
+
+    two, three = (set(region_of(axes, table(n)).region.config_ids) for n in (2, 3))
+    assert three <= two
+
+
+def test_of_equally_large_boxes_the_one_with_more_healthy_members_is_chosen():
+    axes = (lr_axis(*LRS),)
+    losses = dict(zip(LRS, (0.5, 0.505, 9.0, 0.51, 0.51), strict=True))
+    table = config_table(
+        axes,
+        lambda p: Outcome(
+            losses=(losses[p["lr"]],) * 2, verdict="u_shaped" if p["lr"] < 0.5 else "healthy"
+        ),
+    )
+    assert region_of(axes, table).region.axes[0].values == (1.0, 10.0)
+
+
+def test_a_side_counts_only_neighbours_with_the_same_harm():
+    axes = (lr_axis(0.1, 1.0), int_axis("capacity", 4, 16))
+
+    def outcome_of(point):
+        if point["lr"] == 0.1:
+            return Outcome(losses=(0.5, 0.5) if point["capacity"] == 16 else (0.51, 0.51))
+        return DIVERGED if point["capacity"] == 4 else Outcome(losses=(0.6, 0.6))
+
+    region = region_of(axes, config_table(axes, outcome_of)).region
+    assert region.axes[0].high_reason == "is 20 % worse at 1 for 1 of 2 configurations"
+
+
 def test_noise_alone_is_a_tie_over_the_whole_tried_space():
     axes = (lr_axis(*LRS), int_axis("batch_size", 16, 64, 256), int_axis("capacity", 4, 16, 64))
     rng = np.random.default_rng(5)

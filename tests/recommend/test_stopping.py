@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweepdiag.recommend import recommend_region, region_stop, stop_epochs
+from sweepdiag.recommend.stopping import is_improving
+from sweepdiag.records import Region
 from sweepdiag.testing.simulated import simulate_sweep
 from tests.recommend.tables import configuration_table, verdict_table
 
@@ -181,20 +183,57 @@ def region_and_stop(**options):
     ).region
     given_tables = {"curves": sweep.curves, "trials": sweep.trials, "configurations": table}
     stops = stop_epochs(**given_tables, monitor="val_loss", metric_mode=None)
-    stop = region_stop(
-        region=region, stops=stops, **given_tables, monitor="val_loss", metric_mode=None
-    )
+    stop = region_stop(region=region, stops=stops)
     return region, stops, stop
 
 
-def test_the_region_stops_when_three_quarters_of_it_have():
+def test_the_region_stops_when_its_centre_does():
     region, stops, stop = region_and_stop()
-    inside = sorted(s.epoch for s in stops if s.config_id in region.config_ids)
+    (centre,) = [s for s in stops if s.config_id == region.centre_config_id]
     assert stop.config_id == "region"
-    assert stop.epoch in inside
-    assert sum(epoch <= stop.epoch for epoch in inside) >= 0.75 * len(inside)
+    assert (stop.epoch, stop.regret) == (centre.epoch, centre.regret)
+    assert stop.reason.startswith(centre.reason)
     assert stop.epoch < 12.0
-    assert stop.regret < 0.05
+    assert stop.regret <= 0.03
+
+
+def region_around(centre: str, *others: str) -> Region:
+    return Region(axes=(), config_ids=(centre, *others), centre_config_id=centre, reasons=())
+
+
+def test_a_slow_member_does_not_postpone_the_stop_of_the_region():
+    given_tables = tables({"turns": [u_shape(12.0)], "slow": [2.3 - 0.05 * EPOCHS]})
+    stops = stop_epochs(**given_tables, monitor="val_loss", metric_mode=None)
+    stop = region_stop(region=region_around("turns", "slow"), stops=stops)
+    assert (stop.epoch, stop.regret) == (12.0, 0.0)
+    assert stop.reason.endswith("12\N{EN DASH}30 across the region; keep the best checkpoint")
+    assert not is_improving(stop)
+    slow = region_stop(region=region_around("slow", "turns"), stops=stops)
+    assert slow.epoch == 30.0
+    assert is_improving(slow)
+
+
+def test_a_stop_that_would_cost_too_much_is_postponed_and_says_so():
+    # A flat, noisy course whose best value comes late: the smoothed curve is at its minimum early.
+    losses = np.full(31, 1.0)
+    losses[:3] = (3.0, 2.0, 1.5)
+    losses[4::2], losses[5::2] = 1.1, 0.99
+    losses[20] = 0.9
+    stop = stop_of(losses)
+    assert stop.epoch == 20.0
+    assert stop.regret <= 0.03
+    assert "would cost 10 %, at epoch 20 3 % at most" in stop.reason
+
+
+def test_the_last_epoch_may_be_best_without_any_improvement():
+    losses = np.full(31, 1.0)
+    losses[:3] = (3.0, 2.0, 1.5)
+    losses[4::2], losses[5::2] = 1.1, 0.99
+    losses[30] = 0.9
+    stop = stop_of(losses)
+    assert stop.epoch == 30.0
+    assert not is_improving(stop)
+    assert "more than 3 % at any other epoch before 30" in stop.reason
 
 
 def test_every_judged_configuration_gets_a_stop():
@@ -210,10 +249,5 @@ def test_a_region_that_still_improves_has_no_reason_to_stop():
 
 
 def test_without_a_region_there_is_no_stop_for_it():
-    given_tables = tables({"c": [u_shape(12.0)]})
-    assert (
-        region_stop(
-            region=None, stops=(), **given_tables, monitor="val_loss", metric_mode=None
-        )
-        is None
-    )  # fmt: skip
+    assert region_stop(region=None, stops=()) is None
+    assert region_stop(region=region_around("c"), stops=()) is None

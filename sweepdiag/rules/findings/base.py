@@ -23,10 +23,14 @@ __all__ = [
     "SweepView",
     "format_value",
     "format_values",
+    "in_words",
 ]
 
 BAD_CLASSES = (VerdictClass.DIVERGING.value, VerdictClass.NOT_LEARNING.value)
 """Classes whose configurations say nothing about capacity, data or budget."""
+
+_FEWEST_FOR_NOISE = 4
+"""Configurations over which the noise between seeds is taken at least."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,25 +95,118 @@ class SweepView:
         return table.loc[order]
 
     def seed_deviation(self) -> float | None:
-        """Return the typical standard deviation between seeds of the monitored value.
+        """Return the typical standard deviation between seeds, near the best monitored value.
 
-        Half the spread between the median and the worst seed would mislead with few seeds, so it
-        is the root mean variance over usable configurations with at least two judged seeds.
+        It is the median over the better half of the usable configurations, of those with at least
+        two judged seeds, so that one wild configuration has no say, nor have those that hardly
+        move. Losses that are all positive are compared as logarithms:
+        seeds differ by a share of the loss, which itself spans orders of magnitude over a sweep.
 
         Returns:
             The deviation in the monitored quantity's unit; ``None`` with one seed.
         """
-        column = "val_loss" if self.monitor == "val_loss" else "val_metric"
-        which = "min" if self.cost_sign > 0 else "max"
+        ranked = self.ranked()
+        if ranked.empty:
+            return None
+        return self.seed_margin(float(ranked["best_monitor"].iloc[0]), 1.0)
+
+    def seed_margin(self, value: float, factor: float) -> float | None:
+        """Return how far above a monitored value its noise between seeds reaches.
+
+        Args:
+            value: A monitored value.
+            factor: Standard deviations between seeds.
+
+        Returns:
+            A distance in the monitored quantity's unit; ``None`` with one seed.
+        """
+        best = self._best_of_seeds()
+        is_relative = self.monitor == "val_loss" and bool((best["best"] > 0).all()) and value > 0
+        values = np.log(best["best"]) if is_relative else best["best"]
+        variances = values.groupby(best["config_id"]).var(ddof=1).dropna()
+        if variances.empty:
+            return None
+        deviation = float(np.sqrt(variances.median()))
+        return float(value * np.expm1(factor * deviation)) if is_relative else factor * deviation
+
+    def _best_of_seeds(self) -> pd.DataFrame:
+        """Return the best monitored value of each judged trial of the better configurations."""
+        column = self.monitored
         finite = self.curves[np.isfinite(self.curves[column])]
-        best = finite.groupby("trial_id")[column].agg(which)
+        groups = finite.groupby("trial_id")[column]
+        best = groups.min() if self.cost_sign > 0 else groups.max()
         known = self.trials[["trial_id", "config_id"]].merge(
             best.rename("best"), left_on="trial_id", right_index=True
         )
         known = known[known["trial_id"].isin(self.verdicts["trial_id"])]
-        known = known[known["config_id"].isin(self.ranked()["config_id"])]
-        variances = known.groupby("config_id")["best"].var(ddof=1).dropna()
-        return float(np.sqrt(variances.median())) if len(variances) else None
+        ranked = self.ranked()
+        better = ranked.head(max(_FEWEST_FOR_NOISE, (len(ranked) + 1) // 2))
+        return known[known["config_id"].isin(better["config_id"])]
+
+    def tied(self, n_deviations: float, *, least_share: float = 0.0) -> pd.DataFrame:
+        """Return the configurations that cannot be told from the best one, best first.
+
+        Args:
+            n_deviations: Standard deviations between seeds within which two are tied.
+            least_share: Share of the best value within which they are tied in any case.
+
+        Returns:
+            Rows of ``ranked()``; none where nothing was learned.
+        """
+        ranked = self.ranked()
+        if ranked.empty:
+            return ranked
+        best = float(ranked["best_monitor"].iloc[0])
+        margin = max(self.seed_margin(best, n_deviations) or 0.0, least_share * abs(best))
+        tied: pd.DataFrame = ranked[
+            self.cost_sign * ranked["best_monitor"] <= self.cost_sign * best + margin
+        ]
+        return tied
+
+    @property
+    def monitored(self) -> str:
+        """Column of ``curves`` that "best" refers to."""
+        return "val_loss" if self.monitor == "val_loss" else "val_metric"
+
+    def monitored_costs(self, config_id: str) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return the epochs and costs of a configuration's judged trials.
+
+        Args:
+            config_id: The configuration.
+
+        Returns:
+            Per trial its epochs and monitored values, turned so that smaller is better.
+        """
+        own = self.trials.loc[self.trials["config_id"] == config_id, "trial_id"]
+        own = own[own.isin(self.verdicts["trial_id"])]
+        rows = self.curves[self.curves["trial_id"].isin(own)]
+        return [
+            (
+                curve["epoch"].to_numpy(dtype=float),
+                self.cost_sign * curve[self.monitored].to_numpy(dtype=float),
+            )
+            for _, curve in rows.groupby("trial_id", sort=False)
+        ]
+
+    def lack_of_evaluations(self, needed: float) -> str:
+        """Return why classes say nothing, if most configurations have too few evaluations.
+
+        Args:
+            needed: Evaluations that a verdict needs.
+
+        Returns:
+            One clause; empty if there are enough.
+        """
+        judged = self.judged
+        is_short = (judged["verdict"] == VerdictClass.INCONCLUSIVE.value) & (
+            judged["n_evaluations"] < needed
+        )
+        if judged.empty or is_short.mean() <= 0.5:
+            return ""
+        return (
+            f"{int(is_short.sum())} of {len(judged)} configurations have fewer than {needed:g} "
+            "evaluations, which a verdict needs"
+        )
 
 
 @runtime_checkable
@@ -182,6 +279,11 @@ class Check:
             action=action,
             numbers=dict(numbers),
         )
+
+
+def in_words(verdict: str) -> str:
+    """Return a class as a person writes it: ``not learning``, ``u-shaped``."""
+    return "u-shaped" if verdict == VerdictClass.U_SHAPED.value else verdict.replace("_", " ")
 
 
 def format_value(value: float) -> str:

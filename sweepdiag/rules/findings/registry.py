@@ -13,6 +13,7 @@ from sweepdiag.rules.findings.sd201_capacity_too_small import CapacityTooSmall
 from sweepdiag.rules.findings.sd202_capacity_too_large import CapacityTooLarge
 from sweepdiag.rules.findings.sd301_noisy_validation import NoisyValidation
 from sweepdiag.rules.findings.sd302_validation_easier import ValidationEasier
+from sweepdiag.rules.findings.sd303_inputs_off_scale import InputsOffScale
 from sweepdiag.rules.findings.sd401_budget_too_short import BudgetTooShort
 from sweepdiag.rules.findings.sd402_budget_too_long import BudgetTooLong
 from sweepdiag.rules.findings.sd501_best_at_edge import BestAtEdge
@@ -39,6 +40,7 @@ FINDINGS: tuple[FindingCheck, ...] = (
     CapacityTooLarge(),
     NoisyValidation(),
     ValidationEasier(),
+    InputsOffScale(),
     BudgetTooShort(),
     BudgetTooLong(),
     BestAtEdge(),

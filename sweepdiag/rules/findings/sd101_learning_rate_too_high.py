@@ -21,7 +21,7 @@ __all__ = ["LearningRateTooHigh"]
 
 
 class LearningRateTooHigh(Check):
-    """Part of the learning rates makes the training diverge.
+    """With part of the learning rates the training diverges or learns nothing.
 
     What it checks: for each batch size and capacity (and each combination of further axes), the
     stability edge: the highest learning rate below the first one that does not train.
@@ -29,7 +29,8 @@ class LearningRateTooHigh(Check):
     Why it matters: the best learning rate is often just below the edge, and the edge moves with
     the batch size: a rate that is safe for a large batch may be far too high for a small one.
 
-    What it needs: an ``lr`` axis with at least two values; for the slope, two batch sizes.
+    What it needs: an ``lr`` axis with at least two values and enough evaluations; for the slope,
+    two batch sizes.
 
     How it is detected: configurations that train, against those where at least one seed diverges,
     or that learn nothing although a lower rate does. With two or more batch sizes, a straight line
@@ -40,8 +41,9 @@ class LearningRateTooHigh(Check):
     Known false alarms: none as a tip: a sweep that is wide enough finds the edge. The edge is
     known only up to the spacing of the rates.
 
-    What to do: stay a factor of two below the edge of the batch size that you train with. Where
-    everything diverges, look for a bug, or lower the whole axis.
+    What to do: stay a factor of two below the edge of the batch size that you train with, unless
+    the best configuration sits on the edge: then refine the rates just below it. Where everything
+    diverges, look for a bug, or lower the whole axis.
 
     References:
         Goyal et al., "Accurate, Large Minibatch SGD", 2017; Godbole et al., "Deep Learning Tuning
@@ -57,27 +59,30 @@ class LearningRateTooHigh(Check):
             return self.not_applicable("there is no lr axis with at least two values")
         if view.judged.empty:
             return self.not_applicable("no trial was judged")
+        reason = view.lack_of_evaluations(thresholds.min_evaluations)
+        if reason:
+            return self.not_applicable(reason)
         edges = find_edges(view)
         if not any(edge.lowest_diverging is not None for edge in edges):
             highest = format_value(max(edge.highest for edge in edges))
             return self.passed(
-                "No learning rate diverges",
-                f"no trial diverged up to lr {highest}, so the stability edge was not reached",
+                "No learning rate is too high",
+                f"nothing diverged up to lr {highest}, so the stability edge was not reached",
                 n_groups=len(edges),
             )
         slope = edge_slope(edges)
         numbers: dict[str, Any] = {"edges": [edge.as_numbers() for edge in edges], "slope": slope}
-        where = _describe(edges)
         everywhere = [edge for edge in edges if edge.edge is None]
         if len(everywhere) == len(edges):
+            lowest = format_value(min(edge.lowest_diverging or edge.highest for edge in edges))
             return self.finding(
                 "Every learning rate diverges",
-                f"the lowest learning rate diverges for every other setting: {where}",
+                f"the lowest learning rate, {lowest}, already diverges for every other setting",
                 "Lower the whole lr axis by a factor of 100; if that diverges, look for a bug.",
                 severity=Severity.ERROR,
                 **numbers,
             )
-        evidence = f"highest learning rate that trains with every seed: {where}"
+        evidence = f"highest learning rate that trains with every seed: {_describe(edges)}"
         evidence += _slope_sentence(slope, thresholds)
         if everywhere:
             return self.finding(
@@ -87,10 +92,7 @@ class LearningRateTooHigh(Check):
                 **numbers,
             )
         return self.tip(
-            "The highest learning rates diverge",
-            evidence,
-            "Stay a factor of two below the edge of the batch size and capacity that you train.",
-            **numbers,
+            "The highest learning rates do not train", evidence, _advice(view), **numbers
         )
 
 
@@ -102,6 +104,7 @@ class Edge:
     edge: float | None
     lowest_diverging: float | None
     highest: float
+    trains: bool
 
     def as_numbers(self) -> dict[str, object]:
         """Return the edge as plain numbers."""
@@ -135,9 +138,33 @@ def find_edges(view: SweepView) -> list[Edge]:
                 edge=float(stable.max()) if len(stable) else None,
                 lowest_diverging=lowest,
                 highest=float(rates.max()),
+                trains=bool(
+                    (
+                        rates.isin(stable) & (rows["verdict"] != VerdictClass.NOT_LEARNING.value)
+                    ).any()
+                ),
             )
         )
     return edges
+
+
+def sits_on_edge(view: SweepView, row: pd.Series[float]) -> bool:
+    """Return whether the next higher rate than a configuration's does not train.
+
+    Args:
+        view: The sweep.
+        row: A row of its ``configurations``.
+
+    Returns:
+        False as well where there is no ``lr`` axis.
+    """
+    if view.axis("lr") is None:
+        return False
+    others = view.other_axes("lr")
+    for edge in find_edges(view):
+        if all(edge.group[name] == row[name] for name in others):
+            return edge.lowest_diverging is not None and edge.edge == float(row["lr"])
+    return False
 
 
 def edge_slope(edges: list[Edge]) -> float | None:
@@ -197,6 +224,13 @@ def _plain(value: object) -> object:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def _advice(view: SweepView) -> str:
+    ranked = view.ranked()
+    if len(ranked) and sits_on_edge(view, ranked.iloc[0]):
+        return "The best configuration sits on the edge: refine the learning rates just below it."
+    return "Stay a factor of two below the edge of the batch size and capacity that you train."
+
+
 def _describe(edges: list[Edge]) -> str:
     """Name the edges by batch size where there is one; ranges where further axes differ."""
     groups: dict[object, list[Edge]] = {}
@@ -204,8 +238,8 @@ def _describe(edges: list[Edge]) -> str:
         groups.setdefault(edge.group.get("batch_size"), []).append(edge)
     parts = []
     for batch, members in groups.items():
-        known = sorted({edge.edge for edge in members if edge.edge is not None})
-        span = "none" if not known else format_value(known[0])
+        known = sorted({edge.edge for edge in members if edge.edge is not None and edge.trains})
+        span = "no rate" if not known else format_value(known[0])
         if len(known) > 1:
             span += f" to {format_value(known[-1])}"
         parts.append(f"{span} at batch {batch}" if batch is not None else span)

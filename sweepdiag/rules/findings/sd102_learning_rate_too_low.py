@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 from sweepdiag.records import Tag, VerdictClass
 from sweepdiag.rules.base import plural
-from sweepdiag.rules.findings.base import Check, format_value, format_values
+from sweepdiag.rules.findings.base import (
+    BAD_CLASSES,
+    Check,
+    format_value,
+    format_values,
+    in_words,
+)
+from sweepdiag.rules.findings.sd901_nothing_learned import only_starts_to_fall
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +25,13 @@ if TYPE_CHECKING:
 __all__ = ["LearningRateTooLow"]
 
 _MOSTLY = 0.9
+"""Share of a rate's configurations that must be slow for the rate to be too low."""
+
+_MOVING = 1 / 3
+"""Share of these that must be idle or still improving: noise hides the improvement of others."""
+
+_NEAR_BEST = 0.1
+"""Distance from the best monitored value, relative to it, within which a rate is good enough."""
 
 
 class LearningRateTooLow(Check):
@@ -29,10 +43,12 @@ class LearningRateTooLow(Check):
     Why it matters: epochs at these rates are spent on curves that never arrive. Where all rates
     are of this kind the best one is not in the sweep.
 
-    What it needs: an ``lr`` axis with at least two values.
+    What it needs: an ``lr`` axis with at least two values, enough evaluations, and configurations
+    that neither all diverge nor all stay flat.
 
     How it is detected: at least 90 % of the judged configurations of a rate are ``not_learning``
-    or ``underfit``, of which at least half do not move at all or are still improving.
+    or ``underfit``, of which at least a third do not move at all or are still improving. A rate at
+    which some configuration comes within 10 % of the best of the sweep is not too low.
 
     Known false alarms: a network too small for the task underfits at every rate; SD201 looks for
     that, and a plateau alone does not count here.
@@ -49,29 +65,21 @@ class LearningRateTooLow(Check):
 
     def check(self, view: SweepView, thresholds: Thresholds) -> Finding:
         """Return which of the lowest rates are too low."""
-        del thresholds
-        if view.axis("lr") is None:
-            return self.not_applicable("there is no lr axis with at least two values")
-        if view.judged.empty:
-            return self.not_applicable("no trial was judged")
+        reason = _why_not(view, thresholds)
+        if reason:
+            return self.not_applicable(reason)
         rates = sorted({float(value) for value in view.judged["lr"]})
         slow = []
         for rate in rates:
-            if not _is_slow(view.judged[view.judged["lr"] == rate]):
+            if not _is_slow(view, view.judged[view.judged["lr"] == rate]):
                 break
             slow.append(rate)
         if not slow:
-            return self.passed(
-                "The lowest learning rate is not too low",
-                f"at lr {format_value(rates[0])} most configurations learn in time",
-            )
+            return self.passed("The lowest learning rate is not too low", _lowest(view, rates[0]))
         rows = view.judged[view.judged["lr"].isin(slow)]
-        counts = rows["verdict"].value_counts().to_dict()
-        evidence = f"at lr {format_values(slow)}, " + ", ".join(
-            f"{plural(count, 'configuration')} {verdict}" for verdict, count in counts.items()
-        )
+        evidence = f"at lr {format_values(slow)}: {_count_classes(rows)}"
         rest = view.judged[~view.judged["lr"].isin(slow)]
-        if (rest["verdict"] != VerdictClass.DIVERGING.value).any():
+        if (~rest["verdict"].isin(BAD_CLASSES)).any():
             return self.tip(
                 "The lowest learning rates are too low",
                 evidence,
@@ -82,16 +90,57 @@ class LearningRateTooLow(Check):
             "All learning rates that do not diverge are too low",
             evidence,
             "Add learning rates between the highest of these and the stability edge, or train "
-            "longer.",
+            "longer."
+            if len(rest)
+            else "Raise the learning rates, or train longer.",
             too_low=slow,
         )
 
 
-def _is_slow(rows: pd.DataFrame) -> bool:
+def _why_not(view: SweepView, thresholds: Thresholds) -> str:
+    """Return why nothing can be said; empty if something can."""
+    if view.axis("lr") is None:
+        return "there is no lr axis with at least two values"
+    if view.judged.empty:
+        return "no trial was judged"
+    classes = view.judged["verdict"]
+    if (classes == VerdictClass.DIVERGING.value).all():
+        return "no configuration trains: all diverge"
+    is_idle = classes == VerdictClass.NOT_LEARNING.value
+    if is_idle.all() and not only_starts_to_fall(view):
+        return "no configuration trains, and the curves are flat rather than slow"
+    return view.lack_of_evaluations(thresholds.min_evaluations)
+
+
+def _lowest(view: SweepView, rate: float) -> str:
+    rows = view.judged[view.judged["lr"] == rate]
+    if _comes_near_best(view, rows):
+        return f"at lr {format_value(rate)} a configuration comes within 10 % of the best"
+    return f"at lr {format_value(rate)}: {_count_classes(rows)}"
+
+
+def _count_classes(rows: pd.DataFrame) -> str:
+    return ", ".join(
+        f"{plural(count, 'configuration')} {in_words(str(verdict))}"
+        for verdict, count in rows["verdict"].value_counts().to_dict().items()
+    )
+
+
+def _is_slow(view: SweepView, rows: pd.DataFrame) -> bool:
     slow = (VerdictClass.NOT_LEARNING.value, VerdictClass.UNDERFIT.value)
     of_class = rows[rows["verdict"].isin(slow)]
-    if len(of_class) < _MOSTLY * len(rows):
+    if len(of_class) < _MOSTLY * len(rows) or _comes_near_best(view, rows):
         return False
     moves = of_class["tags"].map(lambda tags: Tag.STILL_IMPROVING.value in list(tags))
     is_idle = of_class["verdict"] == VerdictClass.NOT_LEARNING.value
-    return bool((moves.astype(bool) | is_idle).mean() >= 0.5)
+    return bool((moves.astype(bool) | is_idle).mean() >= _MOVING)
+
+
+def _comes_near_best(view: SweepView, rows: pd.DataFrame) -> bool:
+    """Return whether a usable configuration of these rows is about as good as the best."""
+    ranked = view.ranked()
+    if ranked.empty:
+        return False
+    best = float(ranked["best_monitor"].iloc[0])
+    own = ranked.loc[ranked.index.intersection(rows.index), "best_monitor"]
+    return bool((view.cost_sign * (own - best) <= _NEAR_BEST * abs(best)).any())

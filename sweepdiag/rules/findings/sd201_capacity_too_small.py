@@ -19,19 +19,22 @@ __all__ = ["CapacityTooSmall", "best_by_capacity"]
 class CapacityTooSmall(Check):
     """Small networks reach neither the training nor the validation loss of larger ones.
 
-    What it checks: for each capacity, the best training and the best validation loss over all
+    What it checks: for each capacity, the best training loss and the best monitored value over all
     other axes, against those of the larger capacities.
 
     Why it matters: a network that is too small underfits at every learning rate; no other setting
     mends that. If larger networks fail as well it is not the capacity but the data or a bug.
 
-    What it needs: a ``capacity`` axis with at least two values, and curves that learned something.
+    What it needs: a ``capacity`` axis with at least two values, enough evaluations, and curves
+    that learned something.
 
-    How it is detected: a larger capacity reaches both losses lower by 10 % or more.
+    How it is detected: a larger capacity reaches a training loss lower by 10 % or more, and a
+    monitored value that is better by more than two standard deviations between seeds (and, for a
+    loss, by 10 % or more). With one seed per configuration only the shares count.
 
     Known false alarms: learning rates that suit only the larger networks.
 
-    What to do: leave out these capacities. Where the largest is the best by far, try a larger one.
+    What to do: leave out these capacities. Where the largest beats all others, try a larger one.
 
     References:
         Goodfellow et al., "Deep Learning", 2016, section 11.4.
@@ -44,6 +47,9 @@ class CapacityTooSmall(Check):
         """Return which capacities are too small."""
         if view.axis("capacity") is None:
             return self.not_applicable("there is no capacity axis with at least two values")
+        reason = view.lack_of_evaluations(thresholds.min_evaluations)
+        if reason:
+            return self.not_applicable(reason)
         best = best_by_capacity(view)
         if len(best) < 2:
             return self.not_applicable("fewer than two capacities learned anything")
@@ -51,19 +57,21 @@ class CapacityTooSmall(Check):
         small = [
             capacity
             for place, capacity in enumerate(capacities)
-            if _is_beaten(best, place, 1 - thresholds.sibling_relative)
+            if _is_beaten(view, best, place, thresholds)
         ]
         levels = ", ".join(
             f"{format_value(loss)} at {format_value(capacity)}"
-            for capacity, loss in zip(capacities, best["val"].to_numpy(), strict=True)
+            for capacity, loss in zip(capacities, best["monitor"].to_numpy(), strict=True)
         )
-        evidence = f"best validation loss by capacity: {levels}"
+        evidence = f"best {view.monitor} by capacity: {levels}"
         if not small:
-            return self.passed("No capacity is too small", evidence, best=best["val"].to_dict())
-        numbers: dict[str, Any] = {"too_small": small, "best_val_loss": best["val"].to_dict()}
+            return self.passed(
+                "No capacity is too small", evidence, best=best["monitor"].to_dict()
+            )
+        numbers: dict[str, Any] = {"too_small": small, "best": best["monitor"].to_dict()}
         if len(small) == len(best) - 1:
             return self.finding(
-                "The largest capacity is the best, clearly",
+                "The largest capacity is the best",
                 evidence,
                 f"Add capacities above {format_value(capacities[-1])}.",
                 **numbers,
@@ -77,22 +85,31 @@ class CapacityTooSmall(Check):
 
 
 def best_by_capacity(view: SweepView) -> pd.DataFrame:
-    """Return the lowest training and validation loss that each capacity reaches.
+    """Return the lowest training loss and the best monitored value that each capacity reaches.
 
     Args:
         view: A sweep with a ``capacity`` axis.
 
     Returns:
-        Columns ``train`` and ``val``, ascending capacity as index; capacities without a usable
+        Columns ``train`` and ``monitor``, ascending capacity as index; capacities without a usable
         configuration are left out.
     """
     groups = view.usable.groupby("capacity", sort=True)
-    best = groups.agg(train=("best_train_loss", "min"), val=("best_val_loss", "min"))
+    which = "min" if view.cost_sign > 0 else "max"
+    best = groups.agg(train=("best_train_loss", "min"), monitor=("best_monitor", which))
     return best.dropna()
 
 
-def _is_beaten(best: pd.DataFrame, place: int, factor: float) -> bool:
-    own, larger = best.iloc[place], best.iloc[place + 1 :]
-    lower_val = larger["val"] < own["val"] - (1 - factor) * abs(own["val"])
-    lower_train = larger["train"] < own["train"] - (1 - factor) * abs(own["train"])
-    return bool((lower_val & lower_train).any())
+def _is_beaten(view: SweepView, best: pd.DataFrame, place: int, thresholds: Thresholds) -> bool:
+    """Return whether a larger capacity is better in training and beyond noise in validation."""
+    own = best.iloc[place]
+    share = thresholds.sibling_relative if view.monitor == "val_loss" else 0.0
+    for _, larger in best.iloc[place + 1 :].iterrows():
+        noise = view.seed_margin(float(larger["monitor"]), thresholds.seed_noise) or 0.0
+        gain = view.cost_sign * (own["monitor"] - larger["monitor"])
+        trains_better = own["train"] - larger["train"] > thresholds.sibling_relative * abs(
+            own["train"]
+        )
+        if trains_better and gain > max(noise, share * abs(own["monitor"])):
+            return True
+    return False

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sweepdiag.records import VerdictClass
+from sweepdiag.rules.base import plural
 from sweepdiag.rules.findings.base import Check, format_value
 from sweepdiag.rules.findings.sd201_capacity_too_small import best_by_capacity
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from sweepdiag.records import Finding
     from sweepdiag.rules.findings.base import SweepView
     from sweepdiag.rules.thresholds import Thresholds
@@ -23,17 +28,20 @@ class CapacityTooLarge(Check):
     """Overfitting becomes more frequent as networks get larger.
 
     What it checks: per capacity, the share of usable configurations whose verdict is ``u_shaped``
-    or ``overfit``.
+    or ``overfit``, at learning rates, batch sizes and further settings that all compared
+    capacities have in common.
 
     Why it matters: where overfitting grows with capacity, less capacity, regularisation or an
     earlier stop cure it. Where it is as frequent at every capacity, there is too little data or
     the validation set comes from elsewhere.
 
-    What it needs: a ``capacity`` axis with at least two values and validation losses.
+    What it needs: a ``capacity`` axis with at least two values, enough evaluations, and settings
+    at which both the smallest and the largest capacity learn.
 
-    How it is detected: that share at the largest capacity is at least 25 percentage points above
-    the share at the smallest. It is a finding if the largest capacity is also no better at its
-    best epoch than a smaller one, a tip otherwise.
+    How it is detected: settings count as equal if their learning rates lie in the same half
+    decade and all else is the same. The share at the largest capacity is at least 25 percentage
+    points above the share at the smallest. It is a finding if the largest capacity is also no
+    better at its best epoch than a smaller one, a tip otherwise.
 
     Known false alarms: small networks that underfit cannot overfit; the comparison is then between
     two faults.
@@ -53,16 +61,21 @@ class CapacityTooLarge(Check):
         """Return whether overfitting grows with the capacity."""
         if view.axis("capacity") is None:
             return self.not_applicable("there is no capacity axis with at least two values")
-        table = view.usable
-        is_overfit = table["verdict"].isin(_OVERFITS).astype(float)
-        shares = is_overfit.groupby(table["capacity"].astype(float)).mean().sort_index()
-        if len(shares) < 2:
+        reason = view.lack_of_evaluations(thresholds.min_evaluations)
+        if reason:
+            return self.not_applicable(reason)
+        if view.usable["capacity"].nunique() < 2:
             return self.not_applicable("fewer than two capacities learned anything")
+        shares, n_settings = _matched_shares(view)
+        if not n_settings:
+            return self.not_applicable(
+                "the smallest and the largest capacity learn at no common setting"
+            )
         listed = ", ".join(
             f"{100 * share:.0f} % at {format_value(capacity)}"
             for capacity, share in zip(shares.index.to_numpy(), shares.to_numpy(), strict=True)
         )
-        evidence = f"configurations that overfit, by capacity: {listed}"
+        evidence = f"at {plural(n_settings, 'common setting')}, overfitting by capacity: {listed}"
         numbers: dict[str, Any] = {"overfit_share": shares.to_dict()}
         if shares.iloc[-1] - shares.iloc[0] < _LARGER_SHARE:
             if shares.iloc[0] >= 0.5:
@@ -73,14 +86,14 @@ class CapacityTooLarge(Check):
                     **numbers,
                 )
             return self.passed("Overfitting does not grow with capacity", evidence, **numbers)
-        best = best_by_capacity(view)["val"]
-        losses = best.to_numpy()
-        tolerance = thresholds.u_shape_rise * abs(losses[-1])
-        if len(losses) > 1 and losses[:-1].min() <= losses[-1] + tolerance:
-            smaller = float(best.index.to_numpy()[losses[:-1].argmin()])
+        best = best_by_capacity(view)["monitor"]
+        costs = view.cost_sign * best.to_numpy()
+        tolerance = thresholds.u_shape_rise * abs(costs[-1])
+        if len(costs) > 1 and costs[:-1].min() <= costs[-1] + tolerance:
+            smaller = float(best.index.to_numpy()[costs[:-1].argmin()])
             return self.finding(
                 "The largest capacity overfits and brings nothing",
-                f"{evidence}; a smaller one reaches the same validation loss",
+                f"{evidence}; a smaller one reaches the same {view.monitor}",
                 f"Prefer capacity {format_value(smaller)}.",
                 **numbers,
             )
@@ -90,3 +103,23 @@ class CapacityTooLarge(Check):
             "Stop at the turning epoch, or add regularisation.",
             **numbers,
         )
+
+
+def _matched_shares(view: SweepView) -> tuple[pd.Series[float], int]:
+    """Return the share that overfits per capacity, and the number of settings it is taken over.
+
+    Small networks are slow at low learning rates and large ones unstable at high ones, so that
+    only settings count at which the smallest and the largest capacity both learn.
+    """
+    table = view.usable.copy()
+    others = view.other_axes("capacity")
+    if view.axis("lr") is not None:
+        table["lr"] = np.round(2 * np.log10(table["lr"].astype(float).clip(lower=1e-300)))
+    table["capacity"] = table["capacity"].astype(float)
+    table["overfits"] = table["verdict"].isin(_OVERFITS).astype(float)
+    table["setting"] = list(zip(*(table[name] for name in others), strict=True)) if others else 0
+    shares = table.pivot_table(
+        index="setting", columns="capacity", values="overfits", aggfunc="mean"
+    ).sort_index(axis=1)
+    matched = shares[shares.iloc[:, 0].notna() & shares.iloc[:, -1].notna()]
+    return matched.mean().dropna(), len(matched)

@@ -23,6 +23,10 @@ _NOISY_SHARE = 0.2
 _CLEAR_SLOPE = 0.15
 _MIN_CONFIGURATIONS = 6
 
+_COARSE = 0.03
+"""Standard error of the accuracy from which a validation set is small: that of about 100 samples
+at 90 %. In larger sets equal accuracies are no fault of the set."""
+
 
 class NoisyValidation(Check):
     """The validation loss jumps from evaluation to evaluation.
@@ -39,7 +43,8 @@ class NoisyValidation(Check):
     How it is detected: at least 20 % of the usable configurations are tagged
     ``noisy_validation``. Then a straight line of log noise (relative to the level) against log
     rate and log batch: a clear rise with the rate or fall with the batch is the optimiser;
-    neither, the validation set.
+    neither, the validation set. Quiet or not, a set is too small where the binomial standard error
+    of the accuracy is at least 3 points and exceeds the differences within the best quarter.
 
     Known false alarms: at rates where training has hardly begun there is little noise of either
     kind, so that narrow lr axes say more than wide ones.
@@ -57,13 +62,20 @@ class NoisyValidation(Check):
 
     def check(self, view: SweepView, thresholds: Thresholds) -> Finding:
         """Return whether validation is noisy and why."""
-        del thresholds
         table = view.usable[view.usable["best_val_loss"].notna()]
         if table.empty:
             return self.not_applicable("no curve with a validation loss learned anything")
         is_noisy = table["tags"].map(lambda tags: Tag.NOISY_VALIDATION.value in list(tags))
         share = float(is_noisy.astype(bool).mean())
         evidence = f"{100 * share:.0f} % of the configurations that learn have a noisy validation"
+        coarse = _coarse_metric(view, table, thresholds)
+        if coarse:
+            return self.finding(
+                "The validation set is too small to tell the good configurations apart",
+                coarse,
+                "Validate on more samples.",
+                noisy_share=share,
+            )
         if share < _NOISY_SHARE:
             return self.passed("Validation is quiet", f"{evidence} loss", noisy_share=share)
         axes = [name for name in ("lr", "batch_size") if view.axis(name) is not None]
@@ -75,8 +87,8 @@ class NoisyValidation(Check):
                 "Lower the learning rate, raise the batch size or validate on more samples.",
                 noisy_share=share,
             )
-        listed = " and ".join(f"{name} to the power of {slopes[name]:.2f}" for name in slopes)
-        evidence = f"{evidence} loss; it grows with {listed}"
+        listed = " and ".join(_trend(name, slope) for name, slope in slopes.items())
+        evidence = f"{evidence} loss; it {listed}"
         is_optimiser = (
             slopes.get("lr", 0.0) >= _CLEAR_SLOPE or slopes.get("batch_size", 0.0) <= -_CLEAR_SLOPE
         )
@@ -120,6 +132,33 @@ def _noise_slopes(
     design = np.column_stack([np.ones(is_known.sum()), np.log(known.to_numpy()[is_known])])
     solution = np.linalg.lstsq(design, np.log(noise[is_known]), rcond=None)[0]
     return {name: float(slope) for name, slope in zip(axes, solution[1:], strict=True)}
+
+
+def _trend(name: str, slope: float) -> str:
+    if abs(slope) < _CLEAR_SLOPE:
+        return f"hardly depends on {name}"
+    verb = "grows" if slope > 0 else "falls"
+    return f"{verb} with {name} (to the power of {slope:.2f})"
+
+
+def _coarse_metric(view: SweepView, table: pd.DataFrame, thresholds: Thresholds) -> str:
+    """Return the evidence that samples are too few to rank by accuracy; empty if they are not."""
+    facts = view.facts
+    known = table["best_val_metric"].dropna().astype(float).sort_values(ascending=False)
+    if facts is None or facts.metric != "accuracy" or not facts.n_validation or len(known) < 2:
+        return ""
+    n = facts.n_validation
+    good = known.head(max(2, round(thresholds.good_share * len(known))))
+    # One right and one wrong sample more: all of ten right is no proof of 100 %.
+    share = (n * float(good.median()) + 1) / (n + 2)
+    error = float(np.sqrt(share * (1 - share) / n))
+    difference = float(good.max() - good.min())
+    if error < _COARSE or difference > error:
+        return ""
+    return (
+        f"with {n} samples an accuracy is known to about {100 * error:.1f} points; the "
+        f"{len(good)} best configurations differ by {100 * difference:.1f}"
+    )
 
 
 def _set_size(view: SweepView) -> str:

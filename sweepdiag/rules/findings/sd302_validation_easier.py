@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sweepdiag.records import Tag
-from sweepdiag.rules.findings.base import Check
+from sweepdiag.rules.findings.base import Check, format_value
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from sweepdiag.records import Finding
     from sweepdiag.rules.findings.base import SweepView
     from sweepdiag.rules.thresholds import Thresholds
@@ -17,6 +19,9 @@ __all__ = ["ValidationEasier"]
 _EVERYWHERE = 0.8
 _SOME = 0.1
 
+_NEAR_CHANCE = 0.9
+"""Share of the baseline training loss above which a configuration is near chance."""
+
 
 class ValidationEasier(Check):
     """Validation loss lies below training loss.
@@ -25,18 +30,20 @@ class ValidationEasier(Check):
     at nearly all evaluations.
 
     Why it matters: validation samples that are easier than training samples, or that also occur
-    among them, make every result look better than it is.
+    among them, make every result look better than it is. Wrong labels in training only have the
+    same effect: training loss then stays on a high plateau.
 
     What it needs: validation losses.
 
     How it is detected: the tag ``validation_easier`` on at least 80 % of the configurations that
-    learn (the data) or on at least 10 % (some settings).
+    learn (the data) or on at least 10 % (some settings). Configurations whose training loss stays
+    above 90 % of that of a constant prediction are left out: near chance either may be lower.
 
     Known false alarms: training loss measured with dropout or augmentation on is higher by itself.
     Trials that sweepdiag trained are measured without; other tools' logs often are not.
 
-    What to do: look for duplicates between the two sets, draw the split anew with another seed,
-    and compare how the classes are distributed.
+    What to do: look for wrong labels in the training set and for duplicates between the two sets,
+    draw the split anew with another seed, and compare how the classes are distributed.
 
     References:
         Kapoor and Narayanan, "Leakage and the Reproducibility Crisis in ML-based Science", 2023.
@@ -51,6 +58,9 @@ class ValidationEasier(Check):
         table = view.usable[view.usable["best_val_loss"].notna()]
         if table.empty:
             return self.not_applicable("no curve with a validation loss learned anything")
+        table = table[_is_off_chance(view, table)]
+        if table.empty:
+            return self.not_applicable("every configuration that learns is still near chance")
         is_easier = table["tags"].map(lambda tags: Tag.VALIDATION_EASIER.value in list(tags))
         share = float(is_easier.astype(bool).mean())
         evidence = (
@@ -59,16 +69,28 @@ class ValidationEasier(Check):
         )
         if share >= _EVERYWHERE:
             return self.finding(
-                "The validation set is easier than the training set",
-                evidence,
-                "Look for validation samples in the training set, and draw the split anew.",
+                "Validation loss lies below training loss everywhere",
+                f"{evidence}; lowest training loss: "
+                f"{format_value(float(table['best_train_loss'].min()))}",
+                "Look for wrong labels in the training set (they leave a high plateau of its "
+                "loss), for a validation set that is easier, and for validation samples in the "
+                "training set; draw the split anew.",
                 share=share,
             )
         if share >= _SOME:
             return self.tip(
-                "Validation is easier for some settings",
+                "Validation loss lies below training loss for some settings",
                 evidence,
-                "Compare these settings: regularisation that acts in training only does this.",
+                "Compare these settings; with so few, a small validation set is enough to do "
+                "this.",
                 share=share,
             )
         return self.passed("Validation is not easier than training", evidence, share=share)
+
+
+def _is_off_chance(view: SweepView, table: pd.DataFrame) -> pd.Series[bool]:
+    """Return which configurations learned enough to compare the two losses."""
+    baseline = None if view.facts is None else view.facts.baseline_train_loss
+    limit = _NEAR_CHANCE * baseline if baseline is not None and baseline > 0 else float("inf")
+    is_off: pd.Series[bool] = table["best_train_loss"] < limit
+    return is_off

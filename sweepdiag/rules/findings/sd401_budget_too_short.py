@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sweepdiag.records import Tag
+import numpy as np
+
+from sweepdiag.rules.base import percent, plural
 from sweepdiag.rules.findings.base import Check, format_value
 
 if TYPE_CHECKING:
@@ -14,26 +16,46 @@ if TYPE_CHECKING:
     from sweepdiag.rules.findings.base import SweepView
     from sweepdiag.rules.thresholds import Thresholds
 
-__all__ = ["BudgetTooShort", "good_configurations"]
+__all__ = ["NEAR_BEST", "BudgetTooShort", "good_configurations"]
+
+NEAR_BEST = 0.02
+"""Share of the best monitored value within which a configuration, or an epoch, is as good."""
+
+_LATE_PART = 0.2
+"""Part of the evaluations at the end over which a good curve must still improve."""
+
+_FEWEST_LATE = 4
+"""Evaluations of that part at least: a line through fewer has no error to speak of."""
+
+_LATE_GAIN = 0.02
+"""Improvement over that part, relative to the level, from which more epochs are worth it."""
+
+_LATE_ERRORS = 3.0
+"""The same in standard errors of a straight line through that part."""
 
 
 class BudgetTooShort(Check):
     """The good configurations are still improving when the budget ends.
 
-    What it checks: the best epochs of the good configurations, and whether these still improve.
+    What it checks: whether the curves of the good configurations still improve at their end.
 
     Why it matters: what is compared is then speed, not quality; a longer training may rank the
     configurations differently.
 
-    What it needs: configurations that learn.
+    What it needs: configurations that learn. Too few evaluations to judge most of them are a
+    finding of its own.
 
-    How it is detected: of the best quarter of the configurations, at least half have their best
-    epoch in the last quarter of the budget and are still improving.
+    How it is detected: good are the configurations within two standard deviations between seeds,
+    or 2 %, of the best. A straight line through the last fifth of the monitored curve of a trial
+    improves by more than 2 % of its level, by more than three of its standard errors, and by more
+    than 0.5 % of all that was learned. At least half of the good configurations do so in the
+    median of their seeds.
 
-    Known false alarms: a decaying learning rate puts the best epoch at the end by design; such
-    curves flatten and are then not tagged ``still_improving``.
+    Known false alarms: losses that shrink for ever while the metric is long at its best; monitor
+    the metric instead. A decaying learning rate flattens curves, so that nothing is found.
 
-    What to do: train longer; the region found now is a good place to start.
+    What to do: train longer; the region found now is a good place to start. With too few
+    evaluations, evaluate more often within an epoch.
 
     References:
         Godbole et al., "Deep Learning Tuning Playbook", 2023 (best step in the last 25 %).
@@ -45,37 +67,68 @@ class BudgetTooShort(Check):
     def check(self, view: SweepView, thresholds: Thresholds) -> Finding:
         """Return whether more epochs would help."""
         good, budget = good_configurations(view, thresholds)
+        reason = view.lack_of_evaluations(thresholds.min_evaluations)
+        if reason:
+            return self.finding(
+                "Too few evaluations to judge",
+                reason,
+                "Train for more epochs, or set evaluation.every_steps to evaluate more often.",
+            )
         if good.empty:
             return self.not_applicable("no configuration learned anything")
-        is_late = good["best_epoch"] >= thresholds.budget_late * budget
-        improves = good["tags"].map(lambda tags: Tag.STILL_IMPROVING.value in list(tags))
-        count = int((is_late & improves.astype(bool)).sum())
+        gains = [_late_gain(view, str(config_id), thresholds) for config_id in good["config_id"]]
+        n_late = sum(gain > 0 for gain in gains)
         evidence = (
-            f"of the {len(good)} best configurations {count} are still improving and have their "
-            f"best epoch in the last quarter of {format_value(budget)} epochs"
+            f"{plural(len(good), 'configuration')} tied for the best, {n_late} of them still "
+            f"improving at the end of {format_value(budget)} epochs"
         )
-        if 2 * count < len(good):
-            return self.passed("The budget is long enough", evidence, n_late=count)
+        if 2 * n_late < len(good):
+            return self.passed("The budget is long enough", evidence, n_late=n_late)
+        gain = float(np.median([gain for gain in gains if gain > 0]))
         return self.finding(
             "The budget is too short",
-            evidence,
+            f"{evidence}, by {percent(gain)} of {view.monitor} over the last fifth of the curve",
             f"Train for {format_value(2 * budget)} epochs.",
-            n_late=count,
+            n_late=n_late,
             n_good=len(good),
+            late_gain=gain,
         )
 
 
 def good_configurations(view: SweepView, thresholds: Thresholds) -> tuple[pd.DataFrame, float]:
-    """Return the best configurations and the last epoch that any curve reached.
+    """Return the configurations tied with the best and the last epoch that any curve reached.
 
     Args:
         view: The sweep.
-        thresholds: ``good_share`` says how many count as good (at least one).
+        thresholds: ``seed_noise`` says how far seeds reach.
 
     Returns:
         Rows of ``configurations``, best first, and the budget in epochs.
     """
-    ranked = view.ranked()
-    n_good = max(1, round(thresholds.good_share * len(ranked)))
+    good = view.tied(thresholds.seed_noise, least_share=NEAR_BEST)
     budget = float(view.curves["epoch"].max()) if len(view.curves) else 0.0
-    return ranked.head(n_good), budget
+    return good, budget
+
+
+def _late_gain(view: SweepView, config_id: str, thresholds: Thresholds) -> float:
+    """Return the median over seeds of the late improvement as a share; 0 where it is none."""
+    gains = [
+        _gain(costs, thresholds.tag_improving_share)
+        for _, costs in view.monitored_costs(config_id)
+    ]
+    return float(np.median(gains)) if gains else 0.0
+
+
+def _gain(costs: np.ndarray, least_share: float) -> float:
+    costs = costs[np.isfinite(costs)]
+    n_late = max(_FEWEST_LATE, round(_LATE_PART * costs.size))
+    if costs.size <= n_late:
+        return 0.0
+    late = costs[-n_late:]
+    x = np.arange(n_late) - (n_late - 1) / 2
+    slope = float(x @ late / (x @ x))
+    residuals = late - late.mean() - slope * x
+    error = float(np.sqrt(residuals @ residuals / (n_late - 2) / (x @ x)))
+    gain, level = -slope * (n_late - 1), abs(float(late.mean()))
+    is_clear = -slope > _LATE_ERRORS * error and gain > least_share * (costs[0] - costs.min())
+    return gain / level if is_clear and gain > _LATE_GAIN * level > 0 else 0.0

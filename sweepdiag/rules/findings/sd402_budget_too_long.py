@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from sweepdiag.rules.base import plural
 from sweepdiag.rules.findings.base import Check, format_value
-from sweepdiag.rules.findings.sd401_budget_too_short import good_configurations
+from sweepdiag.rules.findings.sd401_budget_too_short import NEAR_BEST, good_configurations
 
 if TYPE_CHECKING:
     from sweepdiag.records import Finding
@@ -16,17 +19,18 @@ __all__ = ["BudgetTooLong"]
 
 
 class BudgetTooLong(Check):
-    """All good configurations are best within the first tenth of the budget.
+    """All good configurations are as good as they get within the first tenth of the budget.
 
-    What it checks: the best epochs of the good configurations.
+    What it checks: the epochs by which the good configurations are within 2 % of their best.
 
     Why it matters: nine tenths of the compute bring nothing, and with a decaying learning rate the
     schedule was never used where it mattered.
 
-    What it needs: configurations that learn.
+    What it needs: configurations that learn, and enough evaluations.
 
-    How it is detected: the best quarter of the configurations all have their best epoch in the
-    first tenth of the budget.
+    How it is detected: good are the configurations within two standard deviations between seeds,
+    or 2 %, of the best. All of them come within 2 % of their best value in the first tenth of the
+    budget. The epoch of the very best value is not used: noise puts it anywhere on a plateau.
 
     Known false alarms: losses that overfit at once while the metric improves for long; monitor the
     metric instead.
@@ -46,16 +50,31 @@ class BudgetTooLong(Check):
         good, budget = good_configurations(view, thresholds)
         if good.empty or not budget > 0:
             return self.not_applicable("no configuration learned anything")
-        latest = float(good["best_epoch"].max())
+        reason = view.lack_of_evaluations(thresholds.min_evaluations)
+        if reason:
+            return self.not_applicable(reason)
+        latest = max(_epoch_near_best(view, str(config_id)) for config_id in good["config_id"])
+        if latest == 0:
+            return self.not_applicable("training does not make the good configurations better")
         evidence = (
-            f"the {len(good)} best configurations have their best epoch at {format_value(latest)} "
-            f"of {format_value(budget)} at the latest"
+            f"{plural(len(good), 'configuration')} tied for the best: within 2 % of the own best "
+            f"by epoch {format_value(latest)} of {format_value(budget)} at the latest"
         )
         if latest > thresholds.budget_early * budget:
             return self.passed("The budget is not too long", evidence, latest_best_epoch=latest)
         return self.finding(
             "The budget is far too long",
             evidence,
-            f"{format_value(max(1.0, round(2 * latest)))} epochs are enough.",
+            f"Train for {plural(max(1.0, round(2 * latest)), 'epoch')}.",
             latest_best_epoch=latest,
         )
+
+
+def _epoch_near_best(view: SweepView, config_id: str) -> float:
+    """Return the median over seeds of the first epoch that is about as good as the best."""
+    epochs = []
+    for epoch, costs in view.monitored_costs(config_id):
+        if np.isfinite(costs).any():
+            best = float(np.min(costs[np.isfinite(costs)]))
+            epochs.append(float(epoch[costs <= best + NEAR_BEST * abs(best)][0]))
+    return float(np.median(epochs)) if epochs else float("inf")

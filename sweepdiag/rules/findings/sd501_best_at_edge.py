@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweepdiag.records import Scale
 from sweepdiag.rules.findings.base import Check, format_value
-from sweepdiag.rules.findings.sd101_learning_rate_too_high import find_edges
+from sweepdiag.rules.findings.sd101_learning_rate_too_high import sits_on_edge
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,7 @@ class BestAtEdge(Check):
 
     How it is detected: configurations within two standard deviations between seeds of the best
     count as tied with it. For the learning rate the stability edge is looked at as well: a best
-    rate that is the highest one that does not diverge sits on that edge, and the axis is wide
+    rate that is the highest one that trains sits on that edge, and the axis is wide
     enough.
 
     Known false alarms: quantities where more is always better and only costs time (capacity).
@@ -55,7 +55,7 @@ class BestAtEdge(Check):
         ranked = view.ranked()
         if ranked.empty:
             return self.not_applicable("no configuration learned anything")
-        tied = _tied_with_best(view, ranked, thresholds)
+        tied = view.tied(thresholds.seed_noise)
         ends = {axis.name: _end(axis, tied) for axis in axes}
         best = ", ".join(f"{a.name} {format_value(float(ranked[a.name].iloc[0]))}" for a in axes)
         numbers: dict[str, Any] = {
@@ -63,20 +63,20 @@ class BestAtEdge(Check):
             "n_tied": len(tied),
         }
         on_edge = [f"{name} ({end})" for name, end in ends.items() if end]
-        stability = _on_stability_edge(view, ranked.iloc[0])
+        stability = sits_on_edge(view, ranked.iloc[0])
         if not on_edge:
             title = "The best value is inside every axis"
             if not stability:
                 return self.passed(title, f"best: {best}", **numbers)
             return self.tip(
                 "The best learning rate sits on the stability edge",
-                f"best: {best}; the next higher rate diverges",
+                f"best: {best}; the next higher rate does not train",
                 "Refine the learning rates just below the edge.",
                 **numbers,
             )
         return self.finding(
             f"The best value is at the end of {' and '.join(on_edge)}",
-            f"best: {best}" + ("; the next higher rate diverges" if stability else ""),
+            f"best: {best}" + ("; the next higher rate does not train" if stability else ""),
             "Extend these axes beyond that end.",
             **numbers,
         )
@@ -87,13 +87,6 @@ def _is_ordered(view: SweepView, axis: Axis) -> bool:
     return is_ordered and len(axis.values) >= _MIN_VALUES
 
 
-def _tied_with_best(view: SweepView, ranked: pd.DataFrame, thresholds: Thresholds) -> pd.DataFrame:
-    cost = view.cost_sign * ranked["best_monitor"]
-    margin = thresholds.seed_noise * (view.seed_deviation() or 0.0)
-    tied: pd.DataFrame = ranked[cost <= cost.iloc[0] + margin]
-    return tied
-
-
 def _end(axis: Axis, tied: pd.DataFrame) -> str:
     """Return ``lowest`` or ``highest`` if all tied configurations are at that end."""
     numbers = [float(value) for value in axis.values]
@@ -101,13 +94,3 @@ def _end(axis: Axis, tied: pd.DataFrame) -> str:
     if (values == min(numbers)).all():
         return "lowest"
     return "highest" if (values == max(numbers)).all() else ""
-
-
-def _on_stability_edge(view: SweepView, best: pd.Series[float]) -> bool:
-    if view.axis("lr") is None:
-        return False
-    others = view.other_axes("lr")
-    for edge in find_edges(view):
-        if all(edge.group[name] == best[name] for name in others):
-            return edge.lowest_diverging is not None and edge.edge == float(best["lr"])
-    return False

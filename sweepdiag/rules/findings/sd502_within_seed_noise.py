@@ -46,8 +46,7 @@ class WithinSeedNoise(Check):
         deviation = view.seed_deviation()
         if deviation is None:
             return self.not_applicable("each configuration was trained with one seed")
-        cost = view.cost_sign * ranked["best_monitor"]
-        n_tied = int((cost <= cost.iloc[0] + thresholds.seed_noise * deviation).sum())
+        n_tied = len(view.tied(thresholds.seed_noise))
         evidence = (
             f"seeds differ by {format_value(deviation)} in {view.monitor}; {n_tied} of "
             f"{len(ranked)} configurations lie within twice that of the best "

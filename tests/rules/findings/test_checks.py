@@ -9,8 +9,9 @@ import pytest
 
 from sweepdiag.records import Finding, FindingState, Scale, Severity
 from sweepdiag.rules import FINDINGS, SweepView, check_sweep
+from sweepdiag.rules.findings.sd301_noisy_validation import _trend
 from sweepdiag.testing.simulated import simulate_sweep
-from tests.rules.tables import axis, judged_view, view_of
+from tests.rules.tables import FACTS, axis, judged_view, view_of
 
 LRS = axis("lr", 0.001, 0.01, 0.1, 1.0)
 
@@ -113,6 +114,15 @@ def test_a_configuration_with_one_diverging_seed_is_beyond_the_edge() -> None:
     assert run("SD101", view_of(rows, LRS)).numbers["edges"][0]["edge"] == 0.01
 
 
+def test_a_tip_does_not_lead_away_from_a_best_rate_on_the_edge() -> None:
+    rows = by_lr("healthy", "healthy", "healthy", "not_learning", best_val_loss=[3, 2, 1, 4])
+    finding = run("SD101", view_of(rows, LRS))
+    assert finding.title == "The highest learning rates do not train"
+    assert "just below" in finding.action
+    rows[1]["best_val_loss"] = rows[1]["best_monitor"] = 0.5
+    assert "factor of two" in run("SD101", view_of(rows, LRS)).action
+
+
 def test_an_edge_that_was_not_reached_is_said_so() -> None:
     finding = run("SD101", view_of(by_lr("underfit", "healthy", "healthy", "healthy"), LRS))
     assert finding.state is FindingState.PASSED
@@ -130,7 +140,7 @@ def test_the_slope_of_the_edge_is_measured_in_log_log(power: int) -> None:
         {
             "lr": lr,
             "batch_size": batch,
-            "verdict": "diverging" if lr > 0.02 * (batch / 10) ** power else "healthy",
+            "verdict": "diverging" if float(lr) > 0.02 * (batch / 10) ** power else "healthy",
         }
         for lr in LRS.values
         for batch in (10, 100)
@@ -150,6 +160,7 @@ def test_lowest_rates_that_do_not_learn_are_a_tip() -> None:
         "healthy",
         "healthy",
         tags=[[], ["still_improving"], [], []],
+        best_val_loss=[1.0, 0.9, 0.5, 0.5],
     )
     finding = run("SD102", view_of(rows, LRS))
     assert finding.state is FindingState.TIP
@@ -159,6 +170,30 @@ def test_lowest_rates_that_do_not_learn_are_a_tip() -> None:
 def test_rates_that_are_all_too_low_are_a_finding() -> None:
     rows = by_lr("not_learning", "not_learning", "diverging", "diverging")
     assert run("SD102", view_of(rows, LRS)).state is FindingState.FINDING
+
+
+def test_a_rate_that_reaches_about_the_best_is_not_too_low() -> None:
+    rows = by_lr(
+        "underfit",
+        "healthy",
+        "healthy",
+        "healthy",
+        tags=[["still_improving"], [], [], []],
+        best_val_loss=[0.54, 0.5, 0.5, 0.5],
+    )
+    assert run("SD102", view_of(rows, LRS)).state is FindingState.PASSED
+
+
+@pytest.mark.parametrize("verdict", ["diverging", "not_learning"])
+def test_no_rate_is_too_low_where_nothing_trains(verdict: str) -> None:
+    finding = run("SD102", view_of(by_lr(*[verdict] * 4), LRS))
+    assert finding.state is FindingState.NOT_APPLICABLE
+    assert "no configuration trains" in finding.evidence
+
+
+def test_classes_are_written_in_words() -> None:
+    finding = run("SD102", view_of(by_lr("not_learning", *["healthy"] * 3), LRS))
+    assert finding.evidence == "at lr 0.001: 1 configuration not learning"
 
 
 def test_plateaus_are_no_sign_of_a_low_rate() -> None:
@@ -206,7 +241,105 @@ def test_overfitting_everywhere_is_not_about_capacity() -> None:
     assert finding.title == "Overfitting at every capacity"
 
 
-# SD301, SD302
+def test_overfitting_is_compared_at_equal_settings() -> None:
+    """The small network learns only where the large one does not overfit."""
+    rows: list[dict[str, Any]] = [
+        {"lr": lr, "capacity": capacity, "best_val_loss": 0.5}
+        for lr in LRS.values
+        for capacity in (8, 512)
+    ]
+    for row in rows:
+        if row["capacity"] == 512 and row["lr"] >= 0.1:
+            row["verdict"] = "overfit"
+        if row["capacity"] == 8 and row["lr"] >= 0.1:
+            row["verdict"] = "diverging"
+    finding = run("SD202", view_of(rows, LRS, axis("capacity", 8, 512)))
+    assert finding.state is FindingState.PASSED
+    assert "at 2 common settings" in finding.evidence
+
+
+def test_capacities_without_a_common_setting_are_not_compared() -> None:
+    rows: list[dict[str, Any]] = [
+        {"lr": 0.001, "capacity": 8},
+        {"lr": 1.0, "capacity": 512, "verdict": "overfit"},
+    ]
+    finding = run("SD202", view_of(rows, LRS, axis("capacity", 8, 512)))
+    assert finding.state is FindingState.NOT_APPLICABLE
+
+
+def test_a_capacity_that_is_better_within_seed_noise_only_is_not_clearly_better() -> None:
+    rows = by_capacity((8, "healthy", 0.60), (512, "healthy", 0.5))
+    seeds = {"c0": [0.5, 0.7], "c1": [0.42, 0.58]}
+    view = view_of(rows, axis("capacity", 8, 512), seed_losses=seeds)
+    assert run("SD201", view).state is FindingState.PASSED
+    assert run("SD502", view).numbers["n_tied"] == 2
+    quiet = {"c0": [0.59, 0.61], "c1": [0.49, 0.51]}
+    view = view_of(rows, axis("capacity", 8, 512), seed_losses=quiet)
+    assert run("SD201", view).title == "The largest capacity is the best"
+
+
+def test_capacities_are_compared_in_the_monitored_metric() -> None:
+    rows = by_capacity((8, "healthy", 0.6), (512, "healthy", 0.5))
+    rows[0]["best_monitor"], rows[1]["best_monitor"] = 0.9, 0.8
+    view = dataclasses.replace(
+        view_of(rows, axis("capacity", 8, 512)), monitor="val_metric", metric_mode="max"
+    )
+    assert run("SD201", view).state is FindingState.PASSED
+
+
+def test_one_wild_configuration_does_not_set_the_noise_between_seeds() -> None:
+    rows = [{"best_val_loss": loss} for loss in (0.5, 0.51, 0.52, 0.53)]
+    seeds = {f"c{i}": [0.5, 0.51] for i in range(3)} | {"c3": [0.01, 9.0]}
+    assert view_of(rows, seed_losses=seeds).seed_deviation() == pytest.approx(0.007, rel=0.1)
+
+
+# SD301, SD302, SD303
+
+
+def with_facts(view: SweepView, **facts: Any) -> SweepView:
+    return dataclasses.replace(view, facts=dataclasses.replace(FACTS, **facts))
+
+
+def test_ten_samples_cannot_rank_configurations_that_get_them_all_right() -> None:
+    view = view_of(by_lr(*["healthy"] * 4, best_val_metric=[1.0, 1.0, 0.9, 0.5]), LRS)
+    finding = run("SD301", with_facts(view, metric="accuracy", n_validation=10))
+    assert finding.state is FindingState.FINDING
+    assert "with 10 samples" in finding.evidence
+    many = run("SD301", with_facts(view, metric="accuracy", n_validation=1000))
+    assert many.state is FindingState.PASSED
+
+
+def test_noise_that_falls_with_the_batch_is_said_to_fall() -> None:
+    assert _trend("batch_size", -1.39) == "falls with batch_size (to the power of -1.39)"
+    assert _trend("lr", 0.5) == "grows with lr (to the power of 0.50)"
+    assert _trend("lr", 0.01) == "hardly depends on lr"
+
+
+def test_configurations_near_chance_do_not_count_as_easier() -> None:
+    tags = [["validation_easier"]] * 2 + [[]] * 2
+    rows = by_lr(*["healthy"] * 4, tags=tags, best_train_loss=[1.38, 1.37, 0.3, 0.2])
+    view = with_facts(view_of(rows, LRS), baseline_train_loss=1.386)
+    assert run("SD302", view).state is FindingState.PASSED
+    near = with_facts(view_of(rows[:2], LRS), baseline_train_loss=1.386)
+    assert run("SD302", near).state is FindingState.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize(
+    ("first", "state"), [(1.45, FindingState.PASSED), (5.8, FindingState.FINDING)]
+)
+def test_a_first_loss_far_above_a_guess_is_off_scale(first: float, state: FindingState) -> None:
+    view = with_losses(view_of([{}]), c0=[first, *[0.5] * 30])
+    facts = {"loss": "cross_entropy", "baseline_train_loss": 1.386}
+    assert run("SD303", with_facts(view, **facts)).state is state
+    assert run("SD303", view).state is FindingState.NOT_APPLICABLE
+
+
+def test_imbalanced_classes_are_not_taken_for_unscaled_inputs() -> None:
+    view = with_losses(view_of([{}]), c0=[1.4, *[0.1] * 30])
+    entropy = float(-0.95 * np.log(0.95) - 0.05 * np.log(0.05 / 3))
+    facts = {"loss": "cross_entropy", "baseline_train_loss": entropy}
+    imbalanced = with_facts(view, **facts, metric="accuracy", baseline_metric=0.95)
+    assert run("SD303", imbalanced).state is FindingState.PASSED
 
 
 def _noisy_view(power: float) -> SweepView:
@@ -249,28 +382,74 @@ def test_easier_validation_counts_by_its_share(n_easier: int, state: FindingStat
 # SD401, SD402
 
 
+def with_losses(view: SweepView, **curves: list[float]) -> SweepView:
+    """Replace both losses of every trial of the given configurations."""
+    configs = view.curves["trial_id"].map(view.trials.set_index("trial_id")["config_id"])
+    table = view.curves.astype({"train_loss": float, "val_loss": float})
+    for config_id, losses in curves.items():
+        n_trials = int((view.trials["config_id"] == config_id).sum())
+        for column in ("train_loss", "val_loss"):
+            table.loc[configs == config_id, column] = losses * n_trials
+    return dataclasses.replace(view, curves=table)
+
+
+def decay(speed: float, floor: float = 0.0) -> list[float]:
+    return [floor + 2.0 * float(np.exp(-speed * epoch)) for epoch in range(31)]
+
+
 def test_good_configurations_that_still_improve_at_the_end_need_a_longer_budget() -> None:
-    rows = by_lr(
-        *["healthy"] * 4,
-        best_val_loss=[1.0, 0.5, 2.0, 3.0],
-        best_epoch=[10.0, 30.0, 10.0, 10.0],
-        tags=[[], ["still_improving"], [], []],
-    )
-    finding = run("SD401", view_of(rows, LRS))
+    view = view_of(by_lr(*["healthy"] * 4, best_val_loss=[1.0, 0.5, 2.0, 3.0]), LRS)
+    finding = run("SD401", with_losses(view, c1=decay(0.046)))
     assert finding.state is FindingState.FINDING
+    assert finding.numbers["late_gain"] == pytest.approx(0.046 * 5, rel=0.05)
+    assert "by 23 % of val_loss" in finding.evidence
     assert finding.action == "Train for 60 epochs."
 
 
+def test_others_than_the_good_configurations_do_not_ask_for_a_longer_budget() -> None:
+    view = view_of(by_lr(*["underfit"] * 4, best_val_loss=[1.0, 0.5, 2.0, 3.0]), LRS)
+    finding = run("SD401", with_losses(view, c0=decay(0.023), c2=decay(0.01)))
+    assert finding.state is FindingState.PASSED
+
+
 def test_a_late_best_epoch_on_a_plateau_is_no_reason_to_train_longer() -> None:
-    rows = by_lr(*["healthy"] * 4, best_epoch=[30.0] * 4)
-    assert run("SD401", view_of(rows, LRS)).state is FindingState.PASSED
+    rows = by_lr(*["healthy"] * 4, best_epoch=[30.0] * 4, tags=[["still_improving"]] * 4)
+    view = with_losses(view_of(rows, LRS), c0=decay(0.3, 1.0), c1=decay(0.4, 1.0))
+    assert run("SD401", view).state is FindingState.PASSED
 
 
-def test_best_epochs_that_are_all_early_ask_for_a_shorter_budget() -> None:
-    rows = by_lr(*["u_shaped"] * 4, best_epoch=[2.0, 3.0, 1.0, 25.0], best_val_loss=[1, 1, 1, 2])
-    assert run("SD402", view_of(rows, LRS)).state is FindingState.FINDING
-    rows[0]["best_epoch"] = 12.0
-    assert run("SD402", view_of(rows, LRS)).state is FindingState.PASSED
+def test_noise_at_the_end_is_no_improvement() -> None:
+    noise = 1.0 + 0.2 * np.random.default_rng(0).standard_normal(31)
+    view = with_losses(view_of([{}]), c0=[float(v) for v in noise])
+    assert run("SD401", view).state is FindingState.PASSED
+
+
+def test_a_budget_is_too_long_where_all_good_ones_arrive_early() -> None:
+    view = view_of(
+        by_lr(*["u_shaped"] * 4, best_val_loss=[1, 1, 1, 2], best_epoch=[30.0] * 4), LRS
+    )
+    fast = with_losses(view, **{f"c{i}": decay(3.0, 1.0) for i in range(3)}, c3=decay(0.1))
+    finding = run("SD402", fast)
+    assert finding.state is FindingState.FINDING
+    assert finding.action == "Train for 4 epochs."
+    assert run("SD402", with_losses(fast, c0=decay(0.3, 1.0))).state is FindingState.PASSED
+
+
+def test_sweeps_with_too_few_evaluations_are_not_judged() -> None:
+    rows: list[dict[str, Any]] = [
+        {"lr": lr, "capacity": capacity, "verdict": "inconclusive", "n_evaluations": 4}
+        for lr in LRS.values
+        for capacity in CAPACITIES.values
+    ]
+    rows[-1] |= {"verdict": "diverging"}
+    view = view_of(rows, LRS, CAPACITIES, epochs=3)
+    finding = run("SD401", view)
+    assert finding.title == "Too few evaluations to judge"
+    assert "evaluation.every_steps" in finding.action
+    for code in ("SD101", "SD102", "SD201", "SD202", "SD402"):
+        other = run(code, view)
+        assert other.state is FindingState.NOT_APPLICABLE, code
+        assert "11 of 12 configurations have fewer than 5 evaluations" in other.evidence
 
 
 # SD501, SD502
@@ -287,7 +466,7 @@ def test_a_best_rate_next_to_divergence_sits_on_the_stability_edge() -> None:
     rows = by_lr("healthy", "healthy", "healthy", "diverging", best_val_loss=[1.0, 0.9, 0.5, 9.0])
     finding = run("SD501", view_of(rows, LRS))
     assert finding.state is FindingState.TIP
-    assert "the next higher rate diverges" in finding.evidence
+    assert "the next higher rate does not train" in finding.evidence
 
 
 def test_a_best_value_inside_passes() -> None:
@@ -322,6 +501,31 @@ def test_nothing_learned_anywhere_is_an_error() -> None:
     finding = run("SD901", view_of(by_lr(*["not_learning"] * 3, "diverging"), LRS))
     assert (finding.state, finding.severity) == (FindingState.FINDING, Severity.ERROR)
     assert finding.numbers["n_bad"] == 4
+
+
+def chance_view(train: float, val: float) -> SweepView:
+    rows = by_lr(*["u_shaped"] * 4, best_val_loss=[val] * 4, best_train_loss=[train] * 4)
+    return with_facts(view_of(rows, LRS), baseline_train_loss=1.386, baseline_val_loss=1.386)
+
+
+def test_training_that_learns_what_validation_never_confirms_is_an_error() -> None:
+    finding = run("SD901", chance_view(0.7, 1.38))
+    assert (finding.state, finding.severity) == (FindingState.FINDING, Severity.ERROR)
+    assert finding.title == "Training learns, validation never beats a constant prediction"
+    assert run("SD901", chance_view(0.7, 1.2)).state is FindingState.PASSED
+    assert run("SD901", chance_view(1.37, 1.38)).state is FindingState.PASSED
+
+
+def test_slow_curves_are_told_from_flat_ones() -> None:
+    view = view_of(by_lr(*["not_learning"] * 4), LRS)
+    assert run("SD901", view).title == "Nothing was learned anywhere"
+    slow = with_losses(view, **{f"c{i}": decay(0.0001) for i in range(4)})
+    finding = run("SD901", slow)
+    assert finding.title == "Every curve only starts to fall"
+    assert finding.action.startswith("Raise the learning rates")
+    assert run("SD102", slow).state is FindingState.FINDING
+    settled = with_losses(view, **{f"c{i}": decay(1.0, 1.4) for i in range(4)})
+    assert run("SD901", settled).title == "Nothing was learned anywhere"
 
 
 def test_failed_trials_are_counted_with_their_most_frequent_reason() -> None:
