@@ -31,10 +31,17 @@ class PackProgress:
     def __init__(self, pack: Pack) -> None:
         self.pack = pack
         self._ended: set[str] = set()
+        self._attempts = {
+            trial.trial_id: attempt
+            for trial, attempt in zip(pack.trials, pack.attempts, strict=True)
+        }
 
     def record(self, events: Iterable[Event]) -> None:
-        """Take note of the trials that these events end."""
-        self._ended.update(event.trial_id for event in events if isinstance(event, TrialEnded))
+        """Take note of the trials that these events end, and of attempts that workers begin."""
+        for event in events:
+            self._attempts[event.trial_id] = max(self._attempts[event.trial_id], event.attempt)
+            if isinstance(event, TrialEnded):
+                self._ended.add(event.trial_id)
 
     @property
     def has_results(self) -> bool:
@@ -43,8 +50,12 @@ class PackProgress:
 
     def unfinished(self) -> Pack:
         """Return the part of the pack that has not ended; possibly without trials."""
+        pack = Pack(
+            trials=self.pack.trials,
+            attempts=tuple(self._attempts[trial.trial_id] for trial in self.pack.trials),
+        )
         return _select(
-            self.pack,
+            pack,
             [
                 index
                 for index, trial in enumerate(self.pack.trials)

@@ -140,6 +140,7 @@ class _SeriesFeatures:
         return {
             "first": gather(series.values, first),
             "last": gather(series.values, series.last_index),
+            "last_epoch": gather(series.epochs, series.last_index),
             "min": gather(series.values, lowest),
             "min_epoch": gather(series.epochs, lowest),
             "max": np.where(has_any, highest, np.nan),
@@ -187,7 +188,10 @@ class _SeriesFeatures:
         variance = (misfit * misfit).sum(axis=1) / np.maximum(n_used - 2, 1)
         error = np.where(n_used >= 3, np.sqrt(variance / t_squares), np.nan)
         span = gather(series.epochs, series.last_index) - gather(series.epochs, start)
+        first = np.where(series.counts > 0, start, -1)
         return {
+            "late_first": gather(series.values, first),
+            "late_first_epoch": gather(series.epochs, first),
             "late_change": slope * span,
             "late_change_se": error * span,
             "late_slope": slope * span / np.abs(level),

@@ -55,6 +55,7 @@ _SERIES: tuple[tuple[str, str, str, str], ...] = (
     ),
     ("first", "x[0]", "loss", "Where the curve starts."),
     ("last", "x[n-1]", "loss", "Where it ends."),
+    ("last_epoch", "epoch of x[n-1]", "epoch", "When the last finite value was measured."),
     ("min", "min(x)", "loss", "Lowest single value."),
     ("min_epoch", "epoch of min(x)", "epoch", "When it was reached first."),
     ("max", "max(x)", "loss", "Highest single value."),
@@ -104,6 +105,8 @@ _SERIES: tuple[tuple[str, str, str, str], ...] = (
         "1",
         "Noise relative to the range of the curve.",
     ),
+    ("late_first", "first x of the last third", "loss", "Where the last third begins."),
+    ("late_first_epoch", "epoch of late_first", "epoch", "When the last third begins."),
     (
         "late_change",
         "least-squares slope over the last third x its length",

@@ -11,36 +11,27 @@ import sweepdiag
 from sweepdiag.errors import ConfigError
 from sweepdiag.pipeline.diagnosis import read_config
 from sweepdiag.pipeline.environment import now
+from sweepdiag.store import History
 from sweepdiag.store.history import header_record, plan_record
 
 if TYPE_CHECKING:
     from sweepdiag.pipeline.resolve import ResolvedSweep
-    from sweepdiag.store import History, Journal, RunFolder
+    from sweepdiag.store import Journal, RunFolder
 
 __all__ = ["claim", "recorded_history"]
 
 logger = logging.getLogger(__name__)
 
 
-def claim(folder: RunFolder, sweep: ResolvedSweep, *, overwrite: bool) -> None:
-    """Make the folder this sweep's, continue it, or refuse.
+def claim(folder: RunFolder, sweep: ResolvedSweep) -> None:
+    """Make a new folder this sweep's; a folder that holds a sweep is left for later.
 
     Raises:
         ConfigError: If the folder holds something else.
     """
     if folder.exists:
-        recorded = read_config(folder)
-        differences = _differences(recorded.comparable(), sweep.config.comparable())
-        if not differences:
-            return
-        if not overwrite:
-            message = (
-                f"{folder.path} holds a different sweep ({'; '.join(differences[:3])}): choose "
-                "another --output, or replace it with --overwrite"
-            )
-            raise ConfigError(message)
-        folder.clear()
-    elif not folder.is_free:
+        return
+    if not folder.is_free:
         message = f"{folder.path} is not empty and holds no sweep: choose another --output"
         raise ConfigError(message)
     folder.create(sweep_yaml=sweep.config.to_yaml())
@@ -58,33 +49,83 @@ def _differences(there: Any, here: Any, name: str = "") -> list[str]:
 
 
 def recorded_history(
-    folder: RunFolder, journal: Journal, sweep: ResolvedSweep, *, accept_changed_code: bool
+    folder: RunFolder,
+    journal: Journal,
+    sweep: ResolvedSweep,
+    *,
+    overwrite: bool,
+    accept_changed_code: bool,
 ) -> History:
     """Return the sweep's state with header and plan recorded, whoever recorded them.
 
+    Args:
+        folder: A folder that holds a sweep, this one or another.
+        journal: Its journal; being open, no other process writes into the folder.
+        sweep: What is to run.
+        overwrite: Replace another sweep.
+        accept_changed_code: Continue although source files have changed.
+
+    Returns:
+        What has been done of this sweep.
+
     Raises:
-        ConfigError: If the recorded plan or code is not this sweep's.
+        ConfigError: If the folder holds another sweep that may not be replaced.
     """
     history, damages = folder.read_history()
     for damage in damages:
         logger.warning("%s/journal.jsonl, line %d cannot be read", folder.path, damage.line)
+    why = _why_not_this(folder, history, sweep, accept_changed_code=accept_changed_code)
+    if why and not overwrite:
+        raise ConfigError(why)
+    if why:
+        journal.truncate()
+        folder.clear()
+        folder.create(sweep_yaml=sweep.config.to_yaml())
+        history = History()
     if not history.header:
         journal.append([_header(sweep)])
         history.facts = sweep.facts
-    else:
-        _check_sources(folder, history, sweep, accept_changed_code=accept_changed_code)
     if history.plan is None:
         journal.append([plan_record(sweep.plan)])
         history.add_plan(sweep.plan)
-    planned = {trial.trial_id for trial in sweep.plan.trials}
-    if planned != set(history.trials):
-        message = (
-            f"{folder.path} was planned with other data, another version of the workload or other "
-            "settings: its trials are not those of this sweep; choose another --output, or "
-            "replace it with --overwrite"
-        )
-        raise ConfigError(message)
+    journal.sync()
     return history
+
+
+def _why_not_this(
+    folder: RunFolder, history: History, sweep: ResolvedSweep, *, accept_changed_code: bool
+) -> str:
+    """Return why the folder cannot be continued with this sweep; empty if it can."""
+    elsewhere = "choose another --output, or replace it with --overwrite"
+    recorded = read_config(folder)
+    differences = _differences(recorded.comparable(), sweep.config.comparable())
+    if differences:
+        told = "; ".join(differences[:3])
+        return f"{folder.path} holds a different sweep ({told}): {elsewhere}"
+    changed = _changed_sources(history, sweep)
+    if changed and not accept_changed_code:
+        return (
+            f"{', '.join(changed)} changed since {folder.path} was begun: choose another --output, "
+            "or pass --accept-changed-code"
+        )
+    planned = {trial.trial_id for trial in sweep.plan.trials}
+    if history.plan is not None and planned != set(history.trials):
+        return (
+            f"{folder.path} was planned with other data, another version of the workload or other "
+            f"settings: its trials are not those of this sweep; {elsewhere}"
+        )
+    if changed:
+        logger.warning("%s changed; going on as asked", ", ".join(changed))
+    return ""
+
+
+def _changed_sources(history: History, sweep: ResolvedSweep) -> list[str]:
+    recorded = history.header.get("sources", {}) if history.header else sweep.sources
+    return sorted(
+        path
+        for path in {*recorded, *sweep.sources}
+        if recorded.get(path) != sweep.sources.get(path)
+    )
 
 
 def _header(sweep: ResolvedSweep) -> dict[str, Any]:
@@ -95,21 +136,3 @@ def _header(sweep: ResolvedSweep) -> dict[str, Any]:
         facts=sweep.facts,
         sources=sweep.sources,
     )
-
-
-def _check_sources(
-    folder: RunFolder, history: History, sweep: ResolvedSweep, *, accept_changed_code: bool
-) -> None:
-    recorded = history.header.get("sources", {})
-    changed = sorted(
-        path
-        for path in {*recorded, *sweep.sources}
-        if recorded.get(path) != sweep.sources.get(path)
-    )
-    if not changed:
-        return
-    message = f"{', '.join(changed)} changed since {folder.path} was begun"
-    if not accept_changed_code:
-        msg = f"{message}: choose another --output, or pass --accept-changed-code"
-        raise ConfigError(msg)
-    logger.warning("%s; going on as asked", message)

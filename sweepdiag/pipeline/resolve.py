@@ -84,8 +84,10 @@ def resolve_config(
     Raises:
         ConfigError: If the workload exists only in the Python process that made it.
     """
+    from sweepdiag.training import fix_summation_order
     from sweepdiag.workloads import load_workload
 
+    fix_summation_order()  # before the user's code computes anything
     given = dict(options or {})
     if workload is not None:
         given["workload"] = workload if isinstance(workload, str) else IN_MEMORY + workload.name

@@ -191,21 +191,20 @@ def run_config(
 ) -> SweepResult:
     """Run a resolved configuration; see ``run_sweep``."""
     from sweepdiag.execution import resolve_devices
-    from sweepdiag.training import fix_summation_order
 
-    fix_summation_order()
     watcher = observer or _Silent()
     Thresholds.from_overrides(config.diagnosis.thresholds)  # refused now rather than in the end
     devices = resolve_devices(config.execution.gpus, address=config.execution.address)
     sweep = resolve_sweep(config, workload)
     folder = RunFolder(Path(config.output) if config.output else default_output(workload.name))
-    claim(folder, sweep, overwrite=overwrite)
+    claim(folder, sweep)
     with folder.open_journal() as journal:
-        history = recorded_history(folder, journal, sweep, accept_changed_code=accept_changed_code)
-        folder.write_json(
-            "environment.json",
-            describe_environment(version=sweepdiag.__version__, devices=devices.line),
+        history = recorded_history(
+            folder, journal, sweep, overwrite=overwrite, accept_changed_code=accept_changed_code
         )
+        if history.todo(retry=retry):
+            environment = describe_environment(version=sweepdiag.__version__, devices=devices.line)
+            folder.write_json("environment.json", environment)
         train(folder, journal, history, sweep, devices, watcher, retry)
     diagnosis = diagnose_folder(folder, on_stage=watcher.stage)
     return SweepResult(path=folder.path, diagnosis=diagnosis)

@@ -32,6 +32,7 @@ __all__ = [
     "any_of",
     "at_least",
     "at_most",
+    "averaged",
     "percent",
     "plural",
     "smoothing_window",
@@ -189,6 +190,21 @@ def percent(share: float) -> str:
         return f"{times(1 + share)}"
     digits = 0 if abs(share) >= 0.1 else 1
     return f"{100 * share:.{digits}f} %"
+
+
+def averaged(row: CurveRow, prefix: str, words: str = "mean of the last") -> str:
+    """Return a remark that a smoothed loss is quoted, in brackets; empty where none is smoothed.
+
+    Args:
+        row: The curve.
+        prefix: ``train`` or ``val``.
+        words: What the mean is taken of, up to the number of evaluations.
+
+    Returns:
+        Such as `` (mean of the last 5 evaluations)``, with a leading space.
+    """
+    window = int(smoothing_windows(np.asarray([row[f"{prefix}_n_finite"]]))[0])
+    return f" ({words} {window} evaluations)" if window > 1 else ""
 
 
 def plural(count: float, noun: str) -> str:

@@ -39,7 +39,8 @@ def judge_configurations(
     The class is that of most judged seeds; of several equally frequent ones the worst. Its
     confidence is the mean over all judged seeds of how sure their verdicts are of that class,
     where a seed of another class counts as 0. A tag is kept if at least half of the judged seeds
-    have it; ``unstable`` says that some seed diverges while the configuration as a whole does not.
+    have it, but neither of ``plateaued`` and ``still_improving`` where they tie; ``unstable`` says
+    that some seed diverges while the configuration as a whole does not.
 
     Args:
         trials: Columns of ``trials.parquet``.
@@ -176,6 +177,9 @@ class _Seeds:
             for tag in _TAGS
         }
         kept = [tag for tag, count in counts.items() if count > 0 and count >= needed]
+        opposites = {Tag.PLATEAUED.value, Tag.STILL_IMPROVING.value}
+        if opposites <= set(kept):
+            kept = [tag for tag in kept if tag not in opposites]
         diverges = VerdictClass.DIVERGING.value
         if verdict != diverges and (self.table["verdict"] == diverges).any():
             kept.append(Tag.UNSTABLE.value)

@@ -29,6 +29,7 @@ class JudgingContext:
         start_train: Training loss before anything was learned: of the best constant prediction
             where it is known, otherwise the first evaluated one.
         start_val: The same for validation.
+        baseline_val: Validation loss of the best constant prediction; NaN where unknown.
         is_start_known: Whether it is that of the best constant prediction.
         has_floor: Whether losses may be compared by ratio.
         reference_train: Training loss of the sibling that reaches lower losses; NaN without.
@@ -41,6 +42,7 @@ class JudgingContext:
     metric_sign: float
     start_train: FloatArray
     start_val: FloatArray
+    baseline_val: FloatArray
     is_start_known: BoolArray
     has_floor: BoolArray
     reference_train: FloatArray
@@ -53,6 +55,7 @@ class JudgingContext:
         return (
             "start_train",
             "start_val",
+            "baseline_val",
             "is_start_known",
             "has_floor",
             "reference_train",
@@ -107,6 +110,7 @@ def build_context(
     may_have_floor = facts is None or facts.loss_floor is not None
     known = facts.baseline_train_loss if facts is not None else None
     known_val = facts.baseline_val_loss if facts is not None else None
+    known_val = known if known_val is None else known_val
     is_known = known is not None and bool(np.isfinite(known))
     signs = {"max": 1.0, "min": -1.0}
     return JudgingContext(
@@ -114,9 +118,8 @@ def build_context(
         floor=floor,
         metric_sign=signs.get((facts.metric_mode if facts else None) or "", np.nan),
         start_train=_start(known, floor, first_train, features),
-        start_val=_start(
-            known_val if known_val is not None else known, floor, first_val, features
-        ),
+        start_val=_start(known_val, floor, first_val, features),
+        baseline_val=np.full(n_curves, np.nan if known_val is None else known_val - floor),
         is_start_known=np.full(n_curves, is_known),
         has_floor=(lowest >= 0) & may_have_floor,
         reference_train=np.full(n_curves, np.nan),

@@ -13,6 +13,7 @@ from sweepdiag.rules.base import (
     any_of,
     at_least,
     percent,
+    smoothing_window,
     standard_error,
     times,
     where_true,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from sweepdiag.rules.context import JudgingContext
     from sweepdiag.rules.thresholds import Thresholds
 
-__all__ = ["DivergingRule"]
+__all__ = ["DivergingRule", "ends_where_it_started", "validation_blew_up"]
 
 
 class DivergingRule(MarginRule):
@@ -34,7 +35,8 @@ class DivergingRule(MarginRule):
     values all lie at twice the minimum or more, with a tenth of the whole fall lost again (or at
     1.3 times, with 30 % lost); or the loss lies above its start; or nearly all that was learned is
     lost again; or the loss jumped to twice its start and came back to chance only (a network that
-    blew up and is dead).
+    blew up and is dead); or the last validation losses all lie at ten times their start or more
+    while training has not come down to half of its own, or at a hundred times whatever it does.
 
     Why it matters: the weights are useless, and every longer run with these settings will be. It
     is nearly always the learning rate, for this batch size and this network.
@@ -65,9 +67,11 @@ class DivergingRule(MarginRule):
             _above_start(features, thresholds, context),
             _jumped_to_chance(features, thresholds, context),
         )
+        has_val = at_least(features.column("val_n_finite"), thresholds.min_evaluations)
         return any_of(
             where_true(self.is_nonfinite(features)),
             all_of(has_enough, gradual),
+            all_of(has_enough, has_val, validation_blew_up(features, thresholds, context)),
             _far_above_start(features, thresholds, context),
         )
 
@@ -87,18 +91,63 @@ class DivergingRule(MarginRule):
             return _nonfinite_sentence("training", "train", row)
         if row["val_ends_finite"] == 0:
             return _nonfinite_sentence("validation", "val", row)
-        last, lowest = row["train_smooth_last"], row["train_smooth_min"]
+        if validation_blew_up(row.features, row.thresholds, row.context)[row.index] >= 0:
+            return _validation_sentence(row)
+        last, lowest = row["train_last"], row["train_min"]
         floor = row.context.floor
         sentence = f"training loss ended at {last + floor:.4g}"
-        if lowest < row["start_train"]:
+        if lowest < row["train_first"]:
             sentence += f" after a minimum of {lowest + floor:.4g}"
-            sentence += f" at epoch {row['train_smooth_min_epoch']:g}"
+            sentence += f" at epoch {row['train_min_epoch']:g}"
         if row["has_floor"] and lowest > 0 and last >= 1.5 * lowest:
             sentence += f" ({times(last / lowest)})"
         highest = row["train_max"]
         if row["has_floor"] and highest >= row.thresholds.divergence_ratio * row["train_first"]:
             sentence += f", having jumped to {highest + floor:.4g}"
-        return f"{sentence}; it started at {row['start_train'] + floor:.4g}"
+        sentence += f"; it started at {row['train_first'] + floor:.4g}"
+        if row["is_start_known"] and row["start_train"] != row["train_first"]:
+            sentence += f" (the best constant prediction has {row['start_train'] + floor:.4g})"
+        return sentence
+
+
+def validation_blew_up(
+    features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
+) -> FloatArray:
+    """Return the margin of a finite validation loss that ends, and stays, far above its start."""
+    start = np.fmax(context.start_val, features.column("val_first"))
+    with np.errstate(all="ignore"):
+        ratio = features.column("val_tail_min") / np.where(start > 0, start, np.nan)
+        level = features.column("train_smooth_last") / context.start_train
+    ratio = np.where(context.has_floor, ratio, np.nan)
+    return any_of(
+        at_least(ratio, thresholds.divergence_validation_far),
+        all_of(at_least(ratio, thresholds.divergence_validation), at_least(level, 0.5)),
+    )
+
+
+def ends_where_it_started(
+    features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
+) -> BoolArray:
+    """Return where training had learned, and its last loss or half of its fall is lost again."""
+    start = np.fmin(context.start_train, features.column("train_first"))
+    lowest = features.column("train_smooth_min")
+    had_learned = start - lowest >= thresholds.divergence_lost_fall * np.abs(start)
+    is_lost: BoolArray = had_learned & (
+        (features.column("train_last") >= start)
+        | (features.column("train_smooth_last") - lowest >= 0.5 * (start - lowest))
+    )
+    return is_lost
+
+
+def _validation_sentence(row: CurveRow) -> str:
+    floor = row.context.floor
+    count = int(smoothing_window(row.features, "val")[row.index])
+    which = "" if count == 1 else f"; none of its last {count} values is lower than "
+    which += "" if count == 1 else f"{row['val_tail_min'] + floor:.4g}"
+    return (
+        f"validation loss ended at {row['val_last'] + floor:.4g}{which}; it started at "
+        f"{row['val_first'] + floor:.4g}"
+    )
 
 
 def _rose_from_minimum(

@@ -21,7 +21,9 @@ __all__ = ["HealthyRule"]
 class HealthyRule(MarginRule):
     """Learned, converged, with a gap that does not grow.
 
-    What it checks: that no other class matched.
+    What it checks: that no other class matched. Since ``inconclusive`` comes before, a healthy
+    validation loss ends near its minimum and, where the best constant prediction is known, got
+    below it.
 
     Why it matters: these are the settings worth training with.
 
@@ -44,13 +46,18 @@ class HealthyRule(MarginRule):
     def evidence(self, row: CurveRow) -> str:
         """Return one sentence with the numbers that put the curve into the class."""
         floor = row.context.floor
-        above = ""
-        if row["has_floor"]:
-            above = f", {percent(max(row['val_rise'], 0.0))} above its minimum"
-            if row["val_rise"] >= row.thresholds.u_shape_rise:
-                above += " without a lasting rise"
+        last, lowest = row["val_last"], row["val_min"]
+        if last <= lowest:
+            place = ", its minimum"
+        else:
+            above = ""
+            if row["has_floor"] and lowest > 0:
+                above = f"{percent(last / lowest - 1)} above "
+            place = (
+                f", {above}its minimum of {lowest + floor:.4g} at epoch {row['val_min_epoch']:g}"
+            )
         return (
-            f"training loss fell from {row['train_first'] + floor:.4g} to "
-            f"{row['train_smooth_last'] + floor:.4g}; validation loss ended at "
-            f"{row['val_smooth_last'] + floor:.4g}{above}"
+            f"training loss went from {row['train_first'] + floor:.4g} to "
+            f"{row['train_last'] + floor:.4g}; validation loss ended at "
+            f"{last + floor:.4g}{place}"
         )

@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sweepdiag.records import VerdictClass
-from sweepdiag.rules.base import MarginRule, any_of, at_least, percent, plural
+from sweepdiag.rules.base import (
+    MarginRule,
+    all_of,
+    any_of,
+    at_least,
+    averaged,
+    percent,
+    plural,
+    where_true,
+)
+from sweepdiag.rules.diverging import ends_where_it_started
+from sweepdiag.rules.overfit import never_beats_baseline
+from sweepdiag.rules.u_shaped import beyond_noise, is_large_rise
 
 if TYPE_CHECKING:
     from sweepdiag.features import FeatureMatrix
@@ -13,14 +25,16 @@ if TYPE_CHECKING:
     from sweepdiag.rules.context import JudgingContext
     from sweepdiag.rules.thresholds import Thresholds
 
-__all__ = ["InconclusiveRule"]
+__all__ = ["InconclusiveRule", "unstable_validation"]
 
 
 class InconclusiveRule(MarginRule):
     """Too few evaluations, no validation loss, or evidence on both sides.
 
     What it checks: fewer than 5 finite training or validation losses; or a training loss that has
-    lost a fifth of its fall again without diverging, or that scatters by a fifth of its range. A
+    lost a fifth of its fall again without diverging, or that scatters by a fifth of its range; or
+    a validation loss that ends a tenth above its minimum without a lasting rise (4.5 % where that
+    is beyond noise), or that never got below the best constant prediction. A
     verdict that too few resampled curves agree with becomes inconclusive as well, with that
     verdict as runner-up.
 
@@ -39,13 +53,15 @@ class InconclusiveRule(MarginRule):
         self, features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
     ) -> FloatArray:
         """Return how far each curve is inside the class, in [-1, 1]; >= 0 is inside."""
-        del context
         enough = thresholds.min_evaluations - 0.5
         return any_of(
             -at_least(features.column("train_n_finite"), enough),
             -at_least(features.column("val_n_finite"), enough),
             at_least(features.column("train_rise_range"), thresholds.instability_regained),
             at_least(features.column("train_noise_range"), thresholds.instability_noise),
+            unstable_validation(features, thresholds, context),
+            where_true(ends_where_it_started(features, thresholds, context)),
+            where_true(never_beats_baseline(features, thresholds, context)),
         )
 
     def evidence(self, row: CurveRow) -> str:
@@ -61,12 +77,48 @@ class InconclusiveRule(MarginRule):
         if fewest < needed:
             n_known = plural(fewest, "evaluation")
             return f"only {n_known} with finite losses; at least {needed:g} are needed"
-        if row["train_rise_range"] < row.thresholds.instability_regained:
+        if row["train_rise_range"] >= row.thresholds.instability_regained:
+            return (
+                f"training loss lost {percent(row['train_rise_range'])} of its fall again between "
+                f"epoch {row['train_smooth_min_epoch']:g} and {row['train_last_epoch']:g}"
+                f"{averaged(row, 'train', 'means of')}"
+            )
+        if row["train_noise_range"] >= row.thresholds.instability_noise:
             return (
                 f"training loss scatters by {percent(row['train_noise_range'])} of its range from "
                 "one evaluation to the next"
             )
+        if ends_where_it_started(row.features, row.thresholds, row.context)[row.index]:
+            floor = row.context.floor
+            return (
+                f"training loss ended at {row['train_last'] + floor:.4g} after a minimum of "
+                f"{row['train_min'] + floor:.4g} at epoch {row['train_min_epoch']:g}"
+            )
+        return _of_validation(row)
+
+
+def unstable_validation(
+    features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
+) -> FloatArray:
+    """Return the margin of a validation loss that ends far above its minimum, lasting or not."""
+    return any_of(
+        is_large_rise(features, thresholds, context, thresholds.instability_rise),
+        all_of(
+            is_large_rise(features, thresholds, context, thresholds.u_shape_rise),
+            beyond_noise(features, thresholds),
+        ),
+    )
+
+
+def _of_validation(row: CurveRow) -> str:
+    floor = row.context.floor
+    minimum = f"{row['val_min'] + floor:.4g} at epoch {row['val_min_epoch']:g}"
+    if never_beats_baseline(row.features, row.thresholds, row.context)[row.index]:
         return (
-            f"training loss lost {percent(row['train_rise_range'])} of its fall again between "
-            f"epoch {row['train_smooth_min_epoch']:g} and {row['last_epoch']:g}"
+            f"validation loss never got clearly below the {row['baseline_val'] + floor:.4g} of "
+            f"the best constant prediction: its minimum is {minimum}"
         )
+    return (
+        f"validation loss is unstable: after a minimum of {minimum} it ended at "
+        f"{row['val_smooth_last'] + floor:.4g}{averaged(row, 'val')}"
+    )

@@ -13,7 +13,7 @@ from sweepdiag.rules.base import (
     any_of,
     at_least,
     at_most,
-    percent,
+    averaged,
     standard_error,
     where_true,
 )
@@ -72,23 +72,28 @@ class NotLearningRule(MarginRule):
         start, lowest, floor = row["start_train"], row["train_smooth_min"], row.context.floor
         if row["has_floor"] and start - lowest > 0.1 * start:
             return (
-                f"training loss fell from {row['train_first'] + floor:.4g} to its level of "
-                f"{row['train_smooth_last'] + floor:.4g} at once and then by "
-                f"{percent(row['train_later_fall'])} only; validation loss is the same: the "
-                "network predicts a constant"
+                f"training loss fell from {row['train_first'] + floor:.4g} to its level at once; "
+                f"after that its minimum was {row['train_min'] + floor:.4g} at epoch "
+                f"{row['train_min_epoch']:g} and its end {row['train_last'] + floor:.4g}; "
+                "validation loss is about the same: the network predicts a constant"
             )
         whose = "the best constant prediction has" if row["is_start_known"] else "it started from"
-        by = f" ({percent((start - lowest) / start)} lower)" if start > lowest else ""
+        target = f"the {start + floor:.4g} that {whose}"
         if start - lowest > row.thresholds.not_learning_fall * abs(start):
-            last = row["train_smooth_last"] + floor
+            last = row["train_smooth_last"]
+            relation = "no better than" if last >= start else "hardly better than"
             return (
-                f"training loss ended at {last:.4g}, no better than the {start + floor:.4g} that "
-                f"{whose}"
+                f"training loss ended at {last + floor:.4g}{averaged(row, 'train')}, {relation} "
+                f"{target}"
             )
-        return (
-            f"training loss never got below {lowest + floor:.4g}{by} in "
-            f"{row['n_evaluations']:g} evaluations, against the {start + floor:.4g} that {whose}"
+        sentence = (
+            f"the lowest training loss of {row['train_n_finite']:g} evaluations is "
+            f"{row['train_min'] + floor:.4g} (epoch {row['train_min_epoch']:g}), against {target}"
         )
+        remark = averaged(row, "train", "lowest mean of")
+        if remark and start - row["train_min"] > row.thresholds.not_learning_fall * abs(start):
+            sentence += f"; smoothed it is {lowest + floor:.4g}{remark}"
+        return sentence
 
 
 def _at_most_limit(fall: FloatArray, limit: FloatArray) -> FloatArray:

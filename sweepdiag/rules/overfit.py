@@ -7,15 +7,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sweepdiag.records import VerdictClass
-from sweepdiag.rules.base import MarginRule, all_of, any_of, at_least, percent, standard_error
+from sweepdiag.rules.base import (
+    MarginRule,
+    all_of,
+    any_of,
+    at_least,
+    averaged,
+    percent,
+    standard_error,
+    where_true,
+)
 
 if TYPE_CHECKING:
     from sweepdiag.features import FeatureMatrix
-    from sweepdiag.rules.base import CurveRow, FloatArray
+    from sweepdiag.rules.base import BoolArray, CurveRow, FloatArray
     from sweepdiag.rules.context import JudgingContext
     from sweepdiag.rules.thresholds import Thresholds
 
-__all__ = ["OverfitRule"]
+__all__ = ["OverfitRule", "never_beats_baseline"]
 
 
 class OverfitRule(MarginRule):
@@ -23,7 +32,8 @@ class OverfitRule(MarginRule):
 
     What it checks: at the end the gap is 15 % or more of what training learned, at least as
     large as the training loss itself (where the loss has a floor), and it has grown by a tenth of
-    itself since validation was best or over the last third.
+    itself since validation was best or over the last third; or training loss fell by 5 % or more
+    while validation loss never got 2 % below that of the best constant prediction.
 
     Why it matters: what is learned now does not carry over to new data, even though validation
     loss has not turned upwards (yet).
@@ -63,8 +73,10 @@ class OverfitRule(MarginRule):
             1.0,
         )
         noise = np.hypot(standard_error(features, "train"), standard_error(features, "val"))
-        return all_of(
-            has_enough,
+        # A few spikes at the end lift the mean, not the lowest of the last values.
+        lasting = features.column("val_tail_min") - features.column("train_smooth_last")
+        grows = all_of(
+            where_true(lasting >= 0.5 * gap),
             at_least(share, thresholds.overfit_gap_share),
             ratio,
             at_least(growth, thresholds.overfit_gap_growth),
@@ -72,18 +84,57 @@ class OverfitRule(MarginRule):
                 at_least(features.column("gap_growth"), 3.0 * noise), at_least(late, 3.0 * noise)
             ),
         )
+        return all_of(
+            has_enough, any_of(grows, _nothing_carried_over(features, thresholds, context))
+        )
 
     def evidence(self, row: CurveRow) -> str:
         """Return one sentence with the numbers that put the curve into the class."""
         gap, floor = row["gap_last"], row.context.floor
+        if never_beats_baseline(row.features, row.thresholds, row.context)[row.index]:
+            return (
+                f"training loss fell from {row['train_first'] + floor:.4g} to "
+                f"{row['train_last'] + floor:.4g}, but validation loss never got clearly below "
+                f"the {row['baseline_val'] + floor:.4g} of the best constant prediction: its "
+                f"minimum is {row['val_min'] + floor:.4g} at epoch {row['val_min_epoch']:g}"
+            )
         growth = max(
             row["gap_growth"], row["val_late_change"] - row["train_late_change"], key=np.nan_to_num
         )
+        remark = averaged(row, "val", "means of the last")
         return (
             f"validation loss ended at {row['val_smooth_last'] + floor:.4g}, training loss at "
-            f"{row['train_smooth_last'] + floor:.4g}: a gap of {gap:.4g}, of which "
-            f"{percent(min(growth / gap, 1.0))} opened since epoch {_opened_at(row):g}"
+            f"{row['train_smooth_last'] + floor:.4g}{remark}: a gap of {gap:.4g}, "
+            f"of which {percent(min(growth / gap, 1.0))} opened since epoch {_opened_at(row):g}"
         )
+
+
+def never_beats_baseline(
+    features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
+) -> BoolArray:
+    """Return where validation never got clearly below the known best constant prediction."""
+    limit = (1 - thresholds.overfit_baseline) * context.baseline_val
+    is_out: BoolArray = (
+        context.has_floor
+        & (context.baseline_val > 0)
+        & (features.column("val_smooth_min") > limit)
+    )
+    return is_out
+
+
+def _nothing_carried_over(
+    features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
+) -> FloatArray:
+    """Training got below the baseline, validation did not, and it is not just late."""
+    with np.errstate(all="ignore"):
+        fall = 1 - features.column("train_smooth_last") / context.start_train
+    is_falling = features.column("val_late_change") < -thresholds.improving_t * features.column(
+        "val_late_change_se"
+    )
+    return all_of(
+        where_true(never_beats_baseline(features, thresholds, context) & ~is_falling),
+        at_least(fall, thresholds.overfit_baseline_learned),
+    )
 
 
 def _opened_at(row: CurveRow) -> float:

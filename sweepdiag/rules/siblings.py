@@ -41,10 +41,10 @@ def with_siblings(
 
     A configuration stands for the medians over its usable seeds of the lowest smoothed validation
     loss and of the training loss at that point. It is a reference for a curve of another
-    configuration if both are lower than the curve's own lowest losses by a tenth, by 2 % of the
-    start and by three standard deviations between seeds. Of several, the one with the lowest
-    validation loss of the sweep is taken if it is among them, otherwise that with the lowest
-    training loss.
+    configuration if both are lower than the curve's own lowest losses by a tenth and by 2 % of the
+    start, or by half and 0.1 % of the start (where seeds show the noise), and by three standard
+    deviations between seeds. Of several, the one with the lowest validation loss of the sweep
+    is taken if it is among them, otherwise that with the lowest training loss.
 
     Args:
         context: The context without references.
@@ -134,10 +134,13 @@ def _required(
 ) -> FloatArray:
     """Return by how much another configuration must be lower."""
     relative, absolute = noise
-    to_start = thresholds.sibling_share * np.abs(start)
+    level, scale = np.abs(values), np.abs(start)
+    by_share = np.fmax(thresholds.sibling_relative * level, thresholds.sibling_share * scale)
+    # Next to zero a share of the start would hide factors; without seeds noise would pass for one.
+    by_factor = np.fmax(thresholds.sibling_factor * level, thresholds.u_shape_min_range * scale)
     with_floor = np.fmax(
-        np.fmax(thresholds.sibling_relative, thresholds.sibling_noise * relative) * np.abs(values),
-        to_start,
+        np.fmin(by_share, by_factor) if relative > 0 else by_share,
+        thresholds.sibling_noise * relative * level,
     )
     without_floor = np.fmax(
         thresholds.sibling_noise * absolute,

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sweepdiag.records import Tag, VerdictClass
-from sweepdiag.rules.u_shaped import has_sustained_rise
+from sweepdiag.rules.base import standard_error
+from sweepdiag.rules.diverging import validation_blew_up
+from sweepdiag.rules.inconclusive import unstable_validation
+from sweepdiag.rules.u_shaped import has_sustained_rise, is_second_descent
+from sweepdiag.rules.underfit import oscillates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,8 +46,11 @@ def find_tags(
     """
     is_diverging = np.asarray([c is VerdictClass.DIVERGING for c in classes], dtype=bool)
     is_idle = np.asarray([c is VerdictClass.NOT_LEARNING for c in classes], dtype=bool)
+    is_open = np.asarray([c is VerdictClass.INCONCLUSIVE for c in classes], dtype=bool)
     with np.errstate(all="ignore"):
-        masks = _masks(features, thresholds, context, is_diverging, is_diverging | is_idle)
+        masks = _masks(
+            features, thresholds, context, is_diverging, is_diverging | is_idle, is_open
+        )
     order = [tag for tag in Tag if tag in masks]
     table = np.stack([masks[tag] for tag in order], axis=1)
     return [tuple(tag for tag, is_set in zip(order, row, strict=True) if is_set) for row in table]
@@ -55,6 +62,7 @@ def _masks(
     context: JudgingContext,
     is_diverging: BoolArray,
     is_out: BoolArray,
+    is_open: BoolArray,
 ) -> dict[Tag, BoolArray]:
     column = features.column
     has_enough = column("train_n_finite") >= thresholds.min_evaluations
@@ -63,20 +71,19 @@ def _masks(
     is_flat = _is_flat(features, thresholds, "train") & _is_flat(features, thresholds, "val")
     has_recovered = (column("train_spikes_recovered") > 0) | (n_nonfinite > 0)
     return {
-        Tag.OSCILLATING: has_enough
-        & (column("train_noise_range") >= thresholds.oscillation_range)
-        & (column("train_sign_changes") >= thresholds.oscillation_sign_changes)
-        & ~is_out,
-        Tag.NOISY_VALIDATION: _is_noisy_validation(features, thresholds, context)
+        Tag.OSCILLATING: has_enough & oscillates(features, thresholds) & ~is_out,
+        Tag.NOISY_VALIDATION: (
+            _is_noisy_validation(features, thresholds, context)
+            | (is_open & _ends_unstable(features, thresholds, context))
+        )
         & has_enough
         & ~is_out,
         Tag.STILL_IMPROVING: is_improving,
         Tag.PLATEAUED: is_flat & has_enough & ~is_improving & ~is_out,
         Tag.VALIDATION_EASIER: has_enough
         & ~is_out
-        & (column("val_below_train") >= thresholds.validation_easier_share)
-        & (column("gap_last") < 0),
-        Tag.SPIKE_RECOVERED: has_recovered & ~is_diverging & has_enough,
+        & _is_validation_easier(features, thresholds, context),
+        Tag.SPIKE_RECOVERED: has_recovered & ~is_out & has_enough,
         Tag.BLEW_UP: is_diverging & _blew_up(features, thresholds, context),
         Tag.NON_FINITE: (n_nonfinite > 0) | (is_diverging & (column("train_n_finite") == 0)),
         Tag.METRIC_DISAGREES: _metric_disagrees(features, thresholds, context) & ~is_out,
@@ -116,9 +123,46 @@ def _is_noisy_validation(
 ) -> BoolArray:
     level = np.where(context.has_floor, features.column("val_noise_level"), np.inf)
     is_noisy: BoolArray = (
-        features.column("val_noise_range") >= thresholds.noisy_validation_range
-    ) & (level >= thresholds.noisy_validation_level)
+        (features.column("val_noise_range") >= thresholds.noisy_validation_range)
+        & (level >= thresholds.noisy_validation_level)
+        & (features.column("val_sign_changes") >= thresholds.noisy_validation_sign_changes)
+        & (features.column("val_n_finite") >= thresholds.noisy_validation_evaluations)
+    )
     return is_noisy
+
+
+def _ends_unstable(
+    features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
+) -> BoolArray:
+    """Far above its minimum at the end, by spikes: neither a lasting rise nor a way back down."""
+    last, lowest = features.column("val_smooth_last"), features.column("val_smooth_min")
+    is_unstable: BoolArray = (
+        (unstable_validation(features, thresholds, context) >= 0)
+        & (last - features.column("val_tail_min") >= 0.5 * (last - lowest))
+        & (features.column("val_n_finite") >= thresholds.noisy_validation_evaluations)
+        & ~is_second_descent(features, thresholds)
+    )
+    return is_unstable
+
+
+def _is_validation_easier(
+    features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
+) -> BoolArray:
+    """Lower nearly everywhere, and at the end by more than noise and a trifle."""
+    lead = -features.column("gap_last")
+    noise = np.hypot(standard_error(features, "train"), standard_error(features, "val"))
+    level = np.where(
+        context.has_floor,
+        np.abs(features.column("train_smooth_last")),
+        features.column("train_max") - features.column("train_min"),
+    )
+    is_easier: BoolArray = (
+        (features.column("val_below_train") >= thresholds.validation_easier_share)
+        & (lead > 0)
+        & (lead >= thresholds.validation_easier_gap * level)
+        & (lead >= 3.0 * noise)
+    )
+    return is_easier
 
 
 def _blew_up(
@@ -130,8 +174,9 @@ def _blew_up(
         features.column("train_smooth_min") <= (1 - thresholds.divergence_lost_fall) * start
     )
     had_jumped = features.column("train_max") >= thresholds.divergence_ratio * start
+    val_jumped = validation_blew_up(features, thresholds, context) >= 0
     blew_up: BoolArray = (features.column("train_ends_finite") == 1) & (
-        np.where(context.has_floor, had_jumped, False) | had_learned
+        np.where(context.has_floor, had_jumped, False) | had_learned | val_jumped
     )
     return blew_up
 

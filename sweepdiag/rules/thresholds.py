@@ -51,6 +51,13 @@ class Thresholds:
     """Highest training loss over the start, from which a return to half of the start only is still
     no recovery, where the best constant prediction is unknown."""
 
+    divergence_validation: float = 10.0
+    """Last validation losses over their start where training stays above half of its own start.
+    Overconfident networks that learned their training set reach about this."""
+
+    divergence_validation_far: float = 100.0
+    """The same whatever training does."""
+
     divergence_lost: float = 0.9
     """Share of the whole fall that is lost again when a training falls back to chance."""
 
@@ -93,6 +100,10 @@ class Thresholds:
     """Largest rise of the training loss since the validation minimum, relative to the rise of
     validation: more is instability, not overfitting."""
 
+    u_shape_train_factor: float = 0.5
+    """Rise of the training loss since then, relative to itself, that noise cannot excuse (losses
+    with a floor)."""
+
     second_descent_regained: float = 0.5
     """Share of the rise that is made good again, while still falling, from which on it is a second
     descent."""
@@ -107,6 +118,14 @@ class Thresholds:
     """Growth of the gap since the validation minimum, or over the last third, relative to the
     gap. A gap that does not grow is a shifted or small validation set."""
 
+    overfit_baseline: float = 0.02
+    """How far below the best constant prediction, relative to it, the smoothed validation loss
+    must get for anything to have carried over; the same noise as in ``not_learning_fall``."""
+
+    overfit_baseline_learned: float = 0.05
+    """Fall of the training loss below its start, relative to it, from which it learned what did
+    not carry over."""
+
     improving_slope: float = 0.05
     """Fall over the last third relative to the level, in training and validation, from which a
     curve is still improving (losses with a floor)."""
@@ -117,6 +136,10 @@ class Thresholds:
     improving_share_large: float = 0.12
     """Share of all that was learned, from which the last third counts whatever the level: an
     exponential approach with less than 2.6 time constants behind it."""
+
+    improving_slope_large: float = 0.25
+    """Fall over the last third relative to the level, from which ``tag_improving_share`` of all
+    that was learned is enough (losses with a floor)."""
 
     improving_t: float = 3.0
     """The same fall in standard errors; also a rise of the validation loss over the last third."""
@@ -134,12 +157,20 @@ class Thresholds:
     sibling_share: float = 0.02
     """The same relative to the start."""
 
+    sibling_factor: float = 0.5
+    """Share of this one's losses by which they must be lower where that is less than the share of
+    the start: half of a loss close to 0 counts."""
+
     sibling_noise: float = 3.0
     """The same in standard deviations between seeds."""
 
     instability_regained: float = 0.2
     """Share of the fall of the training loss lost again at the end from which a curve that is not
     diverging is inconclusive."""
+
+    instability_rise: float = 0.1
+    """Smoothed validation loss at the end over its minimum, relative to it, from which a curve is
+    not healthy whatever its noise; beyond noise ``u_shape_rise`` is enough."""
 
     instability_noise: float = 0.2
     """Noise of the training loss relative to its range, likewise."""
@@ -166,6 +197,12 @@ class Thresholds:
     noisy_validation_level: float = 0.1
     """The same relative to its level, which must hold too (losses with a floor)."""
 
+    noisy_validation_sign_changes: float = 0.3
+    """Share of steps that turn round, for that tag: a smooth curve is not noisy."""
+
+    noisy_validation_evaluations: float = 10.0
+    """Finite validation losses below which noise is not told from shape."""
+
     plateau_share: float = 0.25
     """Share of the evaluations at the end that are flat, for the tag ``plateaued``."""
 
@@ -177,6 +214,10 @@ class Thresholds:
 
     validation_easier_share: float = 0.8
     """Share of evaluations with validation loss below training loss, for that tag."""
+
+    validation_easier_gap: float = 0.05
+    """How far validation loss ends below training loss, relative to it (or, without a floor, to
+    the range of the training loss), for that tag; beyond three standard errors as well."""
 
     metric_disagrees_gain: float = 0.01
     """Gain of the metric since the validation loss was best, relative to its gain until then, for

@@ -13,6 +13,7 @@ from sweepdiag.rules.base import (
     any_of,
     at_least,
     at_most,
+    averaged,
     percent,
     smoothing_window,
     standard_error,
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
     from sweepdiag.rules.context import JudgingContext
     from sweepdiag.rules.thresholds import Thresholds
 
-__all__ = ["UShapedRule", "has_sustained_rise", "validation_rise"]
+__all__ = [
+    "UShapedRule",
+    "beyond_noise",
+    "has_sustained_rise",
+    "is_large_rise",
+    "is_second_descent",
+    "validation_rise",
+]
 
 
 class UShapedRule(MarginRule):
@@ -68,54 +76,39 @@ class UShapedRule(MarginRule):
             has_enough,
             where_true(is_inside),
             validation_rise(features, thresholds, context),
-            _train_does_not_rise(features, thresholds),
-            where_true(~_is_second_descent(features, thresholds)),
+            _train_does_not_rise(features, thresholds, context),
+            where_true(~is_second_descent(features, thresholds)),
         )
 
     def evidence(self, row: CurveRow) -> str:
         """Return one sentence with the numbers that put the curve into the class."""
         rise = row["val_rise"] if row["has_floor"] else row["val_rise_range"]
         unit = "" if row["has_floor"] else " of its fall"
+        floor = row.context.floor
         sentence = (
             f"validation loss rose {percent(rise)}{unit} from epoch "
-            f"{row['val_smooth_min_epoch']:g} to {row['last_epoch']:g}"
+            f"{row['val_smooth_min_epoch']:g} to {row['val_last_epoch']:g}"
+            f"{averaged(row, 'val', 'means of')}, from a minimum of {row['val_min'] + floor:.4g} "
+            f"to {row['val_last'] + floor:.4g},"
         )
         change = row["train_change"]
         if not row["has_floor"] or not np.isfinite(change):
             return f"{sentence} while training loss did not rise"
         if abs(change) < 0.01:
             return f"{sentence} while training loss stayed"
-        word = "fell" if change < 0 else "rose"
-        return f"{sentence} while training loss {word} {percent(abs(change))}"
+        if change < 0:
+            return f"{sentence} while training loss fell {percent(-change)}"
+        return f"{sentence} while training loss rose {percent(change)} only"
 
 
 def validation_rise(
     features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
 ) -> FloatArray:
     """Return the margin of a lasting rise of the validation loss at the end."""
-    rise = features.column("val_smooth_last") - features.column("val_smooth_min")
-    by_range = features.column("val_rise_range")
-    with np.errstate(all="ignore"):
-        by_start = rise / np.abs(context.start_val - features.column("val_smooth_min"))
-    is_large = np.where(
-        context.has_floor,
-        all_of(
-            at_least(features.column("val_rise"), thresholds.u_shape_rise),
-            any_of(
-                at_least(by_range, thresholds.u_shape_min_range),
-                at_least(by_start, thresholds.u_shape_min_range),
-            ),
-        ),
-        at_least(by_range, thresholds.u_shape_rise_range),
-    )
-    n_independent = features.column("val_n_finite") / smoothing_window(features, "val")
-    with np.errstate(all="ignore"):
-        by_chance = np.sqrt(2 * np.log(np.fmax(n_independent, 1.0)))
-    limit = (thresholds.u_shape_noise + by_chance) * standard_error(features, "val")
     return all_of(
-        is_large,
+        is_large_rise(features, thresholds, context, thresholds.u_shape_rise),
         any_of(
-            at_least(rise, limit),
+            beyond_noise(features, thresholds),
             at_least(
                 features.column("val_late_change"),
                 thresholds.improving_t * features.column("val_late_change_se"),
@@ -125,25 +118,80 @@ def validation_rise(
     )
 
 
+def is_large_rise(
+    features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext, share: float
+) -> FloatArray:
+    """Return the margin of a smoothed validation loss that ends a share above its minimum.
+
+    Args:
+        features: The features.
+        thresholds: The limits.
+        context: What the curves are judged against.
+        share: The share, relative to the minimum; losses without a floor have their own.
+
+    Returns:
+        The margin per curve.
+    """
+    rise = features.column("val_smooth_last") - features.column("val_smooth_min")
+    by_range = features.column("val_rise_range")
+    with np.errstate(all="ignore"):
+        by_start = rise / np.abs(context.start_val - features.column("val_smooth_min"))
+    return np.where(
+        context.has_floor,
+        all_of(
+            at_least(features.column("val_rise"), share),
+            any_of(
+                at_least(by_range, thresholds.u_shape_min_range),
+                at_least(by_start, thresholds.u_shape_min_range),
+            ),
+        ),
+        at_least(by_range, thresholds.u_shape_rise_range),
+    )
+
+
+def beyond_noise(features: FeatureMatrix, thresholds: Thresholds) -> FloatArray:
+    """Return the margin of a rise of the smoothed validation loss that noise does not explain."""
+    rise = features.column("val_smooth_last") - features.column("val_smooth_min")
+    n_independent = features.column("val_n_finite") / smoothing_window(features, "val")
+    with np.errstate(all="ignore"):
+        by_chance = np.sqrt(2 * np.log(np.fmax(n_independent, 1.0)))
+    limit = (thresholds.u_shape_noise + by_chance) * standard_error(features, "val")
+    return at_least(rise, limit)
+
+
 def has_sustained_rise(
     features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
 ) -> BoolArray:
     """Return where validation loss has turned, whatever the class: there is a turning epoch."""
     has_enough = features.column("val_n_finite") >= thresholds.min_evaluations
     is_rising = validation_rise(features, thresholds, context) >= 0
-    return has_enough & is_rising & ~_is_second_descent(features, thresholds)
+    return has_enough & is_rising & ~is_second_descent(features, thresholds)
 
 
-def _train_does_not_rise(features: FeatureMatrix, thresholds: Thresholds) -> FloatArray:
+def _train_does_not_rise(
+    features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
+) -> FloatArray:
     train = features.column("train_smooth_last") - features.column("train_at_val_min")
     val = features.column("val_smooth_last") - features.column("val_smooth_min")
-    return any_of(
+    rises_less = any_of(
         at_most(train, thresholds.u_shape_train_share * val),
         at_most(train, 2.0 * standard_error(features, "train")),
     )
+    # A training loss close to 0 may rise by a large factor beside a much larger validation loss.
+    relative = at_most(
+        features.column("train_change"),
+        np.fmax(thresholds.u_shape_train_share * features.column("val_rise"), 0.0),
+    )
+    is_comparable = context.has_floor & (features.column("train_at_val_min") > 0)
+    is_steady = all_of(
+        at_most(train, 2.0 * standard_error(features, "train")),
+        at_most(features.column("train_change"), thresholds.u_shape_train_factor),
+    )
+    return all_of(rises_less, np.where(is_comparable, any_of(relative, is_steady), 1.0))
 
 
-def _is_second_descent(features: FeatureMatrix, thresholds: Thresholds) -> BoolArray:
+def is_second_descent(features: FeatureMatrix, thresholds: Thresholds) -> BoolArray:
+    """Return where a rise of validation is being made good again, and half of it has been."""
     is_falling = features.column("val_late_change") < -2 * features.column("val_late_change_se")
     has_turned: BoolArray = (
         features.column("val_regained") >= thresholds.second_descent_regained

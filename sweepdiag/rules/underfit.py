@@ -13,31 +13,35 @@ from sweepdiag.rules.base import (
     any_of,
     at_least,
     at_most,
+    averaged,
     percent,
     standard_error,
     where_true,
 )
+from sweepdiag.rules.diverging import ends_where_it_started
 
 if TYPE_CHECKING:
     from sweepdiag.features import FeatureMatrix
-    from sweepdiag.rules.base import CurveRow, FloatArray
+    from sweepdiag.rules.base import BoolArray, CurveRow, FloatArray
     from sweepdiag.rules.context import JudgingContext
     from sweepdiag.rules.thresholds import Thresholds
 
-__all__ = ["UnderfitRule", "late_fall"]
+__all__ = ["UnderfitRule", "late_fall", "oscillates"]
 
 
 class UnderfitRule(MarginRule):
     """Something was learned, and there is more to learn.
 
     What it checks: both losses are still falling at the end: over the last third by 5 % of their
-    level and 2 % of all that was learned, or by 12 % of all that was learned; or, in a sweep,
-    another configuration reaches both a lower training and a lower validation loss, by a tenth
-    and beyond the noise between seeds; or, for a curve alone, it stays close to where it
-    started.
+    level and 2 % of all that was learned (or a quarter of their level and 0.5 %), or by 12 % of
+    all that was learned; or, in a sweep, another configuration reaches both a lower training and
+    a lower validation loss, by a tenth and beyond the noise between seeds; or, for a curve alone,
+    it stays close to where it started. A training that has lost what it had learned at the end
+    is not called.
 
-    Why it matters: the remedy is the opposite of that for overfitting: more epochs, a higher
-    learning rate, more capacity. The tags ``still_improving`` and ``plateaued`` say which.
+    Why it matters: the remedy is the opposite of that for overfitting. The tags say which:
+    ``still_improving`` more epochs or a higher learning rate, ``plateaued`` more capacity or
+    another learning rate, ``oscillating`` a lower learning rate or a larger batch.
 
     What it needs: 5 finite training losses; for the comparison, siblings.
 
@@ -70,33 +74,60 @@ class UnderfitRule(MarginRule):
         alternatives = [is_improving, has_better]
         if context.kind == "alone":
             alternatives.append(_stays_high(features, thresholds, context))
-        return all_of(has_enough, any_of(*alternatives))
+        has_lost = ends_where_it_started(features, thresholds, context)
+        return all_of(has_enough, any_of(*alternatives), where_true(~has_lost))
 
     def evidence(self, row: CurveRow) -> str:
         """Return one sentence with the numbers that put the curve into the class."""
-        floor = row.context.floor
         if row.reference_id is not None:
-            return (
-                f"training loss reached {row['train_smooth_min'] + floor:.4g} and validation loss "
-                f"{row['val_smooth_min'] + floor:.4g}; configuration {row.reference_id} reaches "
-                f"{row['reference_train'] + floor:.4g} and {row['reference_val'] + floor:.4g}"
-            )
+            if not oscillates(row.features, row.thresholds)[row.index]:
+                return _compared(row)
+            level = row["train_smooth_last"] + row.context.floor
+            sentence = f"training loss oscillates around {level:.4g}{averaged(row, 'train')}"
+            return f"{sentence}; {_compared(row)}"
         has_val = row["val_n_finite"] >= row.thresholds.min_evaluations
         words, prefix = ("validation", "val") if has_val else ("training", "train")
         change = row[f"{prefix}_late_change"]
         if change < 0 and -change > 0.01 * abs(row[f"{prefix}_smooth_last"]):
-            size = (
-                percent(-row[f"{prefix}_late_slope"]) if row["has_floor"] else f"by {-change:.3g}"
-            )
-            return (
-                f"{words} loss was still falling: {size} over the last third, to "
-                f"{row[f'{prefix}_smooth_last'] + floor:.4g} at epoch {row['last_epoch']:g}"
-            )
+            return f"{words} loss was still falling{_fall_in_words(row, prefix)}"
+        start, floor = row["start_train"], row.context.floor
+        whose = "the best constant prediction has" if row["is_start_known"] else "it started from"
         return (
-            f"training loss stayed at {row['train_smooth_last'] + floor:.4g}, which is "
-            f"{percent(row['train_smooth_last'] / row['start_train'])} of the "
-            f"{row['start_train'] + floor:.4g} it started from"
+            f"training loss ended at {row['train_last'] + floor:.4g}, which is "
+            f"{percent(row['train_last'] / start)} of the {start + floor:.4g} {whose}"
         )
+
+
+def oscillates(features: FeatureMatrix, thresholds: Thresholds) -> BoolArray:
+    """Return where training loss goes up and down instead of settling."""
+    is_restless: BoolArray = (
+        features.column("train_noise_range") >= thresholds.oscillation_range
+    ) & (features.column("train_sign_changes") >= thresholds.oscillation_sign_changes)
+    return is_restless
+
+
+def _compared(row: CurveRow) -> str:
+    """Both sides smoothed, since that is what was compared."""
+    floor = row.context.floor
+    return (
+        f"training loss reached {row['train_smooth_min'] + floor:.4g} and validation loss "
+        f"{row['val_smooth_min'] + floor:.4g}{averaged(row, 'val', 'lowest means of')}; "
+        f"configuration {row.reference_id} reaches {row['reference_train'] + floor:.4g} and "
+        f"{row['reference_val'] + floor:.4g}"
+    )
+
+
+def _fall_in_words(row: CurveRow, prefix: str) -> str:
+    """Quote both ends of the last third, or the fitted line where noise hides the fall."""
+    floor = row.context.floor
+    first, last = row[f"{prefix}_late_first"], row[f"{prefix}_last"]
+    begin, end = row[f"{prefix}_late_first_epoch"], row[f"{prefix}_last_epoch"]
+    if last < first:
+        return (
+            f": from {first + floor:.4g} at epoch {begin:g} to {last + floor:.4g} at epoch {end:g}"
+        )
+    change = -row[f"{prefix}_late_change"]
+    return f": a line through epochs {begin:g} to {end:g} falls by {change:.3g}"
 
 
 def late_fall(
@@ -126,6 +157,11 @@ def late_fall(
     )
     is_large = any_of(
         all_of(level, at_least(share, thresholds.improving_share)),
+        all_of(
+            at_least(-features.column(f"{prefix}_late_slope"), thresholds.improving_slope_large),
+            at_least(share, thresholds.tag_improving_share),
+            where_true(context.has_floor),
+        ),
         at_least(share, thresholds.improving_share_large),
     )
     return all_of(is_large, at_least(in_errors, thresholds.improving_t))

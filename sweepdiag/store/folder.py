@@ -86,12 +86,14 @@ class RunFolder:
         self.write_text(_SWEEP, sweep_yaml)
 
     def clear(self) -> None:
-        """Remove the files of a sweep, and nothing that sweepdiag did not write.
+        """Remove the files of a sweep but its journal, and nothing that sweepdiag did not write.
+
+        The journal stays, for whoever calls this holds its lock: it is emptied instead.
 
         Raises:
             StoreError: If one of them cannot be removed.
         """
-        names = [_JOURNAL, _SWEEP, *_OTHER_FILES, *(f"{table}.parquet" for table in _TABLES)]
+        names = [_SWEEP, *_OTHER_FILES, *(f"{table}.parquet" for table in _TABLES)]
         try:
             for name in names:
                 (self.path / name).unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sweepdiag.errors import StoreError
 from sweepdiag.records import (
     DONE_STATES,
+    JUDGED_STATES,
     Axis,
     CurvePoint,
     Event,
@@ -257,16 +258,14 @@ class History:
                     [float(v) if isinstance(v, str) else v for v in row]
                     for row in record["points"]
                 )
-            case "ended" if record["trial"] in self.trials:
+            case "ended" if self._is_current(record):
                 history = self.trials[record["trial"]]
-                if history.attempt < record["attempt"]:
-                    # It ended before it could start: no model, or no worker.
-                    history.start(record["attempt"], device="", n_parameters=None)
-                if history.attempt > record["attempt"]:
-                    return
                 history.state = State(record["state"])
                 history.reason = record["reason"]
                 history.seconds = float(record["seconds"])
+                if history.state in JUDGED_STATES and not history.rows:
+                    history.state = State.LOST
+                    history.reason = "its points cannot be read from the journal"
 
     def _apply_header(self, record: Mapping[str, Any]) -> None:
         if record.get("format") != FORMAT_VERSION:
@@ -280,8 +279,17 @@ class History:
         self.facts = SweepFacts(**record["facts"])
 
     def _is_current(self, record: Mapping[str, Any]) -> bool:
+        """Return whether a record is of the trial's latest attempt.
+
+        A record of a later attempt begins it: it may have ended before it could
+        start, or the line that said so may be damaged.
+        """
         history = self.trials.get(record["trial"])
-        return history is not None and history.attempt == record["attempt"]
+        if history is None:
+            return False
+        if history.attempt < record["attempt"]:
+            history.start(record["attempt"], device="", n_parameters=None)
+        return history.attempt == record["attempt"]
 
 
 def _plan_of(record: Mapping[str, Any]) -> Plan:

@@ -143,6 +143,11 @@ class Journal:
         getattr(os, "fdatasync", os.fsync)(self._fd)
         self._last_sync = time.monotonic()
 
+    def truncate(self) -> None:
+        """Forget every record."""
+        os.ftruncate(self._fd, 0)
+        os.lseek(self._fd, 0, os.SEEK_SET)
+
     def close(self) -> None:
         """Flush and close; calling it again does nothing.
 

@@ -1,6 +1,6 @@
 """The process in which one trial of a user's own training loop runs.
 
-Started as ``python -m sweepdiag.training.loop_child FD``: the request comes on standard input as
+Started as with a file descriptor ``FD`` as its argument: the request comes on standard input as
 JSON, points go out on the file descriptor ``FD`` as JSON lines. Standard output and error stay
 the user's.
 """
@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import sys
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import WorkloadError, unknown_name
 from sweepdiag.messages import describe_traceback
 from sweepdiag.records import CurvePoint, State, plain
-from sweepdiag.training.seeds import stream_seed
+from sweepdiag.training.seeds import seeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Reporter", "call_loop", "decode_point", "main"]
 
+_TINY = 1e-300  # so that 0 is allowed
+_LARGEST = 2.0**53
 _METRICS = ("train_loss_running", "train_metric", "val_metric")
 
 
@@ -35,6 +36,7 @@ class Reporter:
         """Pass every point on to ``send``."""
         self._send = send
         self._n_points = 0
+        self._epoch = self._step = -1.0
 
     def __call__(self, *, epoch: float, train_loss: float, val_loss: float, **more: float) -> None:
         """Report one evaluation.
@@ -54,9 +56,12 @@ class Reporter:
             if name not in known:
                 raise WorkloadError(unknown_name("argument of report", name, known))
         numbers = {name: _number(name, more[name]) for name in more if name != "step"}
+        self._epoch = _growing("epoch", epoch, above=self._epoch)
+        step = more.get("step", self._n_points)
+        self._step = int(_growing("step", step, above=self._step))
         point = CurvePoint(
-            epoch=_number("epoch", epoch),
-            step=int(_number("step", more.get("step", self._n_points))),
+            epoch=self._epoch,
+            step=self._step,
             train_loss=_number("train_loss", train_loss),
             val_loss=_number("val_loss", val_loss),
             **numbers,
@@ -66,14 +71,9 @@ class Reporter:
 
 
 def call_loop(loop: TrainLoop, config: Mapping[str, Any], *, seed: int, report: Reporter) -> None:
-    """Seed the global generators from the trial's seed and run the loop."""
-    import numpy as np
-    import torch
-
-    random.seed(stream_seed(seed, "python"))
-    np.random.seed(stream_seed(seed, "numpy") % 2**32)  # noqa: NPY002 - the user's code may use it
-    torch.manual_seed(stream_seed(seed, "torch"))
-    loop.function(dict(config), report)
+    """Run the loop with the global generators seeded from the trial's seed."""
+    with seeded(seed, "loop"):
+        loop.function(dict(config), report)
 
 
 def decode_point(message: Mapping[str, Any]) -> CurvePoint:
@@ -85,7 +85,9 @@ def decode_point(message: Mapping[str, Any]) -> CurvePoint:
 def main() -> None:
     """Run the request on standard input and report on the given file descriptor."""
     request = json.load(sys.stdin)
-    with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as out:
+    pipe = int(sys.argv[1])
+    os.set_inheritable(pipe, False)  # processes that the loop starts have no use for it
+    with os.fdopen(pipe, "w", encoding="utf-8") as out:
 
         def send(message: Mapping[str, Any]) -> None:
             out.write(json.dumps(message) + "\n")
@@ -109,6 +111,15 @@ def _run(request: Mapping[str, Any], report: Reporter) -> None:
         message = f"{request['reference']} is no training loop any more, but a workload"
         raise WorkloadError(message)
     call_loop(loop, request["config"], seed=request["seed"], report=report)
+
+
+def _growing(name: str, value: Any, *, above: float) -> float:
+    number = _number(name, value)
+    if not (max(above, -_TINY) < number < _LARGEST):
+        rule = f"above {above:g}, that of the last call" if above >= 0 else "at least 0"
+        message = f"{name} passed to report must be a finite number {rule}, got {value!r:.200}"
+        raise WorkloadError(message)
+    return number
 
 
 def _number(name: str, value: Any) -> float:

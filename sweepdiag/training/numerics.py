@@ -3,26 +3,56 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import logging
 import os
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+logger = logging.getLogger(__name__)
+
 __all__ = ["fix_summation_order", "reproducible_cpu", "small_product_mode"]
+
+
+_MKL_CBWR_AUTO = 2  # MKL_CBWR_AUTO in mkl_types.h
 
 
 def fix_summation_order() -> None:
     """Ask MKL to sum in an order that does not depend on where a matrix lies in memory.
 
     Without it the same product can differ in its last bit between a matrix of its own and a slice
-    of a stack (seen for widths that are no multiple of 16). MKL reads the variable at its first
-    call, so this belongs before the first training of a process. No cost was measurable.
+    of a stack (seen for widths that are no multiple of 16). MKL decides at its first call, so this
+    belongs before anything is computed, the user's own code included. No cost was measurable.
 
     References:
         Intel oneMKL developer guide, "Getting Started with Conditional Numerical Reproducibility".
     """
+    is_new = "MKL_CBWR" not in os.environ
     os.environ.setdefault("MKL_CBWR", "AUTO")
+    if is_new and "torch" in sys.modules and not _switch_mkl():
+        logger.warning(
+            "torch has computed something in this process already, so curves may differ in their "
+            "last bits from those of other processes; set MKL_CBWR=AUTO before starting Python"
+        )
+
+
+def _switch_mkl() -> bool:
+    """Set the mode in a torch that is loaded already; ``False`` if it is too late.
+
+    Builds of torch without MKL have no such switch and no need of it.
+    """
+    import torch
+
+    library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
+    try:
+        switch = ctypes.CDLL(str(library)).mkl_serv_cbwr_set
+    except (OSError, AttributeError):
+        return True
+    return int(switch(_MKL_CBWR_AUTO)) == 0
 
 
 @contextlib.contextmanager

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import random
 from functools import lru_cache
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,13 +32,22 @@ def stream_seed(seed: int, name: str) -> int:
 
 @contextlib.contextmanager
 def seeded(seed: int, name: str, *, device: str = "cpu") -> Iterator[None]:
-    """Seed torch's global generators for a block of code and restore them behind it."""
+    """Seed the global generators of torch, NumPy and Python for a block, and restore them."""
     import torch
 
+    stream = stream_seed(seed, name)
     devices = [torch.device(device)] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(stream_seed(seed, name))
-        yield
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - the
+    # user's model may draw from the global generators, and then it should from the trial's seed.
+    try:
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(stream)
+            random.seed(stream)
+            np.random.seed(stream % 2**32)  # noqa: NPY002
+            yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
 
 
 def batch_indices(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["LoopSource", "run_user_loop"]
 
 _TAIL_BYTES = 2000
+_CHILD = "from sweepdiag.training.loop_child import main; main()"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +91,11 @@ class _Outcome:
         self.reason = ""
         self.n_points = 0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing has been said yet of how it ended."""
+        return self.state is State.FAILED and not self.reason
+
     def returned(self) -> None:
         if self.n_points:
             self.state = State.FINISHED
@@ -106,8 +112,7 @@ def _in_process(
         outcome.reason = "no training loop was given"
         return
     try:
-        with _global_generators_kept():
-            call_loop(loop, config, seed=trial.seed, report=Reporter(points.append))
+        call_loop(loop, config, seed=trial.seed, report=Reporter(points.append))
     except Exception as error:  # noqa: BLE001 - the user's code may raise anything
         outcome.reason = describe_traceback(error)
         outcome.state = _memory_or_failed(error)
@@ -115,22 +120,6 @@ def _in_process(
     outcome.n_points = len(points)
     if not outcome.reason:
         outcome.returned()
-
-
-@contextlib.contextmanager
-def _global_generators_kept() -> Iterator[None]:
-    """Leave this process's random numbers as they were."""
-    import numpy as np
-    import torch
-
-    python_state = random.getstate()
-    numpy_state = np.random.get_state()  # noqa: NPY002 - the loop may use the global generator
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
 
 
 def _in_child(
@@ -147,11 +136,13 @@ def _in_child(
         process = _start(request, write_fd, output)
         try:
             yield from _read(messages, outcome)
-            process.wait()
+            if outcome.is_open:
+                process.wait()
         finally:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        if outcome.state is State.FAILED and not outcome.reason:
+        if outcome.is_open:
             outcome.reason = clean_message(f"{_exit_text(process.returncode)}\n{_tail(output)}")
 
 
@@ -160,11 +151,15 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "sweepdiag.training.loop_child", str(write_fd)],
+            # -P: a json.py beside the user's loop must not replace Python's own.
+            [sys.executable, "-P", "-c", _CHILD, str(write_fd)],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
             pass_fds=(write_fd,),
+            # A group of its own, so that processes which the loop starts end with it, and the
+            # terminal's Ctrl-C reaches us and not the loop.
+            start_new_session=True,
         )
     finally:
         os.close(write_fd)
@@ -187,8 +182,10 @@ def _read(messages: IO[bytes], outcome: _Outcome) -> Iterator[CurvePoint]:
         elif message["kind"] == "failed":
             outcome.reason = message["reason"]
             outcome.state = State(message["state"])
+            return  # a process that the loop left behind may keep the pipe open
         else:
             outcome.returned()
+            return
 
 
 def _memory_or_failed(error: Exception) -> State:
@@ -197,8 +194,6 @@ def _memory_or_failed(error: Exception) -> State:
 
 def _exit_text(code: int) -> str:
     if code < 0:
-        import signal
-
         return f"the training's process was ended by {signal.Signals(-code).name}"
     return f"the training's process ended with exit code {code} before the loop returned"
 

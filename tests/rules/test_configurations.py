@@ -121,3 +121,9 @@ def test_nothing_judged_at_all_still_gives_the_columns() -> None:
 def test_monitoring_a_metric_needs_its_direction() -> None:
     with pytest.raises(ConfigError, match="needs metric_mode 'max' or 'min', got None"):
         judge([], "val_metric", None)
+
+
+def test_seeds_that_disagree_on_flat_or_improving_leave_neither_tag() -> None:
+    verdicts = three("healthy", "healthy")
+    verdicts[0]["tags"], verdicts[1]["tags"] = ["plateaued"], ["still_improving"]
+    assert judge(verdicts).iloc[0]["tags"] == []

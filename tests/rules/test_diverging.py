@@ -90,3 +90,18 @@ def test_tripling_next_to_zero_does_not_diverge() -> None:
 def test_losses_without_a_floor_diverge_by_losing_their_fall() -> None:
     train, val = exploding()
     assert judge((train - 40.0, val - 40.0), facts=None).verdict is VerdictClass.DIVERGING
+
+
+def test_validation_that_stays_far_above_its_start_diverges() -> None:
+    train, val = healthy()
+    val[1:] = 1.6e5
+    verdict = judge((train, val))
+    assert verdict.verdict is VerdictClass.DIVERGING
+    assert Tag.BLEW_UP in verdict.tags
+    assert verdict.evidence.startswith("validation loss ended at 1.6e+05")
+
+
+def test_one_far_validation_loss_at_the_end_is_no_divergence() -> None:
+    train, val = healthy()
+    val[-1] = 1.6e5
+    assert judge((train, val)).verdict is not VerdictClass.DIVERGING

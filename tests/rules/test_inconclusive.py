@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from sweepdiag.records import VerdictClass
+from sweepdiag.records import Tag, VerdictClass
 from sweepdiag.rules import Thresholds, judge_curves
-from tests.features.curves import curve
+from tests.features.curves import curve, stack
 from tests.rules.curves import FACTS, NAN, START, healthy, judge, short
 
 
@@ -43,10 +43,10 @@ def test_training_that_scatters_wildly_is_inconclusive() -> None:
 
 
 def test_a_verdict_that_few_resamples_share_becomes_inconclusive_with_it_as_runner_up() -> None:
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(4)
     t = np.arange(40)
     train = START * np.exp(-t / 4) + 0.05
-    val = 0.5 + START * np.exp(-t / 4) + 0.0032 * np.maximum(t - 15, 0)
+    val = 0.5 + START * np.exp(-t / 4) + 0.0024 * np.maximum(t - 15, 0)
     curves = curve(train, val + 0.012 * rng.standard_normal(40))
     strict = Thresholds.from_overrides({"min_confidence": 1.0})
     sure = judge_curves(curves, facts=FACTS, n_resamples=64)[0]
@@ -60,3 +60,24 @@ def test_a_verdict_that_few_resamples_share_becomes_inconclusive_with_it_as_runn
 def test_a_curve_without_evaluations_is_inconclusive() -> None:
     verdict = judge(short([NAN], [1.0]))
     assert verdict.verdict is VerdictClass.INCONCLUSIVE
+
+
+def test_validation_that_spikes_at_the_end_is_unstable_not_healthy() -> None:
+    train, val = healthy(40)
+    val[[33, 35, 37, 39]] *= 6
+    verdict = judge((train, val))
+    assert verdict.verdict is VerdictClass.INCONCLUSIVE
+    assert "validation loss is unstable" in verdict.evidence
+    assert Tag.NOISY_VALIDATION in verdict.tags
+
+
+def test_training_that_ends_above_its_start_is_not_underfit() -> None:
+    train, val = healthy(40)
+    train = train + 0.7
+    train[-1] = 2.4
+    losses = [(train, val + 0.8), healthy(40)]
+    curves = stack([curve(*one, run_id=str(i)) for i, one in enumerate(losses)])
+    verdict = judge_curves(
+        curves, facts=FACTS, config_ids=["a", "b"], context="sweep", n_resamples=0
+    )[0]
+    assert verdict.verdict in {VerdictClass.INCONCLUSIVE, VerdictClass.DIVERGING}

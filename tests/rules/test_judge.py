@@ -75,6 +75,26 @@ def test_validation_below_training_is_tagged() -> None:
     assert Tag.VALIDATION_EASIER not in judge((train, val)).tags
 
 
+def test_validation_a_trifle_below_training_is_not_easier() -> None:
+    _, val = healthy()
+    assert Tag.VALIDATION_EASIER not in judge((val, val * 0.98)).tags
+
+
+def test_a_smooth_or_short_curve_is_not_noisy() -> None:
+    falling = np.geomspace(2.0, 0.01, 30)
+    assert Tag.NOISY_VALIDATION not in judge((falling, falling * 1.1)).tags
+    short = np.array([2.0, 0.4, 0.9, 0.3, 0.8, 0.2, 0.7])
+    assert Tag.NOISY_VALIDATION not in judge((np.geomspace(2.0, 0.1, 7), short)).tags
+
+
+def test_a_spike_of_a_curve_that_learned_nothing_is_not_tagged_as_recovered() -> None:
+    train, val = flat()
+    train[15] *= 1.5
+    verdict = judge((train, val))
+    assert verdict.verdict is VerdictClass.NOT_LEARNING
+    assert Tag.SPIKE_RECOVERED not in verdict.tags
+
+
 def test_noise_is_tagged_where_it_is() -> None:
     rng = np.random.default_rng(0)
     train, val = healthy(60)

@@ -63,4 +63,4 @@ def test_a_floor_is_subtracted_before_shares_are_taken() -> None:
     )
     verdict = judge((train + 100, val + 100), facts=lifted)
     assert verdict.verdict is VerdictClass.HEALTHY
-    assert "fell from 102" in verdict.evidence
+    assert "went from 102.3 to 100.1" in verdict.evidence

@@ -34,3 +34,11 @@ def test_nan_in_one_evaluation_changes_nothing() -> None:
     train, val = overfit()
     train[11] = NAN
     assert judge((train, val)).verdict is VerdictClass.OVERFIT
+
+
+def test_training_that_learns_while_validation_never_beats_the_baseline_is_overfitting() -> None:
+    t = np.arange(30)
+    train = START * np.exp(-t / 12)
+    verdict = judge(noisy((train, np.full(30, START)), noise=0.001))
+    assert verdict.verdict is VerdictClass.OVERFIT
+    assert "never got clearly below the 2.303 of the best constant prediction" in verdict.evidence

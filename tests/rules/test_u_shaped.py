@@ -102,3 +102,11 @@ def test_accuracy_that_still_improves_is_tagged() -> None:
     assert Tag.METRIC_DISAGREES in judge_curves(curves, facts=FACTS, n_resamples=0)[0].tags
     worse = curve(train, val, metric=np.concatenate([accuracy[:15], accuracy[:15][::-1]]))
     assert Tag.METRIC_DISAGREES not in judge_curves(worse, facts=FACTS, n_resamples=0)[0].tags
+
+
+def test_training_that_rises_by_a_factor_is_no_overfitting() -> None:
+    t = np.arange(30)
+    rise = np.maximum(t - 15, 0)
+    train = (0.002 + START * np.exp(-t / 2)) * (1 + 2 * rise)
+    val = (0.05 + START * np.exp(-t / 2)) * (1 + rise / 3)
+    assert judge((train, val)).verdict is not VerdictClass.U_SHAPED

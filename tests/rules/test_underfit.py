@@ -44,7 +44,7 @@ def test_training_that_falls_while_validation_is_flat_is_not() -> None:
 def test_alone_a_plateau_close_to_the_start_is_underfitting() -> None:
     verdict = judge(plateau(2.0))
     assert verdict.verdict is VerdictClass.UNDERFIT
-    assert "87 % of the 2.303 it started from" in verdict.evidence
+    assert "87 % of the 2.303 the best constant prediction has" in verdict.evidence
 
 
 def test_in_a_sweep_a_high_plateau_alone_is_no_proof() -> None:
@@ -108,3 +108,24 @@ def test_siblings_are_compared_without_a_floor_too() -> None:
         curves, facts=facts, config_ids=["a", "b"], context="sweep", n_resamples=0
     )
     assert [v.verdict for v in verdicts] == [VerdictClass.UNDERFIT, VerdictClass.HEALTHY]
+
+
+def test_small_losses_are_compared_by_factors() -> None:
+    losses = [plateau(level, seed=i) for i, level in enumerate((0.02, 0.02, 0.006, 0.006))]
+    losses = [(train, train + 0.002) for train, _ in losses]
+    verdicts = in_sweep(*losses, ids=["a", "a", "b", "b"])
+    assert verdicts == [VerdictClass.UNDERFIT] * 2 + [VerdictClass.HEALTHY] * 2
+
+
+def test_an_oscillating_plateau_is_named_and_not_called_falling() -> None:
+    rng = np.random.default_rng(0)
+    train, val = plateau(1.0, n=40)
+    shaking = train + 0.1 * rng.standard_normal(40)
+    curves = stack([curve(shaking, val, run_id="high"), curve(*plateau(0.3, n=40), run_id="low")])
+    verdict = judge_curves(
+        curves, facts=FACTS, config_ids=["a", "b"], context="sweep", n_resamples=0
+    )[0]
+    assert verdict.verdict is VerdictClass.UNDERFIT
+    assert Tag.OSCILLATING in verdict.tags
+    assert verdict.evidence.startswith("training loss oscillates around")
+    assert "falling" not in verdict.evidence
