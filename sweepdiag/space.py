@@ -101,7 +101,7 @@ def plan_trials(
     """
     trials: dict[str, Trial] = {}
     for configuration in configurations:
-        values = {axis.name: canonical(configuration[axis.name]) for axis in axes}
+        values = {axis.name: _trained_value(axis, configuration[axis.name]) for axis in axes}
         config_id = _digest({"axes": values, **identity})
         for seed in seeds:
             trial_id = _digest({"axes": values, "seed": seed, **identity})
@@ -109,6 +109,13 @@ def plan_trials(
                 trial_id=trial_id, config_id=config_id, axes=values, seed=seed
             )
     return Plan(axes=tuple(axes), trials=tuple(trials.values()))
+
+
+def _trained_value(axis: Axis, value: AxisValue) -> AxisValue:
+    """Return a value as it is trained with; sizes written as 16.0 are whole."""
+    if axis.is_structural and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return canonical(value)
 
 
 def check_axes(axes: Sequence[Axis], *, model_arguments: Iterable[str], n_train: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -192,7 +193,7 @@ def report(directory: options.RunDirectory) -> None:
         from sweepdiag.store import RunFolder
 
         folder = RunFolder(Path(directory))
-        _print(render_text(diagnose_folder(folder).data))
+        _print(render_text(diagnose_folder(folder).data, width=_width()))
         _print(f"Report: {folder.report}")
 
 
@@ -280,7 +281,9 @@ def _watched(train: Callable[[Watch], SweepResult], *, quiet: bool) -> None:
         _print_interrupted(watch)
         raise SystemExit(ExitCode.STOPPED) from None
     if not quiet:
-        _print(str(result))
+        from sweepdiag.report import render_text
+
+        _print(render_text(result.diagnosis.data, width=_width()))
         _print(f"Report: {result.report}")
     if result.n_failed:
         raise SystemExit(ExitCode.FAILED_TRIALS)
@@ -291,8 +294,8 @@ def _print_interrupted(watch: Watch) -> None:
         sys.stderr.write("sweepdiag: interrupted before anything was trained\n")
         return
     sys.stderr.write(
-        f"\nInterrupted: {watch.last.n_done} of {watch.last.n_trials} trials are done, and all "
-        f"their points are kept.\n  Go on:      sweepdiag resume {watch.path}\n"
+        f"\nInterrupted: {watch.last.n_done} of {watch.last.n_trials} trials are done and kept; "
+        f"those under way begin again.\n  Go on:      sweepdiag resume {watch.path}\n"
         f"  Look at it: sweepdiag report {watch.path}\n"
     )
 
@@ -324,6 +327,11 @@ def _states(names: list[str]) -> list[Any]:
             message = unknown_name("state for --retry", name, sorted(DONE_STATES))
             raise ConfigError(message)
     return [State(name) for name in names]
+
+
+def _width() -> int:
+    """Return how wide the summary may be: the terminal, but no wider than reads well."""
+    return max(60, min(shutil.get_terminal_size((88, 24)).columns, 88))
 
 
 def _print(text: str) -> None:

@@ -47,7 +47,7 @@ class Watch(Protocol):
 
 def make_watch(*, quiet: bool) -> Watch:
     """Return what suits the output: nothing, a live panel, or plain lines."""
-    console = Console(stderr=True, highlight=False)
+    console = _Console(stderr=True, highlight=False)
     if quiet:
         return _Quiet()
     return _Panel(console) if console.is_terminal else _Lines(console)
@@ -67,7 +67,15 @@ class _StandardError(logging.Handler):
     """Writes to what is standard error now: the live panel puts itself in its place."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(self.format(record) + "\n")
+        with contextlib.suppress(OSError):  # whoever read our messages may have gone
+            sys.stderr.write(self.format(record) + "\n")
+
+
+class _Console(Console):
+    """Falls silent where Rich would end the process: when whoever read its output has gone."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
 
 
 class _Quiet:

@@ -123,7 +123,7 @@ def _diagnose(folder: RunFolder, config: SweepConfig, history: History) -> Diagn
     }
     data = ReportData(
         **shared,
-        findings=_findings(shared, ignore=config.diagnosis.ignore),
+        findings=_findings(shared, config),
         recommendation=recommend(**shared, epochs=config.epochs, n_seeds=config.n_seeds),
         title=folder.path.name,
         environment=_environment(folder),
@@ -200,10 +200,14 @@ def _feature_table(arrays: CurveArrays, features: FeatureMatrix) -> pd.DataFrame
     return table
 
 
-def _findings(shared: dict[str, Any], *, ignore: tuple[str, ...]) -> tuple[Finding, ...]:
+def _findings(shared: dict[str, Any], config: SweepConfig) -> tuple[Finding, ...]:
     from sweepdiag.rules import SweepView, check_sweep
 
-    return tuple(f for f in check_sweep(SweepView(**shared)) if f.code not in ignore)
+    return check_sweep(
+        SweepView(**shared),
+        thresholds=Thresholds.from_overrides(config.diagnosis.thresholds),
+        ignore=config.diagnosis.ignore,
+    )
 
 
 def _tag_edge(data: ReportData) -> None:

@@ -105,8 +105,8 @@ def _why_not_this(
     changed = _changed_sources(history, sweep)
     if changed and not accept_changed_code:
         return (
-            f"{', '.join(changed)} changed since {folder.path} was begun: choose another --output, "
-            "or pass --accept-changed-code"
+            f"{', '.join(changed)} changed since {folder.path} was begun: choose another --output,"
+            " or pass --accept-changed-code"
         )
     planned = {trial.trial_id for trial in sweep.plan.trials}
     if history.plan is not None and planned != set(history.trials):

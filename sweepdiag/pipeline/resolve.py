@@ -41,6 +41,16 @@ IN_MEMORY = "object:"
 """Prefix of the reference of a workload that exists only in the process that made it."""
 
 _DEFAULT_LR = {"sgd": (1e-4, 10.0), "adam": (1e-5, 1.0), "adamw": (1e-5, 1.0)}
+_READ_BY_OPTIMIZER = {
+    "sgd": ("momentum", "nesterov", "weight_decay"),
+    "adam": ("beta1", "beta2", "eps", "weight_decay"),
+    "adamw": ("beta1", "beta2", "eps", "weight_decay"),
+}
+_READ_BY_SCHEDULE = {
+    "constant": (),
+    "step": ("step_epochs", "step_factor"),
+    "cosine": ("final_fraction",),
+}
 _DEFAULT_BATCH_SIZES = (16, 64, 256)
 
 
@@ -112,6 +122,9 @@ def resolve_sweep(config: SweepConfig, workload: Workload | TrainLoop) -> Resolv
 
     Returns:
         The sweep. Nothing has been written or trained.
+
+    Raises:
+        ConfigError: If an axis does not fit the workload or the optimizer.
     """
     from sweepdiag.workloads import Workload, prepare, source_hashes
 
@@ -121,9 +134,19 @@ def resolve_sweep(config: SweepConfig, workload: Workload | TrainLoop) -> Resolv
     if isinstance(workload, Workload):
         prepared = prepare(workload, split, loss=config.loss)
         _check_model_axes(axes, workload, n_train=len(prepared.train_targets))
+        _check_optimizer_axes(axes, config.optimizer.name)
+    elif not axes:
+        message = (
+            f"training loop {workload.name!r} has no axes: give it some, as --lr 1e-4:1:6 or "
+            "parameters.dropout=0,0.5"
+        )
+        raise ConfigError(message)
+    elif "epochs" in {axis.name for axis in axes}:
+        message = "axis 'epochs' is the budget of a training; set epochs instead"
+        raise ConfigError(message)
     is_in_memory = config.workload.startswith(IN_MEMORY)
     identity = {
-        "settings": plain(settings),
+        "settings": _effective(settings, axes, workload),
         "split": plain(split),
         "workload": [workload.name, workload.version, config.workload_parameters],
         "data": None if prepared is None else prepared.fingerprint,
@@ -140,8 +163,38 @@ def resolve_sweep(config: SweepConfig, workload: Workload | TrainLoop) -> Resolv
             split=split,
             settings=settings,
             prepared=prepared,
+            fingerprint=None if prepared is None else prepared.fingerprint,
         ),
     )
+
+
+def _effective(
+    settings: TrainingSettings, axes: Sequence[Axis], workload: Workload | TrainLoop
+) -> dict[str, Any]:
+    """Return the settings that a curve depends on: none that its optimizer or schedule ignores.
+
+    So the same training keeps its identity whatever stands in settings that nobody reads.
+    """
+    from sweepdiag.workloads import Workload
+
+    if not isinstance(workload, Workload):
+        return {"epochs": settings.epochs}
+    named = {axis.name for axis in axes}
+    loss = workload.resolved_loss(settings.loss)
+    optimizer, schedule = plain(settings.optimizer), plain(settings.schedule)
+    return {
+        **plain(settings),
+        "loss": loss if isinstance(loss, str) else "own",
+        "optimizer": {
+            name: optimizer[name]
+            for name in ("name", *_READ_BY_OPTIMIZER[settings.optimizer.name])
+            if name not in named
+        },
+        "schedule": {
+            name: schedule[name]
+            for name in ("name", "warmup_epochs", *_READ_BY_SCHEDULE[settings.schedule.name])
+        },
+    }
 
 
 def _validated(settings: Settings, workload: Workload | TrainLoop) -> SweepConfig:
@@ -243,9 +296,23 @@ def _check_model_axes(axes: Sequence[Axis], workload: Workload, *, n_train: int)
         )
         raise ConfigError(message)
     arguments = set(workload.model_arguments())
+    taken = sorted(arguments & TRAINING_AXES)
+    if taken:
+        message = (
+            f"model of workload {workload.name!r} has an argument {taken[0]!r}, which is an axis "
+            "of the training itself: rename the argument"
+        )
+        raise ConfigError(message)
     if workload.accepts_any_argument():
         arguments |= names
     check_axes(axes, model_arguments=arguments - TRAINING_AXES, n_train=n_train)
+
+
+def _check_optimizer_axes(axes: Sequence[Axis], optimizer: str) -> None:
+    for axis in axes:
+        if axis.name == "momentum" and optimizer != "sgd":
+            message = f"axis 'momentum' belongs to the optimizer sgd, and optimizer is {optimizer}"
+            raise ConfigError(message)
 
 
 def _facts(workload: Workload | TrainLoop, prepared: PreparedWorkload | None) -> SweepFacts:

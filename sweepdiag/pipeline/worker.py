@@ -28,6 +28,7 @@ class SweepWorker:
         workload: The workload in this process; left behind when there is a reference.
         split: Which samples validate.
         settings: How to train.
+        fingerprint: Of the data that the plan was made with; ``None`` for a user's own loop.
     """
 
     reference: str | None
@@ -35,6 +36,7 @@ class SweepWorker:
     workload: Workload | TrainLoop | None
     split: SplitSettings
     settings: TrainingSettings
+    fingerprint: str | None = None
     prepared: PreparedWorkload | None = field(default=None, repr=False)
     _trainers: dict[str, PackTrainer] = field(default_factory=dict, init=False, repr=False)
 
@@ -87,6 +89,12 @@ class SweepWorker:
                     message = f"expected a Workload, got {type(workload).__name__}"
                     raise WorkloadError(message)
                 self.prepared = prepare(workload, self.split, loss=self.settings.loss)
+                if self.prepared.fingerprint != self.fingerprint:
+                    message = (
+                        f"workload {workload.name!r} gives other data each time it is built: seed "
+                        "what it draws at random"
+                    )
+                    raise WorkloadError(message)
             self._trainers[device] = PackTrainer(
                 prepared=self.prepared.to(device), settings=self.settings, device=device
             )

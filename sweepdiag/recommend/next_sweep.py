@@ -163,6 +163,11 @@ def _rate_between(axis: Axis, tried: list[float], candidates: Candidates) -> Axi
     if not too_high or not too_low:
         return None
     low, high = max(too_low), min(too_high)
+    lowest = min(tried)
+    if lowest == high:
+        # The lowest rate diverges already; what learned nothing above it died of its rate.
+        text = f"{axis_name(axis.name)} is widened downwards: {value_text(lowest)} diverges"
+        return _rate_plan(axis, lowest / 10**_RESCUE_DECADES, lowest / 2.0, text)
     if low >= high:
         # Where the edge lies depends on another axis: look on both sides of it.
         low, high = high / 3.0, low * 3.0

@@ -289,7 +289,7 @@ class History:
             return False
         if history.attempt < record["attempt"]:
             history.start(record["attempt"], device="", n_parameters=None)
-        return history.attempt == record["attempt"]
+        return bool(history.attempt == record["attempt"])
 
 
 def _plan_of(record: Mapping[str, Any]) -> Plan:

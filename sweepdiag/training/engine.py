@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+import weakref
+from typing import TYPE_CHECKING, TypeAlias
 
-from sweepdiag.messages import describe_traceback
+from sweepdiag.errors import TrainingError
+from sweepdiag.messages import describe_error, describe_traceback
 from sweepdiag.records import CurvePoint, Event, PointMeasured, State, TrialEnded, TrialStarted
 from sweepdiag.training.members import build_member, common_timetable
 from sweepdiag.training.numerics import reproducible_cpu
@@ -23,6 +25,8 @@ from sweepdiag.training.probe import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import torch
+
     from sweepdiag.records import Pack, TrainingSettings, Trial
     from sweepdiag.training.measures import Evaluation
     from sweepdiag.training.members import Member, Timetable
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
     from sweepdiag.workloads import PreparedWorkload
 
 __all__ = ["PackTrainer"]
+
+_Attempt: TypeAlias = "tuple[Trial, int]"
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +56,7 @@ class PackTrainer:
         self._settings = settings
         self._device = device
         self._choices: dict[tuple[Structure, bool], ProbeResult] = {}
+        self._models: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
 
     def estimate_seconds(self, packs: Sequence[Pack]) -> list[float]:
         """Return how long each pack would take here, from a few real steps of its architecture.
@@ -84,36 +91,36 @@ class PackTrainer:
         return self._choices[key]
 
     def _build(self, trial: Trial, attempt: int) -> Member:
-        return build_member(
+        """Build a member, and make sure that its weights are its own.
+
+        Raises:
+            TrainingError: If ``model`` returns a module that it has returned before.
+        """
+        member = build_member(
             trial,
             attempt,
             prepared=self._prepared,
             settings=self._settings,
             device=self._device,
         )
+        if member.model in self._models:
+            message = (
+                "model must build a fresh module each time, and returned one for a second time"
+            )
+            raise TrainingError(message)
+        self._models.add(member.model)
+        return member
 
     def train(self, pack: Pack) -> Iterator[list[Event]]:
         """Yield batches of events: one per evaluation of the members that train together."""
         with reproducible_cpu():
             timetable = common_timetable(pack.trials, self._prepared, self._settings)
-            members: list[Member] = []
-            for trial, attempt in zip(pack.trials, pack.attempts, strict=True):
-                try:
-                    members.append(self._build(trial, attempt))
-                except Exception as error:  # noqa: BLE001 - the user's code may raise anything
-                    yield [_ended(trial.trial_id, attempt, *_state_of(error))]
-            if members:
-                yield from self._train_members(members, timetable, pack)
-
-    def _train_members(
-        self, members: list[Member], timetable: Timetable, pack: Pack
-    ) -> Iterator[list[Event]]:
-        tier = self._choose(pack, timetable)
-        if tier is Tier.UNFUSED:
-            for member in members:
-                yield from self._train_alone(member, timetable)
-        else:
-            yield from self._train_fused(tier, members, timetable)
+            trials = list(zip(pack.trials, pack.attempts, strict=True))
+            tier = self._choose(pack, timetable)
+            if tier is Tier.UNFUSED:
+                yield from self._train_one_by_one(trials, timetable)
+            else:
+                yield from self._train_fused(tier, trials, timetable)
 
     def _choose(self, pack: Pack, timetable: Timetable) -> Tier:
         if len(pack.trials) == 1:
@@ -125,31 +132,46 @@ class PackTrainer:
             return Tier.UNFUSED
 
     def _train_fused(
-        self, tier: Tier, members: Sequence[Member], timetable: Timetable
+        self, tier: Tier, trials: Sequence[_Attempt], timetable: Timetable
     ) -> Iterator[list[Event]]:
-        """Train members together; where that fails, in halves, and in the end one by one."""
-        running = {(m.trial.trial_id, m.attempt) for m in members}
+        """Train trials together; in halves where memory does not suffice, else one by one."""
+        left = {trial.trial_id: (trial, attempt) for trial, attempt in trials}
+        is_memory = False
         try:
-            for events in self._run(tier, members, timetable):
-                running -= {(e.trial_id, e.attempt) for e in events if isinstance(e, TrialEnded)}
-                yield events
-        except Exception as error:  # noqa: BLE001 - any operation may fail inside the user's model
-            logger.warning("a pack of %d trainings failed and is split: %s", len(members), error)
-        if not running:
+            members: list[Member] = []
+            for trial, attempt in trials:
+                try:
+                    members.append(self._build(trial, attempt))
+                except Exception as error:  # the user's code may raise anything
+                    if _is_out_of_memory(error):
+                        raise
+                    del left[trial.trial_id]
+                    yield [_ended(trial.trial_id, attempt, *_state_of(error))]
+            if members:
+                yield from self._run(tier, members, timetable)
             return
-        again = [self._build(member.trial, member.attempt + 1) for member in members]
+        except Exception as error:  # noqa: BLE001 - any operation may fail inside the user's model
+            is_memory = _is_out_of_memory(error)
+            told = describe_error(error)
+            logger.warning("a pack of %d trainings failed and is split: %s", len(left), told)
+        # Out of the handler, so that what the failed attempt held is free again.
+        again = [(trial, attempt + 1) for trial, attempt in left.values()]
         half = len(again) // 2
-        for part in (again[:half], again[half:]):
-            if len(part) == 1:
-                yield from self._train_alone(part[0], timetable)
-            elif part:
-                yield from self._train_fused(tier, part, timetable)
+        if is_memory and half > 1:
+            yield from self._train_fused(tier, again[:half], timetable)
+            yield from self._train_fused(tier, again[half:], timetable)
+        else:
+            yield from self._train_one_by_one(again, timetable)
 
-    def _train_alone(self, member: Member, timetable: Timetable) -> Iterator[list[Event]]:
-        try:
-            yield from self._run(Tier.UNFUSED, [member], timetable)
-        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
-            yield [_ended(member.trial.trial_id, member.attempt, *_state_of(error))]
+    def _train_one_by_one(
+        self, trials: Sequence[_Attempt], timetable: Timetable
+    ) -> Iterator[list[Event]]:
+        for trial, attempt in trials:
+            try:
+                member = self._build(trial, attempt)
+                yield from self._run(Tier.UNFUSED, [member], timetable)
+            except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+                yield [_ended(trial.trial_id, attempt, *_state_of(error))]
 
     def _run(
         self, tier: Tier, members: Sequence[Member], timetable: Timetable
@@ -247,9 +269,15 @@ def _ended(
 
 
 def _state_of(error: Exception) -> tuple[State, str]:
+    state = State.OUT_OF_MEMORY if _is_out_of_memory(error) else State.FAILED
+    return state, describe_traceback(error)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
     import torch
 
-    is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
-    return (State.OUT_OF_MEMORY if is_memory else State.FAILED), describe_traceback(error)
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    # The CPU's allocator, and CUDA where something else than the allocator ran out of it.
+    signs = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EVALUATION_CHUNK",
-    "NAMED_LOSSES",
     "Evaluation",
     "chunks",
     "evaluate",
@@ -94,7 +93,7 @@ def running_losses(
     """
     import torch
 
-    per_sample = NAMED_LOSSES.get(prepared.facts.loss)
+    per_sample = _SAMPLE_LOSSES.get(prepared.named_loss or "")
     if per_sample is None:
         pairs = zip(outputs, targets, strict=True)
         return torch.stack([prepared.loss_fn(o, t) for o, t in pairs]).double()
@@ -138,9 +137,8 @@ def _squared_error(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor
     return functional.mse_loss(outputs.reshape(targets.shape), targets, reduction="none")
 
 
-NAMED_LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+_SAMPLE_LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "cross_entropy": _cross_entropy,
     "binary_cross_entropy": _binary_cross_entropy,
     "mse": _squared_error,
 }
-"""Losses that have a value per sample."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import TrainingError
 from sweepdiag.space import TRAINING_AXES
-from sweepdiag.training.measures import NAMED_LOSSES
 from sweepdiag.training.schedules import rate_factors
 from sweepdiag.training.seeds import batch_indices, seeded
 
@@ -107,10 +106,11 @@ def build_member(
     # On the CPU whatever the device: the same seed then gives the same weights everywhere.
     with seeded(trial.seed, "weights"):
         model: object = prepared.model(**arguments)
+        if isinstance(model, torch.nn.Module):
+            _check_outputs(model, prepared)
     if not isinstance(model, torch.nn.Module):
         message = f"model must return a torch.nn.Module, got {type(model).__name__}"
         raise TrainingError(message)
-    _check_outputs(model, prepared)
     overrides: dict[str, Any] = {
         name: float(trial.axes[name])
         for name in ("momentum", "weight_decay")
@@ -134,15 +134,23 @@ def common_timetable(
 
 
 def _check_outputs(model: torch.nn.Module, prepared: PreparedWorkload) -> None:
-    """Run one sample, so that outputs of the wrong shape are a message and no device assertion."""
+    """Run one sample: wrong outputs become a message, and lazy layers get their weights.
+
+    Raises:
+        TrainingError: If the model returns anything but a tensor.
+    """
     import torch
 
     from sweepdiag.workloads import check_outputs
 
-    if prepared.facts.loss not in NAMED_LOSSES:
-        return
     was_training = model.training
     with torch.no_grad():
-        outputs = model.cpu().eval()(prepared.train_eval_inputs[:1].cpu())
+        parameter = next(model.parameters(), None)
+        device = "cpu" if parameter is None else parameter.device
+        outputs: object = model.eval()(prepared.train_eval_inputs[:1].to(device))
     model.train(was_training)
-    check_outputs(prepared.facts.task, tuple(outputs.shape), prepared.train_targets)
+    if not isinstance(outputs, torch.Tensor):
+        message = f"model must return one tensor, got {type(outputs).__name__}"
+        raise TrainingError(message)
+    if prepared.named_loss is not None:
+        check_outputs(prepared.facts.task, tuple(outputs.shape), prepared.train_targets)

@@ -38,12 +38,13 @@ logger = logging.getLogger(__name__)
 
 _TIMED_STEPS = 4
 _PROBE_STEPS = 1 + 3 * _TIMED_STEPS
-PROBE_MEMBERS = 16
+PROBE_MEMBERS = 8
 """Members that are tried together."""
 
 Structure: TypeAlias = "tuple[tuple[str, AxisValue], ...]"
 """What the trials of a pack have in common: every axis but the per-member ones."""
 _CUDA_TOLERANCE = 1e-3
+_LONG_STEP_S = 5e-3
 
 
 class Tier(enum.StrEnum):
@@ -109,6 +110,10 @@ def probe(
     Returns:
         The choice. Errors of the model itself are raised as they are.
     """
+    alone = _Trial(members[:1], prepared, timetable, device).run(Tier.UNFUSED)
+    if device == "cpu" and alone.step_s > _LONG_STEP_S:
+        reason = f"a step takes {1000 * alone.step_s:.3g} ms, which is arithmetic, not overhead"
+        return _result(Tier.UNFUSED, alone, reason)
     trial = _Trial(members[:PROBE_MEMBERS], prepared, timetable, device)
     alone = trial.run(Tier.UNFUSED)
     reason = "a single training is not fused"
@@ -139,15 +144,16 @@ class _Trial:
     ) -> None:
         self._members = members
         self._prepared = prepared
-        self._timetable = timetable
+        self._timetable = dataclasses.replace(timetable, factors=np.ones_like(timetable.factors))
         self._device = device
         self._n_steps = min(_PROBE_STEPS, timetable.evaluations[-1])
 
     def run(self, tier: Tier) -> _Run:
         """Train copies of the members for a few steps."""
         members = [
-            dataclasses.replace(member, model=copy.deepcopy(member.model))
-            for member in self._members
+            # At rates that move every parameter: at tiny ones a wrong gradient would not show.
+            dataclasses.replace(member, model=copy.deepcopy(member.model), lr=lr)
+            for member, lr in zip(self._members, _probe_rates(len(self._members)), strict=True)
         ]
         groups = [[member] for member in members] if tier is Tier.UNFUSED else [members]
         runs = [self._run_group(tier, group) for group in groups]
@@ -167,6 +173,8 @@ class _Trial:
             if tier is Tier.FUSED:
                 logger.warning("trained one by one, since the model %s", reason)
             return None, reason
+        if not all(np.isfinite(numbers).any() for numbers in alone.numbers[:2]):
+            return None, "every loss is NaN, so nothing can be compared"
         if not self._agree(fused, alone):
             return None, "fusing changes the curve's bits"
         speedup = (alone.step_s + 1e-9) / (fused.step_s + 1e-9)
@@ -219,11 +227,15 @@ class _Trial:
 def _parameters(program: Program) -> np.ndarray:
     """Return the parameters of all members, shape ``(n_members, n_parameters)``."""
     if isinstance(program, FusedProgram):
-        stacked = [p.flatten(1) for p in program.parameters.values()]
-        return np.concatenate([p.cpu().numpy() for p in stacked], axis=1)
-    model = program.members[0].model
-    flat = [p.detach().cpu().numpy().reshape(1, -1) for _, p in model.named_parameters()]
-    return np.concatenate(flat, axis=1)
+        tensors = [p.flatten(1) for p in program.parameters.values()]
+    else:
+        model = program.members[0].model
+        tensors = [p.detach().reshape(1, -1) for p in model.parameters() if p.requires_grad]
+    return np.concatenate([tensor.cpu().numpy() for tensor in tensors], axis=1)
+
+
+def _probe_rates(n_members: int) -> list[float]:
+    return [float(rate) for rate in np.geomspace(0.003, 0.1, n_members)]
 
 
 def _result(tier: Tier, run: _Run, reason: str) -> ProbeResult:

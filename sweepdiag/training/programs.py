@@ -73,8 +73,11 @@ class FusedProgram:
         self._device = device
         self._mode = small_product_mode if exact_small_products else contextlib.nullcontext
         parameters, buffers = stack_module_state([member.model for member in members])
-        self.parameters = {name: p.detach() for name, p in parameters.items()}
-        self._buffers = buffers
+        trained = {name for name, p in members[0].model.named_parameters() if p.requires_grad}
+        self.parameters = {name: p.detach() for name, p in parameters.items() if name in trained}
+        # Frozen parameters are read like buffers, and nothing differentiates or updates them.
+        frozen = {name: p.detach() for name, p in parameters.items() if name not in trained}
+        self._buffers = {**buffers, **frozen}
         self._optimizer = make_fused_optimizer([m.optimizer for m in members], device=device)
         self._lrs = np.array([member.lr for member in members])
         self._training = copy.deepcopy(members[0].model).to("meta").train()
@@ -171,6 +174,7 @@ class UnfusedProgram:
         self._prepared = prepared
         self._timetable = timetable
         self._device = device
+        self._n_steps = 0
         self._optimizer = make_torch_optimizer(member.model, member.optimizer, lr=member.lr)
 
     def advance(self, first_step: int, last_step: int) -> list[float]:
@@ -184,18 +188,22 @@ class UnfusedProgram:
         with seeded(member.trial.seed, f"forward/{first_step}", device=self._device):
             for step, indices in enumerate(table.to(self._device), start=first_step):
                 total += self._step(step, indices)
+        self._n_steps = last_step
         return [float(total) / (last_step - first_step)]
 
     def evaluate(self) -> list[tuple[Evaluation, Evaluation]]:
         """Return the member's evaluation on the training subset and on the validation set."""
         prepared = self._prepared
         self._model.eval()
-        (train,) = evaluate(
-            self._outputs, prepared.train_eval_inputs, prepared.train_eval_targets, prepared
-        )
-        (validation,) = evaluate(
-            self._outputs, prepared.validation_inputs, prepared.validation_targets, prepared
-        )
+        # Seeded too: some models draw random numbers even in eval mode.
+        name = f"evaluate/{self._n_steps}"
+        with seeded(self.members[0].trial.seed, name, device=self._device):
+            (train,) = evaluate(
+                self._outputs, prepared.train_eval_inputs, prepared.train_eval_targets, prepared
+            )
+            (validation,) = evaluate(
+                self._outputs, prepared.validation_inputs, prepared.validation_targets, prepared
+            )
         return [(train, validation)]
 
     def _step(self, step: int, indices: torch.Tensor) -> torch.Tensor:

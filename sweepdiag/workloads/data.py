@@ -50,6 +50,7 @@ class PreparedWorkload:
         loss_fn: Mean loss of ``(outputs, targets)``.
         metric_fn: Mean metric of ``(outputs, targets)``, if there is one.
         model: Builds a fresh module from axes by name.
+        named_loss: The loss's name if it is one of sweepdiag's; ``None`` for the user's own.
         facts: What is known of the task before training.
         fingerprint: SHA-256 over all these tensors, the loss and the metric.
     """
@@ -65,6 +66,7 @@ class PreparedWorkload:
     loss_fn: BatchFunction
     metric_fn: BatchFunction | None
     model: Callable[..., torch.nn.Module]
+    named_loss: str | None
     facts: SweepFacts
     fingerprint: str
 
@@ -138,6 +140,7 @@ def prepare(
         loss_fn=loss_function(resolved_loss) if isinstance(resolved_loss, str) else resolved_loss,
         metric_fn=metric_function(workload),
         model=workload.model,
+        named_loss=resolved_loss if isinstance(resolved_loss, str) else None,
         facts=_facts(workload, parts, loss),
         fingerprint=_fingerprint(workload, parts, resolved_loss),
     )

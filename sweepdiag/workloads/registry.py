@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import ConfigError, WorkloadError, unknown_name
-from sweepdiag.workloads._sources import SourceTree, hash_files, sha256_of
+from sweepdiag.workloads._sources import SourceTree, hash_files
 from sweepdiag.workloads._usercode import (
     file_tree,
     load_file,
@@ -35,7 +35,6 @@ _BUILT_IN = ("digits", "fashion_mnist", "synthetic")
 _ENTRY_POINTS = "sweepdiag.workloads"
 _N_LOOP_ARGUMENTS = 2
 _MAX_NAME_LENGTH = 64
-_VERSION_DIGITS = 12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,8 +71,7 @@ def load_workload(
 
     The function it names is called with ``parameters`` and returns a ``Workload`` or a
     ``TrainLoop``. A function that requires two positional arguments instead, ``train(config,
-    report)``, is itself the training loop: named by its file and its own name, and with the first
-    12 hex digits of its file's SHA-256 as version.
+    report)``, is itself the training loop: named by its file and its own name.
 
     Args:
         reference: Name, ``path/to/file.py:function`` or ``module:function``.
@@ -262,7 +260,6 @@ def _as_loop(
     place = Path(reference.module).stem if reference.is_file else reference.module
     return TrainLoop(
         name=_valid_name(f"{place}.{reference.function}"),
-        version=sha256_of(reference.tree().entry)[:_VERSION_DIGITS],
         function=functools.partial(function, **parameters) if parameters else function,
     )
 

@@ -18,6 +18,7 @@ from sweepdiag.records import (
 )
 from sweepdiag.training import PackTrainer
 from sweepdiag.training import engine as engine_module
+from sweepdiag.training.probe import Tier
 from sweepdiag.training.schedules import rate_factors
 from sweepdiag.training.seeds import batch_indices, seeded
 from tests.training.conftest import (
@@ -339,6 +340,118 @@ def test_a_model_that_cannot_run_counts_as_no_time():
         prepared=prepared(lambda: torch.nn.Linear(5, 3)), settings=TrainingSettings(), device="cpu"
     )
     assert trainer.estimate_seconds([pack(trial())]) == [0.0]
+
+
+MIXED = [
+    trial(lr, seed=seed, capacity=16, momentum=momentum, weight_decay=decay)
+    for seed, (lr, momentum, decay) in enumerate(
+        [(0.01, 0.0, 0.0), (0.1, 0.9, 0.0), (0.03, 0.9, 0.1), (1e30, 0.5, 0.0)]
+    )
+]
+
+
+@pytest.mark.parametrize("tier", [Tier.FUSED, Tier.FUSED_SMALL_PRODUCTS])
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_every_fused_tier_gives_the_bits_of_the_unfused_one(monkeypatch, tier, nesterov):
+    s = TrainingSettings(optimizer=OptimizerSettings(nesterov=nesterov), epochs=4)
+    monkeypatch.setattr(PackTrainer, "_choose", lambda *_: Tier.UNFUSED)
+    alone = curves(train(pack(*MIXED), settings=s))
+    monkeypatch.setattr(PackTrainer, "_choose", lambda *_: tier)
+    assert_same_bits(curves(train(pack(*MIXED), settings=s)), alone)
+
+
+@pytest.mark.parametrize(("task", "capacity"), [("regression", 16), ("classification", 3)])
+def test_small_products_are_exact_one_by_one(monkeypatch, task, capacity):
+    inputs, targets = classes()
+    if task != "classification":
+        targets = (targets > 0).astype(np.float32)
+    n_outputs = 3 if task == "classification" else 1
+    workload = prepared(
+        model=lambda capacity: mlp(capacity, n_classes=n_outputs),
+        train=(inputs, targets),
+        task=task,
+    )
+    trials = [trial(lr, capacity=capacity, batch_size=7) for lr in (0.01, 0.05, 0.1)]
+    monkeypatch.setattr(PackTrainer, "_choose", lambda *_: Tier.UNFUSED)
+    alone = curves(train(pack(*trials), workload=workload))
+    monkeypatch.setattr(PackTrainer, "_choose", lambda *_: Tier.FUSED_SMALL_PRODUCTS)
+    assert_same_bits(curves(train(pack(*trials), workload=workload)), alone)
+
+
+def frozen_model(capacity):
+    network = mlp(capacity)
+    network[0].requires_grad_(False)
+    return network
+
+
+def test_frozen_parameters_stay_frozen_when_fused(monkeypatch):
+    workload = prepared(frozen_model)
+    trials = [trial(lr, capacity=16) for lr in (0.01, 0.1)]
+    monkeypatch.setattr(PackTrainer, "_choose", lambda *_: Tier.UNFUSED)
+    alone = curves(train(pack(*trials), workload=workload))
+    monkeypatch.setattr(PackTrainer, "_choose", lambda *_: Tier.FUSED)
+    assert_same_bits(curves(train(pack(*trials), workload=workload)), alone)
+
+
+def test_a_fusion_that_changes_gradients_is_refused_whatever_the_rates(monkeypatch):
+    class Wrong(torch.nn.Module):
+        """Has another gradient under vmap than alone."""
+
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(12, 3)
+
+        def forward(self, x):
+            is_fused = torch._C._functorch.maybe_get_level(self.layer.weight) > 0
+            out = self.layer(x)
+            return out + 0.01 * (out - out.detach()) if is_fused else out
+
+    workload = prepared(Wrong)
+    trials = [trial(1e-12, seed=seed) for seed in range(4)]
+    trainer = PackTrainer(prepared=workload, settings=TrainingSettings(epochs=1), device="cpu")
+    list(trainer.train(pack(*trials)))
+    assert {choice.tier for choice in trainer._choices.values()} == {Tier.UNFUSED}
+
+
+def test_lazy_layers_get_their_weights_from_the_trials_seed():
+    def model():
+        return torch.nn.Sequential(torch.nn.LazyLinear(8), torch.nn.ReLU(), torch.nn.LazyLinear(3))
+
+    workload = prepared(model)
+    first = curves(train(pack(trial(seed=1)), workload=workload))
+    torch_state = torch.get_rng_state()
+    torch.rand(5)
+    again = curves(train(pack(trial(seed=1)), workload=workload))
+    torch.set_rng_state(torch_state)
+    assert_same_bits(first, again)
+
+
+def test_random_numbers_of_numpy_in_a_model_come_from_the_trials_seed():
+    def model():
+        network = mlp(8)
+        with torch.no_grad():
+            network[0].bias.add_(float(np.random.rand()))  # noqa: NPY002 - what users write
+        return network
+
+    workload = prepared(model)
+    first = curves(train(pack(trial(seed=1)), workload=workload))
+    assert_same_bits(first, curves(train(pack(trial(seed=1)), workload=workload)))
+
+
+def test_a_module_that_is_returned_twice_is_refused():
+    with seeded(0, "weights"):
+        network = mlp(8)
+    events = train(pack(trial(0.1), trial(0.2)), workload=prepared(lambda: network))
+    assert any("fresh module" in reason for _, reason in states(events).values())
+
+
+def test_a_loss_of_the_users_own_may_be_named_like_a_built_in_one():
+    def cross_entropy(outputs, targets):
+        return 10 * functional.cross_entropy(outputs, targets, label_smoothing=0.3)
+
+    workload = prepared(loss=cross_entropy)
+    (curve,) = curves(train(pack(trial(1e-6, capacity=8)), workload=workload)).values()
+    assert curve[1, 4] == pytest.approx(curve[1, 2], rel=0.05)  # running loss in the same unit
 
 
 @pytest.mark.gpu

@@ -106,11 +106,11 @@ def test_a_workload_or_loop_may_stand_in_the_file_itself(user_folder):
 
 
 def test_a_function_of_config_and_report_is_a_training_loop(user_folder):
-    path = write(user_folder, "my loop.py", "def train(config, report, scale=2):\n return scale\n")
+    write(user_folder, "my loop.py", "def train(config, report, scale=2):\n return scale\n")
     loop = load_workload("my loop.py:train")
     assert isinstance(loop, TrainLoop)
     assert loop.name == "my_loop.train"
-    assert loop.version == sha256(path)[:12]
+    assert loop.version == "1"  # a changed file is noticed by its hash, and may be accepted
     assert loop.function({}, None) == 2
     assert load_workload("my loop.py:train", {"scale": 7}).function({}, None) == 7
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from sweepdiag.records import Severity
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from sweepdiag.records import Finding
     from sweepdiag.rules.findings.base import SweepView
     from sweepdiag.rules.thresholds import Thresholds
+
+_ERROR = re.compile(r"[A-Za-z_.]*(Error|Exception|Interrupt|Exit)\b")
 
 __all__ = ["TrialsFailed"]
 
@@ -48,7 +51,7 @@ class TrialsFailed(Check):
         counts = {str(k): int(v) for k, v in failed["state"].value_counts().items()}
         listed = ", ".join(f"{count} {state}" for state, count in counts.items())
         reasons = failed["reason"].fillna("").astype(str)
-        lines = [reason.strip().splitlines()[-1] for reason in reasons if reason.strip()]
+        lines = [_telling_line(reason) for reason in reasons if reason.strip()]
         evidence = f"of {len(view.trials)} trials: {listed}"
         if lines:
             evidence += f"; most frequent reason: {max(lines, key=lines.count)}"
@@ -56,7 +59,15 @@ class TrialsFailed(Check):
         return self.finding(
             "Every trial failed" if is_all else f"{len(failed)} trials failed",
             evidence,
-            "Read the reasons in trials.parquet, mend them, and run sweepdiag resume --retry.",
+            "Read the reasons in trials.parquet, mend them, and run sweepdiag resume DIR --retry "
+            "failed (and --accept-changed-code where the workload's own code was mended).",
             severity=Severity.ERROR if is_all else Severity.WARNING,
             states=counts,
         )
+
+
+def _telling_line(reason: str) -> str:
+    """Return the line of a reason that names the error: a traceback's last, else the first."""
+    lines = reason.strip().splitlines()
+    errors = [line for line in lines if _ERROR.match(line)]
+    return errors[-1] if errors else lines[0]
