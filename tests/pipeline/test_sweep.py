@@ -352,3 +352,58 @@ def test_more_gpus_than_there_are_is_an_error_at_once(tmp_path, small):
     with pytest.raises(sweepdiag.LaunchError, match="--gpus 4096 asks for 4096 GPUs"):
         run_sweep(**small, output=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_sweep_that_is_being_written_is_not_overwritten(tmp_path, small):
+    run_sweep(**small, output=tmp_path / "run")
+    before = (tmp_path / "run" / "journal.jsonl").read_bytes()
+    small["epochs"] = 2
+    with (
+        RunFolder(tmp_path / "run").open_journal(),
+        pytest.raises(sweepdiag.StoreError, match="is being written by another sweepdiag"),
+    ):
+        run_sweep(**small, output=tmp_path / "run", overwrite=True)
+    assert (tmp_path / "run" / "journal.jsonl").read_bytes() == before
+
+
+def test_overwrite_replaces_a_sweep_of_other_data(tmp_path, my_workload):
+    arguments = {"output": tmp_path / "run", "execution": {"executor": "serial"}}
+    run_sweep(f"{my_workload}:build", **arguments)
+    my_workload.write_text(my_workload.read_text().replace("manual_seed(0)", "manual_seed(1)"))
+    replaced = run_sweep(f"{my_workload}:build", **arguments, overwrite=True)
+    assert set(replaced.trials["attempt"]) == {1}
+
+
+def test_data_that_change_from_build_to_build_are_refused(tmp_path, small):
+    resolved = resolve_sweep(*resolve_config(options=small))
+    worker = dataclasses.replace(resolved.worker, prepared=None, fingerprint="another")
+    with pytest.raises(sweepdiag.WorkloadError, match="gives other data each time it is built"):
+        worker.estimate_seconds([], device="cpu")
+
+
+def test_settings_that_nobody_reads_do_not_change_a_trial(small):
+    def ids(**changes):
+        plan = resolve_sweep(*resolve_config(options={**small, **changes})).plan
+        return [trial.trial_id for trial in plan.trials]
+
+    base = ids()
+    assert ids(loss="cross_entropy") == base
+    assert ids(schedule={"step_epochs": 3.0}) == base
+    assert ids(optimizer={"beta1": 0.5}) == base
+    assert ids(optimizer={"momentum": 0.5}) != base
+    assert ids(schedule={"name": "cosine"}) != base
+    assert ids(epochs=5) != base
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"parameters": {"momentum": [0.1, 0.9]}, "optimizer": {"name": "adam"}},
+            "axis 'momentum' belongs to the optimizer sgd, and optimizer is adam",
+        ),
+    ],
+)
+def test_an_axis_that_changes_nothing_is_refused(tmp_path, small, change, message):
+    with pytest.raises(ConfigError, match=message):
+        run_sweep(**{**small, **change}, output=tmp_path / "run")
