@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 _TIMED_STEPS = 4
 _PROBE_STEPS = 1 + 3 * _TIMED_STEPS
-PROBE_MEMBERS = 8
+PROBE_MEMBERS = 16
 """Members that are tried together."""
 
 Structure: TypeAlias = "tuple[tuple[str, AxisValue], ...]"
