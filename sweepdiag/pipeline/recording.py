@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sweepdiag
@@ -135,4 +136,5 @@ def _header(sweep: ResolvedSweep) -> dict[str, Any]:
         version=sweepdiag.__version__,
         facts=sweep.facts,
         sources=sweep.sources,
+        directory=str(Path.cwd()),
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sweepdiag
+from sweepdiag.errors import ConfigError
 from sweepdiag.pipeline.diagnosis import Diagnosis, diagnose_folder, read_config
 from sweepdiag.pipeline.environment import describe_environment
 from sweepdiag.pipeline.execute import train
@@ -167,6 +168,7 @@ def resume_sweep(
     """
     folder = RunFolder(Path(path))
     recorded = read_config(folder).to_mapping()
+    _check_directory(folder, str(recorded["workload"]))
     changed = {**recorded["execution"], **dict(execution or {})}
     config, workload = resolve_config(
         options={**recorded, "execution": changed, "output": str(path)}
@@ -178,6 +180,25 @@ def resume_sweep(
         observer=observer,
         retry=retry,
     )
+
+
+def _check_directory(folder: RunFolder, reference: str) -> None:
+    """Say where to resume from if the workload's file is relative to another folder.
+
+    Raises:
+        ConfigError: If the file is not here, but where the sweep was begun.
+    """
+    file = Path(reference.rpartition(":")[0])
+    if file.suffix != ".py" or file.exists():
+        return
+    history, _ = folder.read_history()
+    begun_in = Path(str(history.header.get("directory", "")))
+    if (begun_in / file).exists():
+        message = (
+            f"workload file {file} is relative to {begun_in}, where the sweep was begun: resume "
+            f"there, with {folder.path.resolve()}"
+        )
+        raise ConfigError(message)
 
 
 def run_config(

@@ -49,7 +49,13 @@ _POINT_FIELDS = (
 
 
 def header_record(
-    *, run_id: str, created: str, version: str, facts: SweepFacts, sources: Mapping[str, str]
+    *,
+    run_id: str,
+    created: str,
+    version: str,
+    facts: SweepFacts,
+    sources: Mapping[str, str],
+    directory: str = "",
 ) -> dict[str, Any]:
     """Return the first record of a journal.
 
@@ -59,6 +65,7 @@ def header_record(
         version: Version of sweepdiag.
         facts: What is known of the task.
         sources: SHA-256 of each source file of the user's workload, by path.
+        directory: The folder that relative paths of the workload start from.
 
     Returns:
         The record.
@@ -71,6 +78,7 @@ def header_record(
         "sweepdiag": version,
         "facts": plain(facts),
         "sources": dict(sources),
+        "directory": directory,
     }
 
 

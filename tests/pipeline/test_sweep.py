@@ -407,3 +407,17 @@ def test_settings_that_nobody_reads_do_not_change_a_trial(small):
 def test_an_axis_that_changes_nothing_is_refused(tmp_path, small, change, message):
     with pytest.raises(ConfigError, match=message):
         run_sweep(**{**small, **change}, output=tmp_path / "run")
+
+
+def test_resuming_from_another_folder_says_where_to_go(tmp_path, my_workload, monkeypatch):
+    monkeypatch.chdir(my_workload.parent)
+    arguments = {"output": tmp_path / "run", "execution": {"executor": "serial"}}
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep("my_workload.py:build", **arguments, observer=Interrupting(3))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    with pytest.raises(ConfigError, match=r"is relative to .*, where the sweep was begun: resume"):
+        resume_sweep(tmp_path / "run")
+    monkeypatch.chdir(my_workload.parent)
+    assert set(resume_sweep(tmp_path / "run").trials["state"]) == {"finished"}
