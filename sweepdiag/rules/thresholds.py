@@ -236,7 +236,7 @@ class Thresholds:
     """Share of the budget before which a best epoch is early (tuning playbook: first tenth)."""
 
     good_share: float = 0.25
-    """Share of the configurations, best first, that count as good in questions of budget."""
+    """Share of the configurations, best first, that validation must be able to tell apart."""
 
     @classmethod
     def from_overrides(cls, overrides: Mapping[str, float]) -> Thresholds:

@@ -18,7 +18,7 @@ from sweepdiag.records import (
 )
 from sweepdiag.training import PackTrainer
 from sweepdiag.training import engine as engine_module
-from sweepdiag.training.probe import Tier
+from sweepdiag.training.probe import ProbeResult, Tier
 from sweepdiag.training.schedules import rate_factors
 from sweepdiag.training.seeds import batch_indices, seeded
 from tests.training.conftest import (
@@ -100,11 +100,12 @@ def test_fused_training_ends_where_plain_pytorch_does(optimizer, schedule, caplo
         assert last[4] == pytest.approx(running, rel=1e-6)  # PyTorch's mean rounds differently
 
 
-def test_packs_of_mlps_are_fused(caplog):
-    caplog.set_level(logging.INFO, logger="sweepdiag")
-    train(pack(*(trial(lr, capacity=16) for lr in np.geomspace(1e-3, 1, 12))))
-    assert "fused" in caplog.text
-    assert "unfused (" not in caplog.text
+def test_fusing_an_mlp_changes_no_bits():
+    trainer = PackTrainer(prepared=prepared(), settings=TrainingSettings(epochs=3), device="cpu")
+    list(trainer.train(pack(*(trial(lr, capacity=16) for lr in np.geomspace(1e-3, 1, 12)))))
+    (choice,) = trainer._choices.values()
+    # Whether it also pays is for this machine to say; that it is exact is not.
+    assert choice.tier is not Tier.UNFUSED or "does not pay" in choice.reason
 
 
 @settings(max_examples=12, deadline=None)
@@ -326,13 +327,13 @@ def test_every_trial_starts_and_ends_once():
     assert len(states(events)) == 3
 
 
-def test_estimates_are_of_the_order_of_the_time_taken():
-    trainer = PackTrainer(prepared=prepared(), settings=TrainingSettings(epochs=40), device="cpu")
-    packed = pack(*(trial(lr) for lr in np.geomspace(0.01, 1, 8)))
-    (estimate,) = trainer.estimate_seconds([packed])
-    *_, last = trainer.train(packed)
-    took = last[0].seconds * 8
-    assert took / 10 < estimate < took * 10
+def test_an_estimate_adds_up_steps_and_evaluations(monkeypatch):
+    found = ProbeResult(tier=Tier.FUSED, reason="", step_s=2.0, evaluation_s=0.5)
+    monkeypatch.setattr(engine_module, "probe", lambda *_, **__: found)
+    trainer = PackTrainer(prepared=prepared(), settings=TrainingSettings(epochs=4), device="cpu")
+    packed = pack(*(trial(lr) for lr in (0.01, 0.1, 1.0)))
+    # 3 members, 4 epochs of 96 // 16 steps, evaluations at 0 and after each epoch
+    assert trainer.estimate_seconds([packed]) == [3 * (4 * 6 * 2.0 + 5 * 0.5)]
 
 
 def test_a_model_that_cannot_run_counts_as_no_time():
