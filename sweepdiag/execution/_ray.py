@@ -38,7 +38,7 @@ class RayExecutor:
             workers with one GPU each. With ``SWEEPDIAG_FAKE_GPUS`` GPUs are counted, and the
             workers train on the CPU.
         address: Ray cluster to join; ``None`` and ``local`` start a private Ray.
-        start_timeout_s: How long a worker may take to start before its place is given up.
+        start_timeout_s: How long a run goes on while not a single worker is ready.
         silence_timeout_s: How long a worker may send nothing before it is killed and its pack's
             unfinished trials end as ``TIMED_OUT``; ``None`` waits for ever.
 

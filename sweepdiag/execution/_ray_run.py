@@ -42,7 +42,7 @@ class Staff:
         session: The Ray that they are started on.
         device: What they are told to train on.
         has_gpu: Whether each of them owns a GPU, instead of a CPU core.
-        start_timeout_s: How long a worker may take to start.
+        start_timeout_s: How long the run goes on while no worker at all is ready.
         silence_timeout_s: How long a worker may send nothing; ``None``: for ever.
     """
 
@@ -141,6 +141,7 @@ class PackRun:
         self._health = SlotHealth()
         self._worker_reference = worker_reference
         self._staff = staff
+        self._ready_at = time.monotonic()
 
     def events(self) -> Iterator[list[Event]]:
         """Yield batches until every trial has ended."""
@@ -171,12 +172,11 @@ class PackRun:
         for slot in self._slots.copy():
             if id(slot.pending) in ready:
                 events = self._take(slot)
-            elif slot.pending is not None:
-                events = self._check_deadline(slot)
             else:
-                events = []
+                events = self._check_silence(slot)
             if events:
                 yield events
+        self._check_start()
 
     def _wait(self) -> set[int]:
         """Return the identities of what slots wait on and can be had now."""
@@ -190,6 +190,7 @@ class PackRun:
 
     def _forgive(self, seconds: float) -> None:
         """Leave the time that the caller took for a batch out of every worker's silence."""
+        self._ready_at += seconds
         for slot in self._slots:
             slot.active_at += seconds
 
@@ -250,17 +251,29 @@ class PackRun:
             self._retire(slot, self._health.why_none_starts(slot.index))
         return []
 
-    def _check_deadline(self, slot: Slot) -> list[Event]:
-        """Give up a worker that has been silent for too long."""
-        silent_s = time.monotonic() - slot.active_at
+    def _check_silence(self, slot: Slot) -> list[Event]:
+        """Give up a worker that has a pack in hand and has been silent for too long."""
         progress, limit_s = slot.progress, self._staff.silence_timeout_s
-        if progress is not None and limit_s is not None and silent_s > limit_s:
-            slot.vacate()
-            return progress.end_unfinished(State.TIMED_OUT, f"no sign of life for {limit_s:g} s")
-        if progress is None and silent_s > self._staff.start_timeout_s:
-            slot.vacate()
-            self._retire(slot, f"a worker did not start within {self._staff.start_timeout_s:g} s")
-        return []
+        if progress is None or limit_s is None or time.monotonic() - slot.active_at <= limit_s:
+            return []
+        slot.vacate()
+        return progress.end_unfinished(State.TIMED_OUT, f"no sign of life for {limit_s:g} s")
+
+    def _check_start(self) -> None:
+        """Give up if no worker is ready for too long.
+
+        A worker that waits for room, on a Ray that others use as well, holds nobody up as long as
+        another one trains: it may still get its turn.
+
+        Raises:
+            LaunchError: If all of them have waited for too long.
+        """
+        limit_s = self._staff.start_timeout_s
+        if any(slot.actor is not None and slot.loading is None for slot in self._slots):
+            self._ready_at = time.monotonic()
+        elif time.monotonic() - self._ready_at > limit_s:
+            message = f"no worker can be started: none was ready within {limit_s:g} s"
+            raise LaunchError(message)
 
     def _retire(self, slot: Slot, cause: str) -> None:
         """Go on without a slot on which no worker starts.

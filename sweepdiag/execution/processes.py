@@ -20,6 +20,9 @@ RUN_ID_VARIABLE = "SWEEPDIAG_RUN_ID"
 _PROC = Path("/proc")
 _POLL_S = 0.05
 
+_DEATH_S = 5.0
+"""How long the system may take to remove a killed process; one in uninterruptible sleep stays."""
+
 
 def find_processes(run_id: str) -> list[int]:
     """Return the ids of the living processes that carry the mark; none where there is no /proc.
@@ -34,7 +37,7 @@ def find_processes(run_id: str) -> list[int]:
 
 
 def end_processes(run_id: str, *, patience_s: float) -> list[int]:
-    """Wait for the marked processes to end, then kill those that have not.
+    """Wait for the marked processes to end, then kill those that have not, until they are gone.
 
     Args:
         run_id: The mark.
@@ -50,6 +53,9 @@ def end_processes(run_id: str, *, patience_s: float) -> list[int]:
         # It may have ended by itself since it was found.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + _DEATH_S
+    while find_processes(run_id) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
     return pids
 
 

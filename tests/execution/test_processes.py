@@ -5,7 +5,6 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,6 +54,4 @@ def test_own_process_is_never_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_proc_means_nothing_to_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(processes, "_PROC", tmp_path / "missing")
-    begin = time.monotonic()
-    assert end_processes("some run", patience_s=5.0) == []
-    assert time.monotonic() - begin < 1.0
+    assert end_processes("some run", patience_s=600.0) == []

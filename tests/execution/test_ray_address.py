@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 
 import pytest
 
@@ -19,11 +18,9 @@ def test_malformed_address_is_refused(address: str) -> None:
 
 
 @pytest.mark.parametrize("port", [1, 70_000])
-def test_address_without_anyone_is_refused_in_time(port: int) -> None:
-    begin = time.monotonic()
+def test_address_without_anyone_is_refused(port: int) -> None:
     with pytest.raises(LaunchError, match=rf"no Ray cluster to join at '127.0.0.1:{port}'"):
         wait_for_address(f"127.0.0.1:{port}", patience_s=0.2)
-    assert time.monotonic() - begin < 5
 
 
 def test_address_that_answers_is_accepted() -> None:

@@ -56,7 +56,7 @@ def life(name: str, place: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def wait_until_training(process: subprocess.Popen[str], place: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not (place / "found.started").exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -122,7 +122,7 @@ def test_interrupt_ends_everything_and_fails_no_trial(place: Path) -> None:
     with life("interrupted", place) as process:
         wait_until_training(process, place)
         os.killpg(process.pid, signal.SIGINT)
-        output = process.communicate(timeout=20)
+        output = process.communicate(timeout=60)
     assert output == ("", "")
     assert json.loads((place / "found").read_text()) == {"interrupted": True, "ended": []}
     assert processes_of(place) == []
@@ -135,7 +135,7 @@ def test_killed_caller_takes_its_workers_along(place: Path) -> None:
         assert len(processes_of(place)) >= 5
         process.kill()
         process.wait()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while processes_of(place) and time.monotonic() < deadline:
             time.sleep(0.1)
     assert processes_of(place) == []

@@ -123,10 +123,8 @@ def test_worker_that_sends_nothing_is_given_up() -> None:
     from sweepdiag.execution._ray import RayExecutor
 
     packs = scripted_packs([["train", "hang", "train"], ["train"]])
-    begin = time.monotonic()
-    with RayExecutor(1, silence_timeout_s=1.0) as executor:
+    with RayExecutor(1, silence_timeout_s=3.0) as executor:
         batches = list(executor.run(packs, hang_at_hang))
-    assert time.monotonic() - begin < 15
     ends = [event for batch in batches for event in batch if isinstance(event, TrialEnded)]
     assert [end.state for end in ends] == [
         State.FINISHED,
@@ -134,24 +132,24 @@ def test_worker_that_sends_nothing_is_given_up() -> None:
         State.TIMED_OUT,
         State.FINISHED,
     ]
-    assert ends[1].reason == "no sign of life for 1 s"
+    assert ends[1].reason == "no sign of life for 3 s"
 
 
 def test_slow_caller_is_no_silence_of_the_worker() -> None:
     from sweepdiag.execution._ray import RayExecutor
 
-    with RayExecutor(1, silence_timeout_s=1.0) as executor:
+    with RayExecutor(1, silence_timeout_s=3.0) as executor:
         run = executor.run(scripted_packs([["train"]]), ScriptedWorker(n_points=8, pause_s=0.2))
         next(run)
-        time.sleep(2.0)
+        time.sleep(4.0)
         ends = [event for batch in run for event in batch if isinstance(event, TrialEnded)]
     assert [end.state for end in ends] == [State.FINISHED]
 
 
-def test_workers_that_find_no_room_are_done_without() -> None:
+def test_worker_that_finds_no_room_is_done_without() -> None:
     from sweepdiag.execution._ray import RayExecutor
 
-    with RayExecutor(N_CPUS - 1) as greedy, RayExecutor(2, start_timeout_s=2.0) as executor:
+    with RayExecutor(N_CPUS - 1) as greedy, RayExecutor(2) as executor:
         packs = scripted_packs([["train"]] * 4)
         assert len(_reasons(greedy.run(packs, ScriptedWorker(pause_s=0.3)))) == 4
         checks.check_delivers_every_event(executor)
@@ -163,7 +161,7 @@ def test_no_room_for_any_worker_is_an_error() -> None:
     with RayExecutor(N_CPUS) as greedy, RayExecutor(1, start_timeout_s=1.0) as executor:
         packs = scripted_packs([["train"]] * N_CPUS)
         list(greedy.run(packs, ScriptedWorker(pause_s=0.5)))
-        with pytest.raises(LaunchError, match="did not start within 1 s"):
+        with pytest.raises(LaunchError, match="none was ready within 1 s"):
             list(executor.run(packs, ScriptedWorker()))
 
 
