@@ -170,10 +170,8 @@ class PackRun:
         """Wait until a slot has something, and yield what all of them have."""
         ready = self._wait()
         for slot in self._slots.copy():
-            if id(slot.pending) in ready:
-                events = self._take(slot)
-            else:
-                events = self._check_silence(slot)
+            is_ready = id(slot.pending) in ready
+            events = self._take(slot) if is_ready else self._check_silence(slot)
             if events:
                 yield events
         self._check_start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sweepdiag.recommend._words import sentence
+from sweepdiag.recommend._words import sentence, value_text
 from sweepdiag.recommend.criteria import compare_criteria
 from sweepdiag.recommend.next_sweep import NextSweep, next_sweep
 from sweepdiag.recommend.region import RegionCause, RegionOutcome, recommend_region
@@ -14,6 +14,9 @@ from sweepdiag.records import Axis, Recommendation, StopEpoch, SweepFacts
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_MOST_EQUALS = 2
+"""Configurations outside the region that the answer names."""
 
 __all__ = [
     "ContinuousRange",
@@ -105,8 +108,27 @@ def _answer(outcome: RegionOutcome, stop: StopEpoch | None) -> str:
     elif stop is not None:
         text += f"; train for all {stop.epoch:.4g} epochs"
         text += " or longer" if is_improving(stop) else " and keep the best checkpoint"
+    if outcome.equals:
+        text += f". As good outside this box: {_equals_text(outcome)}"
     if outcome.cause is RegionCause.FOUND and not outcome.is_noise_known:
         text += ". With one seed each, luck may have had a part in this"
     if outcome.is_noise_too_large:
         text += ". Seed noise is too large to separate the configurations: more seeds are needed"
     return sentence(text)
+
+
+def _equals_text(outcome: RegionOutcome) -> str:
+    candidates = outcome.candidates
+    shown = [
+        ", ".join(
+            f"{axis.name} {value_text(value)}"
+            for axis, value in zip(
+                candidates.axes,
+                candidates.values[candidates.config_ids.index(config_id)],
+                strict=True,
+            )
+        )
+        for config_id in outcome.equals[:_MOST_EQUALS]
+    ]
+    n_more = len(outcome.equals) - len(shown)
+    return "; ".join(shown) + (f"; and {n_more} more" if n_more else "")

@@ -13,17 +13,19 @@ from sweepdiag.recommend._words import LEARNING_RATES, axis_name, join, value_te
 from sweepdiag.records import Axis, AxisRange, AxisValue, Scale
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
     "AxisPlan",
     "Limits",
     "continuous_block",
+    "n_values",
+    "thinner",
     "unchanged_block",
     "zoomed_axis",
 ]
 
-# Steps past an open edge where the best value sits, and past any other.
+# Steps past an open edge where the best value sits (of a range; lists go one), and past any other.
 _WIDENED_STEPS = 2.0
 _MARGIN = 0.5
 _FEWEST_POINTS, _MOST_POINTS = 5, 8
@@ -32,6 +34,8 @@ _MOST_GRID_VALUES = 20
 # Lists longer than this are not refined between their values: all of them are about as good.
 _MOST_REFINED_VALUES = 2
 _LARGEST_FRACTION = 0.99
+# A grid that has to shrink keeps so many values of a list.
+_FEWEST_VALUES = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,6 +126,22 @@ def is_continuous(axis: Axis) -> bool:
     return axis.name in LEARNING_RATES or not whole
 
 
+def n_values(block: Mapping[str, Any]) -> int:
+    """Return how many values of a grid an axis's block stands for."""
+    return int(block["n"]) if "n" in block else len(block.get("values", (None,)))
+
+
+def thinner(block: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return a block with one value less and the same ends; ``None`` if it has few enough."""
+    if "n" in block:
+        return {**block, "n": block["n"] - 1} if block["n"] > _FEWEST_POINTS else None
+    values = list(block.get("values", ()))
+    if len(values) <= _FEWEST_VALUES:
+        return None
+    # Not the last but one: the upper end is where a widened axis is still unknown.
+    return _list_block([values[0], *values[2:]])
+
+
 def unchanged_block(axis: Axis) -> dict[str, Any]:
     """Return an axis's block as it was planned, for as long as a list can say it."""
     if is_continuous(axis) and len(axis.values) > _MOST_GRID_VALUES:
@@ -202,10 +222,11 @@ class _Ladder:
         if len(kept) <= _MOST_REFINED_VALUES and down + up > 0:
             numbers |= {self._between(a, b) for a, b in itertools.pairwise(kept)}
         for steps, upper, end in ((down, False, kept[0]), (up, True, kept[-1])):
-            # Two steps are two new values. Half a step is one, to find where it gets worse; past
-            # the last value tried there is nothing to find.
+            # Widening adds two values, up to one step: what a larger batch or capacity costs grows
+            # with it. Half a step finds where it gets worse; past the last value tried there is
+            # nothing to find.
             is_open = end == (self.tried[-1] if upper else self.tried[0])
-            parts = (1.0, 2.0) if steps >= 1 else () if is_open else (steps,)
+            parts = (0.5, 1.0) if steps >= 1 else () if is_open else (steps,)
             numbers |= {self._fitted(self.moved(end, part, upper=upper)) for part in parts}
         known_bad = set(self.tried) - set(kept)
         legal = [self.limits.clip(value) for value in numbers - known_bad]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +11,8 @@ from sweepdiag.recommend._words import LEARNING_RATES, axis_name, sentence, valu
 from sweepdiag.recommend._zoom import (
     AxisPlan,
     continuous_block,
+    n_values,
+    thinner,
     unchanged_block,
     zoomed_axis,
 )
@@ -30,6 +33,9 @@ _FEWEST_EPOCHS = 5
 _FEWEST_SEEDS, _MOST_SEEDS = 3, 10
 _RESCUE_DECADES = 3
 _RESCUE_POINTS = 7
+# How many times the trials of the sweep that ran the next one may have, beyond a few.
+_MOST_GROWTH = 2
+_FEWEST_TRIALS = 200
 # A higher learning rate than this has no use; then the cause is elsewhere.
 _HIGHEST_LR = 100.0
 
@@ -64,6 +70,9 @@ def next_sweep(
     tried is widened by two steps, except where the value beyond cannot exist. Where nothing
     trains, the learning rate goes down (all diverge), up (none learns) or between the two.
 
+    A grid of more than twice the trials of the sweep that ran is thinned as far as each axis
+    bears it.
+
     Args:
         axes: The axes of the sweep that ran.
         outcome: What ``recommend_region`` returned for it.
@@ -85,6 +94,12 @@ def next_sweep(
     else:
         plans = _zoomed(axes, outcome, outcome.region, facts.n_train)
         settings, reasons = _settings(outcome, configurations, stop, epochs, n_seeds)
+        plans, thinned = _within_budget(
+            plans,
+            n_seeds=settings.get("seeds", n_seeds),
+            most_trials=max(_MOST_GROWTH * len(configurations) * n_seeds, _FEWEST_TRIALS),
+        )
+        reasons = (*reasons, *thinned)
     texts = [text for plan in plans.values() for text in plan.reasons]
     return NextSweep(
         parameters={name: plan.block for name, plan in plans.items()},
@@ -113,6 +128,28 @@ def _zoomed(
             n_train=n_train,
         )
     return plans
+
+
+def _within_budget(
+    plans: dict[str, AxisPlan], *, n_seeds: int, most_trials: int
+) -> tuple[dict[str, AxisPlan], tuple[str, ...]]:
+    """Thin the axes with most values until the grid is affordable; return what to say of it."""
+
+    def n_trials(plans: dict[str, AxisPlan]) -> int:
+        return n_seeds * math.prod(n_values(plan.block) for plan in plans.values())
+
+    n_before = n_trials(plans)
+    while n_trials(plans) > most_trials:
+        shorter = {name: thinner(plan.block) for name, plan in plans.items()}
+        able = [name for name, block in shorter.items() if block is not None]
+        if not able:
+            break
+        name = max(able, key=lambda name: n_values(plans[name].block))
+        plans = {**plans, name: dataclasses.replace(plans[name], block=shorter[name] or {})}
+    n_after = n_trials(plans)
+    if n_after == n_before:
+        return plans, ()
+    return plans, (f"the grid is thinned from {n_before} trials to {n_after}",)
 
 
 def _rescued(axes: tuple[Axis, ...], outcome: RegionOutcome) -> dict[str, AxisPlan]:

@@ -64,6 +64,7 @@ class RegionOutcome:
         is_noise_known: Whether at least two seeds show how much a run varies.
         is_noise_too_large: Whether seed noise asked for more tolerance than is ever given.
         best_config_id: The configuration whose worst seed is best, if any trains.
+        equals: Configurations outside the box that are as good as the best, best first.
     """
 
     region: Region | None
@@ -73,6 +74,7 @@ class RegionOutcome:
     is_noise_known: bool = False
     is_noise_too_large: bool = False
     best_config_id: str | None = None
+    equals: tuple[str, ...] = ()
 
 
 def recommend_region(
@@ -138,7 +140,15 @@ def recommend_region(
         is_noise_known=noise.is_known,
         is_noise_too_large=is_capped,
         best_config_id=candidates.config_ids[best],
+        equals=_equals(candidates, is_good, box),
     )
+
+
+def _equals(candidates: Candidates, is_good: NDArray[np.bool_], box: Box) -> tuple[str, ...]:
+    """Return what no box can hold together with the region, but is as good, best first."""
+    outside = np.flatnonzero(is_good & ~inside(candidates.coords, box))
+    ranked = sorted(outside, key=lambda index: float(candidates.worst[index]))
+    return tuple(candidates.config_ids[int(index)] for index in ranked)
 
 
 def _largest_box(candidates: Candidates, is_good: NDArray[np.bool_]) -> Box:

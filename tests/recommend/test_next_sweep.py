@@ -236,3 +236,19 @@ def test_the_next_sweep_is_always_legal(data, batch_sizes, capacities, n_lrs, n_
         assert 0 < lr["min"] < lr["max"]
         assert lr["n"] >= 2
     assert all(reason.endswith(".") for reason in result.reasons)
+
+
+def test_a_grid_grows_to_twice_the_trials_at_most():
+    axes = (
+        lr_axis(*(10.0**k for k in range(-4, 4))),
+        int_axis("batch_size", 16, 64, 256),
+        int_axis("capacity", 4, 16, 64),
+        int_axis("depth", 1, 4, 16),
+    )
+    wanted = {"lr": 0.1, "batch_size": 256, "capacity": 64, "depth": 16}
+    result = following(axes, lambda point: GOOD if point == wanted else WORSE, n_train=100_000)
+    sizes = {
+        name: block.get("n") or len(block["values"]) for name, block in result.parameters.items()
+    }
+    assert sizes == {"lr": 6, "batch_size": 4, "capacity": 4, "depth": 4}
+    assert result.reasons[-1] == "The grid is thinned from 1024 trials to 768."
