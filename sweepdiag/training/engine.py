@@ -14,9 +14,8 @@ from sweepdiag.training.members import build_member, common_timetable
 from sweepdiag.training.numerics import reproducible_cpu
 from sweepdiag.training.probe import (
     PROBE_MEMBERS,
-    ProbeResult,
+    Plan,
     Structure,
-    Tier,
     make_program,
     probe,
     structure,
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from sweepdiag.records import Pack, TrainingSettings, Trial
+    from sweepdiag.training.fused_model import FusedModel
     from sweepdiag.training.measures import Evaluation
     from sweepdiag.training.members import Member, Timetable
     from sweepdiag.training.programs import Program
@@ -55,7 +55,7 @@ class PackTrainer:
         self._prepared = prepared
         self._settings = settings
         self._device = device
-        self._choices: dict[tuple[Structure, bool], ProbeResult] = {}
+        self._plans: dict[tuple[Structure, bool], Plan] = {}
         self._models: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
 
     def estimate_seconds(self, packs: Sequence[Pack]) -> list[float]:
@@ -69,26 +69,26 @@ class PackTrainer:
     def _estimate(self, pack: Pack) -> float:
         timetable = common_timetable(pack.trials, self._prepared, self._settings)
         try:
-            choice = self._choice(pack, timetable)
+            plan = self._plan(pack, timetable)
         except Exception as error:  # noqa: BLE001 - the training itself will report it
             logger.debug("could not time %s: %s", structure(pack), error)
             return 0.0
         n_steps, n_evaluations = timetable.evaluations[-1], len(timetable.evaluations)
-        seconds = n_steps * choice.step_s + n_evaluations * choice.evaluation_s
+        seconds = n_steps * plan.step_s + n_evaluations * plan.evaluation_s
         return len(pack.trials) * seconds
 
-    def _choice(self, pack: Pack, timetable: Timetable) -> ProbeResult:
+    def _plan(self, pack: Pack, timetable: Timetable) -> Plan:
         """Return how to train packs of this architecture, by trying once and remembering."""
         # A single training is never fused, whatever was found for several of its kind.
         key = (structure(pack), len(pack.trials) > 1)
-        if key not in self._choices:
+        if key not in self._plans:
             members = [self._build(trial, 1) for trial in pack.trials[:PROBE_MEMBERS]]
-            self._choices[key] = probe(
+            self._plans[key] = probe(
                 members, prepared=self._prepared, timetable=timetable, device=self._device
             )
-            choice = self._choices[key]
-            logger.info("%s: %s (%s)", dict(key[0]), choice.tier, choice.reason)
-        return self._choices[key]
+            plan = self._plans[key]
+            logger.info("%s: %s (%s)", dict(key[0]), plan.tier, plan.reason)
+        return self._plans[key]
 
     def _build(self, trial: Trial, attempt: int) -> Member:
         """Build a member, and make sure that its weights are its own.
@@ -116,23 +116,24 @@ class PackTrainer:
         with reproducible_cpu():
             timetable = common_timetable(pack.trials, self._prepared, self._settings)
             trials = list(zip(pack.trials, pack.attempts, strict=True))
-            tier = self._choose(pack, timetable)
-            if tier is Tier.UNFUSED:
+            model = self._fused_model(pack, timetable)
+            if model is None:
                 yield from self._train_one_by_one(trials, timetable)
             else:
-                yield from self._train_fused(tier, trials, timetable)
+                yield from self._train_fused(model, trials, timetable)
 
-    def _choose(self, pack: Pack, timetable: Timetable) -> Tier:
+    def _fused_model(self, pack: Pack, timetable: Timetable) -> FusedModel | None:
+        """Return the fused model of a pack, or ``None`` if its trials are to be trained alone."""
         if len(pack.trials) == 1:
-            return Tier.UNFUSED
+            return None
         try:
-            return self._choice(pack, timetable).tier
+            return self._plan(pack, timetable).model
         except Exception as error:  # noqa: BLE001 - each training will report its own
             logger.debug("probing %s: %s", structure(pack), error)
-            return Tier.UNFUSED
+            return None
 
     def _train_fused(
-        self, tier: Tier, trials: Sequence[_Attempt], timetable: Timetable
+        self, model: FusedModel, trials: Sequence[_Attempt], timetable: Timetable
     ) -> Iterator[list[Event]]:
         """Train trials together; in halves where memory does not suffice, else one by one."""
         left = {trial.trial_id: (trial, attempt) for trial, attempt in trials}
@@ -148,7 +149,7 @@ class PackTrainer:
                     del left[trial.trial_id]
                     yield [_ended(trial.trial_id, attempt, *_state_of(error))]
             if members:
-                yield from self._run(tier, members, timetable)
+                yield from self._run(model, members, timetable)
             return
         except Exception as error:  # noqa: BLE001 - any operation may fail inside the user's model
             is_memory = _is_out_of_memory(error)
@@ -158,8 +159,8 @@ class PackTrainer:
         again = [(trial, attempt + 1) for trial, attempt in left.values()]
         half = len(again) // 2
         if is_memory and half > 1:
-            yield from self._train_fused(tier, again[:half], timetable)
-            yield from self._train_fused(tier, again[half:], timetable)
+            yield from self._train_fused(model, again[:half], timetable)
+            yield from self._train_fused(model, again[half:], timetable)
         else:
             yield from self._train_one_by_one(again, timetable)
 
@@ -169,12 +170,12 @@ class PackTrainer:
         for trial, attempt in trials:
             try:
                 member = self._build(trial, attempt)
-                yield from self._run(Tier.UNFUSED, [member], timetable)
+                yield from self._run(None, [member], timetable)
             except Exception as error:  # noqa: BLE001 - the user's code may raise anything
                 yield [_ended(trial.trial_id, attempt, *_state_of(error))]
 
     def _run(
-        self, tier: Tier, members: Sequence[Member], timetable: Timetable
+        self, model: FusedModel | None, members: Sequence[Member], timetable: Timetable
     ) -> Iterator[list[Event]]:
         yield [
             TrialStarted(
@@ -186,7 +187,7 @@ class PackTrainer:
             for member in members
         ]
         program = make_program(
-            tier,
+            model,
             members,
             prepared=self._prepared,
             timetable=timetable,

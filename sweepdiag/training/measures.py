@@ -1,14 +1,15 @@
 """Losses and metrics of the members of a pack, rounded alike in any pack.
 
 A mean over a batch rounds differently when it is taken for many members at once than for one. So
-what is recorded is taken member by member, or sample by sample and then summed in a fixed order.
+what is recorded is taken sample by sample, and summed in float64 in a fixed order; a loss or
+metric of the user's own, which only gives means, is taken member by member.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +23,9 @@ __all__ = [
     "Evaluation",
     "chunks",
     "evaluate",
-    "running_losses",
+    "fixed_order_sums",
+    "mean_measures",
+    "minibatch_losses",
 ]
 
 EVALUATION_CHUNK = 512
@@ -47,41 +50,38 @@ def chunks(
 
 
 def evaluate(
-    forward: Callable[[torch.Tensor], torch.Tensor],
+    measure: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     inputs: torch.Tensor,
     targets: torch.Tensor,
-    prepared: PreparedWorkload,
 ) -> list[Evaluation]:
     """Return the mean loss and metric of each member.
 
     Args:
-        forward: From inputs ``(n, …)`` to the outputs of all members ``(n_members, n, …)``.
+        measure: From inputs ``(n, …)`` and targets ``(n, …)`` to what :func:`mean_measures`
+            returns for all members.
         inputs: Samples, shape ``(n_samples, …)``.
         targets: Their targets, shape ``(n_samples, …)``.
-        prepared: Brings the loss and the metric.
 
     Returns:
         One evaluation per member.
     """
     import torch
 
-    sums: list[tuple[float, float]] = []
+    totals: Any = 0.0
     with torch.no_grad():
         for x, y in chunks(inputs, targets):
-            means = [_means(outputs, y, prepared) for outputs in forward(x)]
-            sums = sums or [(0.0, 0.0)] * len(means)
-            sums = [
-                (a + len(y) * loss, b + len(y) * metric)
-                for (a, b), (loss, metric) in zip(sums, means, strict=True)
-            ]
-    n = len(targets)
-    return [Evaluation(loss=_recorded(a / n), metric=_recorded(b / n)) for a, b in sums]
+            totals = totals + len(y) * measure(x, y)
+    losses, metrics = (totals / len(targets)).tolist()
+    return [
+        Evaluation(loss=_recorded(loss), metric=_recorded(metric))
+        for loss, metric in zip(losses, metrics, strict=True)
+    ]
 
 
-def running_losses(
+def minibatch_losses(
     outputs: torch.Tensor, targets: torch.Tensor, prepared: PreparedWorkload
 ) -> torch.Tensor:
-    """Return the minibatch loss of each member.
+    """Return the losses of the members on minibatches of their own.
 
     Args:
         outputs: Outputs of all members, shape ``(n_members, batch_size, …)``.
@@ -89,56 +89,90 @@ def running_losses(
         prepared: Brings the loss.
 
     Returns:
-        Mean losses, shape ``(n_members,)``, float64, on the device of ``outputs``.
+        Losses per sample, shape ``(n_members, n)``; per member (``n`` is 1) where the loss is the
+        user's own.
     """
     import torch
 
-    per_sample = _SAMPLE_LOSSES.get(prepared.named_loss or "")
+    per_sample = prepared.sample_loss_fn
     if per_sample is None:
         pairs = zip(outputs, targets, strict=True)
-        return torch.stack([prepared.loss_fn(o, t) for o, t in pairs]).double()
-    losses = per_sample(outputs.flatten(0, 1), targets.flatten(0, 1)).double()
-    rows = losses.view(len(outputs), -1)
-    # cumsum adds from left to right whatever the number of rows; sum does not.
-    return rows.cumsum(dim=1)[:, -1] / rows.shape[1]
+        return torch.stack([prepared.loss_fn(o, t).reshape(1) for o, t in pairs])
+    losses = per_sample(outputs.flatten(0, 1), targets.flatten(0, 1))
+    return losses.view(len(outputs), -1)
 
 
-def _means(
+def fixed_order_sums(rows: torch.Tensor) -> torch.Tensor:
+    """Return the sum of each row in float64, added from left to right.
+
+    ``sum`` adds in an order that depends on the number of rows.
+
+    Args:
+        rows: Shape ``(n_members, n)``.
+    """
+    # Rows may lie on a GPU, where cumsum adds in blocks; there equal bits are not promised.
+    return rows.double().cumsum(dim=1)[:, -1]
+
+
+def mean_measures(
     outputs: torch.Tensor, targets: torch.Tensor, prepared: PreparedWorkload
-) -> tuple[float, float]:
-    loss = float(prepared.loss_fn(outputs, targets))
-    metric = (
-        math.nan if prepared.metric_fn is None else float(prepared.metric_fn(outputs, targets))
+) -> torch.Tensor:
+    """Return the mean loss and the mean metric of each member on samples that all of them share.
+
+    Args:
+        outputs: Outputs of all members, shape ``(n_members, n, …)``.
+        targets: Shape ``(n, …)``.
+        prepared: Brings the loss and the metric.
+
+    Returns:
+        Shape ``(2, n_members)``, float64; NaN where there is no metric.
+    """
+    import torch
+
+    return torch.stack(
+        [_loss_means(outputs, targets, prepared), _metric_means(outputs, targets, prepared)]
     )
-    return loss, metric
+
+
+def _loss_means(
+    outputs: torch.Tensor, targets: torch.Tensor, prepared: PreparedWorkload
+) -> torch.Tensor:
+    """Return the mean loss of each member, shape ``(n_members,)``, float64."""
+    import torch
+
+    if prepared.sample_loss_fn is None:
+        return torch.stack([prepared.loss_fn(o, targets).double() for o in outputs])
+    return _row_means(outputs, targets, prepared.sample_loss_fn)
+
+
+def _metric_means(
+    outputs: torch.Tensor, targets: torch.Tensor, prepared: PreparedWorkload
+) -> torch.Tensor:
+    """Return the mean metric of each member, shape ``(n_members,)``, float64."""
+    import torch
+
+    if prepared.sample_metric_fn is not None:
+        return _row_means(outputs, targets, prepared.sample_metric_fn)
+    if prepared.metric_fn is None:
+        return torch.full(
+            (len(outputs),), math.nan, dtype=torch.float64, device=outputs.device
+        )
+    # The user's own may return a number.
+    means = [float(prepared.metric_fn(o, targets)) for o in outputs]
+    return torch.tensor(means, dtype=torch.float64, device=outputs.device)
+
+
+def _row_means(
+    outputs: torch.Tensor,
+    targets: torch.Tensor,
+    per_sample: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    n_members = len(outputs)
+    repeated = targets.expand(n_members, *targets.shape).flatten(0, 1)
+    rows = per_sample(outputs.flatten(0, 1), repeated).view(n_members, -1)
+    return fixed_order_sums(rows) / rows.shape[1]
 
 
 def _recorded(value: float) -> float:
     """Round to the 9 digits that tell any two float32 numbers apart, to keep the journal small."""
     return float(f"{value:.9g}")
-
-
-def _cross_entropy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    from torch.nn import functional
-
-    return functional.cross_entropy(outputs, targets, reduction="none")
-
-
-def _binary_cross_entropy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    from torch.nn import functional
-
-    logits = outputs.reshape(targets.shape)
-    return functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-
-
-def _squared_error(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    from torch.nn import functional
-
-    return functional.mse_loss(outputs.reshape(targets.shape), targets, reduction="none")
-
-
-_SAMPLE_LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "cross_entropy": _cross_entropy,
-    "binary_cross_entropy": _binary_cross_entropy,
-    "mse": _squared_error,
-}

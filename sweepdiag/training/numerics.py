@@ -5,17 +5,29 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
+import math
 import os
 import sys
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    import torch
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["fix_summation_order", "reproducible_cpu", "small_product_mode"]
+__all__ = [
+    "fix_summation_order",
+    "has_exact_columns",
+    "log_softmax_by_columns",
+    "log_softmax_gradient_by_columns",
+    "product_in_single_steps",
+    "reproducible_cpu",
+    "rounds_unlike_alone",
+]
 
 
 _MKL_CBWR_AUTO = 2  # MKL_CBWR_AUTO in mkl_types.h
@@ -69,39 +81,108 @@ def reproducible_cpu() -> Iterator[None]:
         torch.set_num_threads(n_threads)
 
 
-def small_product_mode() -> contextlib.AbstractContextManager[Any]:
-    """Return a mode in which batched products of tiny matrices are taken one matrix at a time.
-
-    PyTorch computes ``bmm`` of matrices below 400 multiplications, and products with a vector,
-    with other code than ``mm``, which rounds differently. In this mode each such matrix goes
-    through ``mm``, as it would alone.
-    """
-    from torch.utils._python_dispatch import TorchDispatchMode
-
-    class SmallProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types
-        def __torch_dispatch__(
-            self,
-            function: Any,
-            types: Any,
-            args: tuple[Any, ...] = (),
-            kwargs: dict[str, Any] | None = None,
-        ) -> Any:
-            return _product(function, args, kwargs or {})
-
-    mode: contextlib.AbstractContextManager[Any] = SmallProducts()  # type: ignore[no-untyped-call]  # torch has no types
-    return mode
-
-
 _SMALL = 400  # multiplications; the limit in PyTorch's LinearAlgebra.cpp
 
 
-def _product(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def rounds_unlike_alone(left: Sequence[int], right: Sequence[int]) -> bool:
+    """Return whether a batched product on the CPU rounds unlike the product of one pair.
+
+    PyTorch computes ``bmm`` of matrices below 400 multiplications, and products with a vector,
+    with other code than ``mm``.
+
+    Args:
+        left: Shape ``(n, n_rows, n_inner)``.
+        right: Shape ``(n, n_inner, n_columns)``.
+    """
+    _, n_rows, n_inner = left
+    n_columns = right[2]
+    return n_rows == 1 or n_columns == 1 or n_rows * n_inner * n_columns < _SMALL
+
+
+def product_in_single_steps(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Return ``bmm(left, right)``, each matrix computed by ``mm`` as it would be alone."""
     import torch
 
-    if function is torch.ops.aten.bmm.default:
-        left, right = args
-        n_rows, n_inner, n_columns = left.shape[1], left.shape[2], right.shape[2]
-        is_vector = n_rows == 1 or n_columns == 1
-        if is_vector or n_rows * n_inner * n_columns < _SMALL:
-            return torch.stack([torch.mm(a, b) for a, b in zip(left, right, strict=True)])
-    return function(*args, **kwargs)
+    return torch.stack([torch.mm(a, b) for a, b in zip(left, right, strict=True)])
+
+
+_LANES = 16
+"""Numbers in the widest vector register; with rows in multiples of it there is no remainder."""
+
+
+@lru_cache(maxsize=64)
+def has_exact_columns(n_classes: int) -> bool:
+    """Return whether a log-softmax over columns has the bits of one over rows here.
+
+    PyTorch's log-softmax over the last dimension adds fewer numbers than a vector register holds
+    one after the other, ten times as slowly as it could. Laid out by columns, with a register full
+    of rows at a time, the same additions are made in the same order. Whether that holds depends on
+    the processor, so it is tried.
+
+    Args:
+        n_classes: Length of a row.
+    """
+    import torch
+
+    if n_classes > _LANES:
+        return False
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(4 * _LANES + 3, n_classes, generator=generator)
+    rows *= torch.logspace(-3, 3, len(rows)).unsqueeze(1)
+    rows[0, 0], rows[1, -1], rows[2, 0] = torch.inf, -torch.inf, torch.nan
+    gradients = torch.randn(rows.shape, generator=generator)
+    expected = torch.log_softmax(rows, 1)
+    expected_gradient = _log_softmax_gradient()(gradients, expected, 1, rows.dtype)
+    found = log_softmax_by_columns(rows, 1, False)
+    found_gradient = log_softmax_gradient_by_columns(gradients, expected, 1, rows.dtype)
+    return _have_same_bits(found, expected) and _have_same_bits(found_gradient, expected_gradient)
+
+
+def log_softmax_by_columns(
+    inputs: torch.Tensor, dim: int, half_to_float: bool  # noqa: FBT001 - as the operation has it
+) -> torch.Tensor:
+    """Return the log-softmax over the last dimension of a float32 tensor on the CPU."""
+    del dim, half_to_float
+    columns = _columns(inputs)
+    return _rows(columns.log_softmax(0), inputs.shape)
+
+
+def log_softmax_gradient_by_columns(
+    gradients: torch.Tensor, outputs: torch.Tensor, dim: int, dtype: torch.dtype
+) -> torch.Tensor:
+    """Return the gradient of a log-softmax over the last dimension from that of its outputs."""
+    del dim
+    columns = _log_softmax_gradient()(_columns(gradients), _columns(outputs), 0, dtype)
+    return _rows(columns, outputs.shape)
+
+
+def _log_softmax_gradient() -> Callable[..., torch.Tensor]:
+    import torch
+
+    function: Callable[..., torch.Tensor] = torch.ops.aten._log_softmax_backward_data.default
+    return function
+
+
+def _columns(rows: torch.Tensor) -> torch.Tensor:
+    """Return a tensor ``(…, n_classes)`` as ``(n_classes, n)``, ``n`` a multiple of the lanes."""
+    flat = rows.reshape(-1, rows.shape[-1])
+    n_rows = len(flat)
+    n_padded = -(-n_rows // _LANES) * _LANES
+    if n_padded == n_rows:
+        return flat.t().contiguous()
+    columns = flat.new_zeros((flat.shape[1], n_padded))
+    columns[:, :n_rows] = flat.t()
+    return columns
+
+
+def _rows(columns: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    n_rows = math.prod(shape[:-1])
+    return columns[:, :n_rows].t().contiguous().view(shape)
+
+
+def _have_same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
+    import torch
+
+    # As integers, since zeros of both signs are equal; of NaN there are many, all as good.
+    is_same = (a.view(torch.int32) == b.view(torch.int32)) | (a.isnan() & b.isnan())
+    return bool(is_same.all())

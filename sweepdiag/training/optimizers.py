@@ -21,21 +21,39 @@ if TYPE_CHECKING:
 
     from sweepdiag.records import OptimizerSettings
 
-    Tensors = Mapping[str, torch.Tensor]
+    Rows = Mapping[torch.dtype, torch.Tensor]
 
 __all__ = ["FusedOptimizer", "make_fused_optimizer", "make_torch_optimizer"]
 
 
 class FusedOptimizer(Protocol):
-    """Updates the stacked parameters of all members at once, in place."""
+    """Updates the parameters of all members at once, in place.
 
-    def step(self, parameters: Tensors, gradients: Tensors, rates: np.ndarray) -> None:
-        """Update every member.
+    Parameters, gradients and state are rows: one tensor per type of number, of shape
+    ``(n_members, n)``.
+    """
+
+    def plan(self, rates: np.ndarray) -> None:
+        """Take the learning rates of the next steps.
 
         Args:
-            parameters: Stacked parameters by name, each of shape ``(n_members, …)``.
-            gradients: Their gradients, of the same shapes.
-            rates: Learning rate of each member at this step, shape ``(n_members,)``, float64.
+            rates: Learning rate of each member at each of the steps, shape
+                ``(n_steps, n_members)``, float64.
+        """
+
+    def step(self, rows: Rows, gradient_rows: Rows) -> None:
+        """Update every member at the next of the planned rates.
+
+        Args:
+            rows: The parameters.
+            gradient_rows: Their gradients, which are overwritten.
+        """
+
+    def keep(self, members: torch.Tensor) -> None:
+        """Leave out all members but these; a new plan is needed afterwards.
+
+        Args:
+            members: Their indices, ascending.
         """
 
 
@@ -96,80 +114,136 @@ def make_torch_optimizer(
     )
 
 
-class _PerMember:
-    """Turns one float64 number per member into a column that broadcasts over a parameter."""
+class _FusedBase:
+    """What fused optimizers have in common: numbers per member, and rates planned ahead."""
 
-    def __init__(self, device: str) -> None:
-        self._device = device
-
-    def __call__(self, values: np.ndarray, like: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        column = torch.from_numpy(np.asarray(values, dtype=np.float64)).to(like.dtype)
-        return column.to(self._device).view(-1, *[1] * (like.dim() - 1))
-
-
-class _FusedSGD:
     def __init__(self, settings: Sequence[OptimizerSettings], device: str) -> None:
-        self._column = _PerMember(device)
+        self._settings = settings[0]
         self._momentum = np.array([s.momentum for s in settings])
         self._weight_decay = np.array([s.weight_decay for s in settings])
-        self._nesterov = settings[0].nesterov
-        self._buffers: dict[str, torch.Tensor] = {}
+        self._device = device
+        self._planned: dict[torch.dtype, dict[str, torch.Tensor]] = {}
+        self._coefficients: dict[str, np.ndarray] = {}
+        self._next = 0
 
-    def step(self, parameters: Tensors, gradients: Tensors, rates: np.ndarray) -> None:
-        for name, parameter in parameters.items():
-            gradient = gradients[name]
-            if self._weight_decay.any():
-                decay = self._column(self._weight_decay, parameter)
-                gradient = gradient.addcmul(parameter, decay)
-            if self._momentum.any():
-                gradient = self._with_momentum(name, gradient)
-            parameter.addcmul_(gradient, self._column(-rates, parameter))
+    def plan(self, rates: np.ndarray) -> None:
+        self._coefficients = self._coefficients_of(rates)
+        self._planned = {}
+        self._next = 0
 
-    def _with_momentum(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
-        momentum = self._column(self._momentum, gradient)
-        if name not in self._buffers:
-            self._buffers[name] = gradient.clone()
-        else:
-            self._buffers[name].mul_(momentum).add_(gradient)
-        buffer = self._buffers[name]
-        return gradient.addcmul(buffer, momentum) if self._nesterov else buffer
+    def _columns(self, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+        """Return the planned numbers of the next step, each of shape ``(n_members, 1)``.
 
-
-class _FusedAdam:
-    def __init__(self, settings: Sequence[OptimizerSettings], device: str) -> None:
-        self._column = _PerMember(device)
-        self._settings = settings[0]
-        self._weight_decay = np.array([s.weight_decay for s in settings])
-        self._is_decoupled = settings[0].name == "adamw"
-        self._averages: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
-        self._n_steps = 0
-
-    def step(self, parameters: Tensors, gradients: Tensors, rates: np.ndarray) -> None:
+        They are computed in float64 and rounded once, as PyTorch rounds its Python numbers.
+        """
         import torch
 
-        self._n_steps += 1
-        beta1, beta2 = self._settings.beta1, self._settings.beta2
-        correction1 = 1.0 - beta1**self._n_steps
-        correction2_sqrt = (1.0 - beta2**self._n_steps) ** 0.5
-        for name, parameter in parameters.items():
-            gradient = self._with_decay(parameter, gradients[name], rates)
-            if name not in self._averages:
-                self._averages[name] = (torch.zeros_like(parameter), torch.zeros_like(parameter))
-            mean, square = self._averages[name]
-            mean.lerp_(gradient, 1.0 - beta1)
-            square.mul_(beta2).addcmul_(gradient, gradient, value=1.0 - beta2)
-            denominator = (square.sqrt() / correction2_sqrt).add_(self._settings.eps)
-            step_size = self._column(-(rates / correction1), parameter)
-            parameter.addcdiv_(mean * step_size, denominator)
+        if dtype not in self._planned:
+            self._planned[dtype] = {
+                name: torch.from_numpy(values).to(dtype).to(self._device).unsqueeze(-1)
+                for name, values in self._coefficients.items()
+            }
+        return {name: values[self._next] for name, values in self._planned[dtype].items()}
 
-    def _with_decay(
-        self, parameter: torch.Tensor, gradient: torch.Tensor, rates: np.ndarray
-    ) -> torch.Tensor:
-        if not self._weight_decay.any():
-            return gradient
+    def _coefficients_of(self, rates: np.ndarray) -> dict[str, np.ndarray]:
+        raise NotImplementedError
+
+    def _column(self, values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
+        import torch
+
+        return torch.from_numpy(values).to(dtype).to(self._device).unsqueeze(-1)
+
+    def _keep_numbers(self, members: torch.Tensor) -> None:
+        kept = members.cpu().numpy()
+        self._momentum = self._momentum[kept]
+        self._weight_decay = self._weight_decay[kept]
+
+
+class _FusedSGD(_FusedBase):
+    def __init__(self, settings: Sequence[OptimizerSettings], device: str) -> None:
+        super().__init__(settings, device)
+        self._buffers: dict[torch.dtype, torch.Tensor] = {}
+
+    def step(self, rows: Rows, gradient_rows: Rows) -> None:
+        for dtype, parameters in rows.items():
+            direction = gradient_rows[dtype]
+            if self._weight_decay.any():
+                direction.addcmul_(parameters, self._column(self._weight_decay, dtype))
+            if self._momentum.any():
+                direction = self._with_momentum(dtype, direction)
+            parameters.addcmul_(direction, self._columns(dtype)["minus_rate"])
+        self._next += 1
+
+    def _coefficients_of(self, rates: np.ndarray) -> dict[str, np.ndarray]:
+        return {"minus_rate": -rates}
+
+    def _with_momentum(self, dtype: torch.dtype, gradients: torch.Tensor) -> torch.Tensor:
+        is_common = bool((self._momentum == self._momentum[0]).all())
+        # A Python number is rounded as a column is, and costs less.
+        momentum = (
+            float(self._momentum[0]) if is_common else self._column(self._momentum, dtype)
+        )
+        if dtype not in self._buffers:
+            self._buffers[dtype] = gradients.clone()
+        else:
+            self._buffers[dtype].mul_(momentum).add_(gradients)
+        buffer = self._buffers[dtype]
+        if not self._settings.nesterov:
+            return buffer
+        return gradients.addcmul_(buffer, self._column(self._momentum, dtype))
+
+    def keep(self, members: torch.Tensor) -> None:
+        self._keep_numbers(members)
+        self._buffers = {
+            dtype: rows.index_select(0, members) for dtype, rows in self._buffers.items()
+        }
+
+
+class _FusedAdam(_FusedBase):
+    def __init__(self, settings: Sequence[OptimizerSettings], device: str) -> None:
+        super().__init__(settings, device)
+        self._is_decoupled = self._settings.name == "adamw"
+        self._averages: dict[torch.dtype, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._n_steps = 0
+
+    def _coefficients_of(self, rates: np.ndarray) -> dict[str, np.ndarray]:
+        first = self._n_steps + 1
+        # Python's power, as PyTorch takes it: NumPy's rounds some of them otherwise.
+        corrections = [1.0 - self._settings.beta1**n for n in range(first, first + len(rates))]
+        coefficients = {"minus_step_size": -(rates / np.array(corrections)[:, None])}
         if self._is_decoupled:
-            parameter.mul_(self._column(1.0 - rates * self._weight_decay, parameter))
-            return gradient
-        return gradient.addcmul(parameter, self._column(self._weight_decay, parameter))
+            coefficients["kept"] = 1.0 - rates * self._weight_decay
+        return coefficients
+
+    def step(self, rows: Rows, gradient_rows: Rows) -> None:
+        import torch
+
+        beta1, beta2 = self._settings.beta1, self._settings.beta2
+        for dtype, parameters in rows.items():
+            columns = self._columns(dtype)
+            gradients = gradient_rows[dtype]
+            if self._weight_decay.any():
+                if self._is_decoupled:
+                    parameters.mul_(columns["kept"])
+                else:
+                    gradients.addcmul_(parameters, self._column(self._weight_decay, dtype))
+            if dtype not in self._averages:
+                zeros = torch.zeros_like(parameters)
+                self._averages[dtype] = (zeros, zeros.clone())
+            mean, square = self._averages[dtype]
+            mean.lerp_(gradients, 1.0 - beta1)
+            square.mul_(beta2).addcmul_(gradients, gradients, value=1.0 - beta2)
+            correction2_sqrt = (1.0 - beta2 ** (self._n_steps + 1)) ** 0.5
+            # The gradients are not needed any more: their rows hold the denominators.
+            denominators = torch.sqrt(square, out=gradients)
+            denominators.div_(correction2_sqrt).add_(self._settings.eps)
+            parameters.addcdiv_(mean * columns["minus_step_size"], denominators)
+        self._n_steps += 1
+        self._next += 1
+
+    def keep(self, members: torch.Tensor) -> None:
+        self._keep_numbers(members)
+        self._averages = {
+            dtype: (mean.index_select(0, members), square.index_select(0, members))
+            for dtype, (mean, square) in self._averages.items()
+        }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from sweepdiag.space import MEMBER_AXES
+from sweepdiag.training.fused_model import FusedModel
 from sweepdiag.training.programs import FusedProgram, UnfusedProgram
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PROBE_MEMBERS",
-    "ProbeResult",
+    "Plan",
     "Structure",
     "Tier",
     "make_program",
@@ -38,8 +39,10 @@ logger = logging.getLogger(__name__)
 
 _TIMED_STEPS = 4
 _PROBE_STEPS = 1 + 3 * _TIMED_STEPS
-PROBE_MEMBERS = 16
-"""Members that are tried together."""
+PROBE_MEMBERS = 32
+"""Members that are fused for the trial, at most."""
+_COMPARED = 4
+"""Of these, how many are trained alone as well."""
 
 Structure: TypeAlias = "tuple[tuple[str, AxisValue], ...]"
 """What the trials of a pack have in common: every axis but the per-member ones."""
@@ -50,13 +53,13 @@ _LONG_STEP_S = 5e-3
 class Tier(enum.StrEnum):
     """How the members of a pack are trained, fastest first."""
 
-    FUSED = "fused"
-    FUSED_SMALL_PRODUCTS = "fused, small products one by one"
+    TRACED = "fused and traced"
+    VMAP = "fused"
     UNFUSED = "unfused"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ProbeResult:
+class Plan:
     """What was chosen for an architecture, why, and what it costs.
 
     Attributes:
@@ -64,37 +67,35 @@ class ProbeResult:
         reason: Why, in words.
         step_s: Seconds per step and member.
         evaluation_s: Seconds per evaluation and member.
+        model: The fused step and evaluation; ``None`` if unfused.
     """
 
     tier: Tier
     reason: str
     step_s: float
     evaluation_s: float
+    model: FusedModel | None = None
 
 
 def make_program(
-    tier: Tier,
+    model: FusedModel | None,
     members: Sequence[Member],
     *,
     prepared: PreparedWorkload,
     timetable: Timetable,
     device: str,
 ) -> Program:
-    """Return the program that trains these members (exactly one if unfused)."""
-    if tier is Tier.UNFUSED:
+    """Return the program that trains these members; exactly one where there is no fused model."""
+    if model is None:
         return UnfusedProgram(members[0], prepared=prepared, timetable=timetable, device=device)
     return FusedProgram(
-        members,
-        prepared=prepared,
-        timetable=timetable,
-        device=device,
-        exact_small_products=tier is Tier.FUSED_SMALL_PRODUCTS,
+        members, model=model, prepared=prepared, timetable=timetable, device=device
     )
 
 
 def probe(
     members: Sequence[Member], *, prepared: PreparedWorkload, timetable: Timetable, device: str
-) -> ProbeResult:
+) -> Plan:
     """Return how to train members like these.
 
     A few steps are taken both ways from the same start. On the CPU the fused way is taken only if
@@ -110,23 +111,34 @@ def probe(
     Returns:
         The choice. Errors of the model itself are raised as they are.
     """
-    alone = _Trial(members[:1], prepared, timetable, device).run(Tier.UNFUSED)
+    trial = _Trial(members[:PROBE_MEMBERS], prepared, timetable, device)
+    alone = trial.run_alone(1)
     if device == "cpu" and alone.step_s > _LONG_STEP_S:
         reason = f"a step takes {1000 * alone.step_s:.3g} ms, which is arithmetic, not overhead"
-        return _result(Tier.UNFUSED, alone, reason)
-    trial = _Trial(members[:PROBE_MEMBERS], prepared, timetable, device)
-    alone = trial.run(Tier.UNFUSED)
-    reason = "a single training is not fused"
-    if len(members) > 1:
-        for tier in (Tier.FUSED, Tier.FUSED_SMALL_PRODUCTS):
-            fused, reason = trial.compare(tier, alone)
-            if fused is not None:
-                return _result(tier, fused, reason)
-    return _result(Tier.UNFUSED, alone, reason)
+        return _plan(Tier.UNFUSED, alone, reason)
+    if len(members) == 1:
+        return _plan(Tier.UNFUSED, alone, "a single training is not fused")
+    alone = trial.run_alone(_COMPARED)
+    reason = ""
+    for tier in (Tier.TRACED, Tier.VMAP):
+        model = FusedModel(
+            members[0].model, prepared=prepared, is_traced=tier is Tier.TRACED
+        )
+        fused, reason = trial.compare(model, alone)
+        if fused is not None:
+            return _plan(tier, fused, reason, model)
+    if reason.startswith(_CANNOT):
+        logger.warning("trained one by one, since the model %s", reason)
+    return _plan(Tier.UNFUSED, alone, reason)
+
+
+_CANNOT = "cannot be fused"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Run:
+    """Numbers of some steps, one row per member, and what they cost per member."""
+
     numbers: tuple[np.ndarray, ...]
     step_s: float
     evaluation_s: float
@@ -142,49 +154,54 @@ class _Trial:
         timetable: Timetable,
         device: str,
     ) -> None:
-        self._members = members
+        # At rates that move every parameter: at tiny ones a wrong gradient would not show.
+        self._members = [
+            dataclasses.replace(member, lr=lr)
+            for member, lr in zip(members, _probe_rates(len(members)), strict=True)
+        ]
         self._prepared = prepared
         self._timetable = dataclasses.replace(timetable, factors=np.ones_like(timetable.factors))
         self._device = device
         self._n_steps = min(_PROBE_STEPS, timetable.evaluations[-1])
 
-    def run(self, tier: Tier) -> _Run:
-        """Train copies of the members for a few steps."""
-        members = [
-            # At rates that move every parameter: at tiny ones a wrong gradient would not show.
-            dataclasses.replace(member, model=copy.deepcopy(member.model), lr=lr)
-            for member, lr in zip(self._members, _probe_rates(len(self._members)), strict=True)
-        ]
-        groups = [[member] for member in members] if tier is Tier.UNFUSED else [members]
-        runs = [self._run_group(tier, group) for group in groups]
+    def _compared(self, n: int) -> list[int]:
+        """Return the places of up to ``n`` members, the first and the last among them."""
+        last = len(self._members) - 1
+        return sorted({round(place) for place in np.linspace(0, last, min(n, last + 1))})
+
+    def run_alone(self, n: int) -> _Run:
+        """Train copies of up to ``n`` members for a few steps, one by one."""
+        runs = []
+        for place in self._compared(n):
+            member = self._members[place]
+            own = dataclasses.replace(member, model=copy.deepcopy(member.model))
+            runs.append(self._run(None, [own]))
         parts_of_all = zip(*(run.numbers for run in runs), strict=True)
         return _Run(
             numbers=tuple(np.concatenate(parts) for parts in parts_of_all),
-            step_s=sum(run.step_s for run in runs) / len(members),
-            evaluation_s=sum(run.evaluation_s for run in runs) / len(members),
+            step_s=min(run.step_s for run in runs),
+            evaluation_s=min(run.evaluation_s for run in runs),
         )
 
-    def compare(self, tier: Tier, alone: _Run) -> tuple[_Run | None, str]:
+    def compare(self, model: FusedModel, alone: _Run) -> tuple[_Run | None, str]:
         """Return the fused run if it may be used, and why or why not."""
         try:
-            fused = self.run(tier)
+            fused = self._run(model, self._members)
         except Exception as error:  # noqa: BLE001 - whatever an operation says, it cannot be fused
-            reason = f"cannot be fused: {_first_line(error)}"
-            if tier is Tier.FUSED:
-                logger.warning("trained one by one, since the model %s", reason)
-            return None, reason
+            return None, f"{_CANNOT}: {_first_line(error)}"
         if not all(np.isfinite(numbers).any() for numbers in alone.numbers[:2]):
             return None, "every loss is NaN, so nothing can be compared"
-        if not self._agree(fused, alone):
+        places = self._compared(len(alone.numbers[0]))
+        if not self._agree(tuple(numbers[places] for numbers in fused.numbers), alone.numbers):
             return None, "fusing changes the curve's bits"
         speedup = (alone.step_s + 1e-9) / (fused.step_s + 1e-9)
         if speedup < 1.0:
             return None, f"fusing does not pay ({speedup:.2f} times as fast)"
         return fused, f"{speedup:.1f} times as fast as unfused"
 
-    def _run_group(self, tier: Tier, members: Sequence[Member]) -> _Run:
+    def _run(self, model: FusedModel | None, members: Sequence[Member]) -> _Run:
         program = make_program(
-            tier,
+            model,
             members,
             prepared=self._prepared,
             timetable=self._timetable,
@@ -199,6 +216,8 @@ class _Trial:
             losses = program.advance(step, step + _TIMED_STEPS)
             step_s.append((time.perf_counter() - step_started) / _TIMED_STEPS)
         stepped = time.perf_counter()
+        program.evaluate()  # warms up as well
+        evaluation_started = time.perf_counter()
         evaluations = program.evaluate()
         ended = time.perf_counter()
         return _Run(
@@ -210,36 +229,38 @@ class _Trial:
             ),
             # The fastest steps: whatever else the machine does only adds to the others. A training
             # that is over before anything could be timed costs nothing worth knowing.
-            step_s=min(*step_s, stepped - started),
-            evaluation_s=ended - stepped,
+            step_s=min(*step_s, stepped - started) / len(members),
+            evaluation_s=(ended - evaluation_started) / len(members),
         )
 
-    def _agree(self, fused: _Run, alone: _Run) -> bool:
+    def _agree(self, fused: Sequence[np.ndarray], alone: Sequence[np.ndarray]) -> bool:
         is_cpu = self._device == "cpu"
         return all(
             np.array_equal(a, b, equal_nan=True)
             if is_cpu
             else np.allclose(a, b, rtol=_CUDA_TOLERANCE, atol=_CUDA_TOLERANCE, equal_nan=True)
-            for a, b in zip(fused.numbers, alone.numbers, strict=True)
+            for a, b in zip(fused, alone, strict=True)
         )
 
 
 def _parameters(program: Program) -> np.ndarray:
     """Return the parameters of all members, shape ``(n_members, n_parameters)``."""
     if isinstance(program, FusedProgram):
-        tensors = [p.flatten(1) for p in program.parameters.values()]
+        tensors = [p.flatten(1) for p in program.parameters.views.values()]
     else:
         model = program.members[0].model
         tensors = [p.detach().reshape(1, -1) for p in model.parameters() if p.requires_grad]
-    return np.concatenate([tensor.cpu().numpy() for tensor in tensors], axis=1)
+    return np.concatenate([tensor.cpu().float().numpy() for tensor in tensors], axis=1)
 
 
 def _probe_rates(n_members: int) -> list[float]:
     return [float(rate) for rate in np.geomspace(0.003, 0.1, n_members)]
 
 
-def _result(tier: Tier, run: _Run, reason: str) -> ProbeResult:
-    return ProbeResult(tier=tier, reason=reason, step_s=run.step_s, evaluation_s=run.evaluation_s)
+def _plan(tier: Tier, run: _Run, reason: str, model: FusedModel | None = None) -> Plan:
+    return Plan(
+        tier=tier, reason=reason, step_s=run.step_s, evaluation_s=run.evaluation_s, model=model
+    )
 
 
 def _first_line(error: Exception) -> str:

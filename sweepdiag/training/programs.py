@@ -5,14 +5,18 @@ Neither knows trials, events or budgets: they advance by steps and evaluate.
 
 from __future__ import annotations
 
-import contextlib
-import copy
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from sweepdiag.training.measures import Evaluation, evaluate, running_losses
-from sweepdiag.training.numerics import small_product_mode
+from sweepdiag.training.flat import FlatParameters
+from sweepdiag.training.measures import (
+    Evaluation,
+    evaluate,
+    fixed_order_sums,
+    mean_measures,
+    minibatch_losses,
+)
 from sweepdiag.training.optimizers import make_fused_optimizer, make_torch_optimizer
 from sweepdiag.training.seeds import seeded
 
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from sweepdiag.training.fused_model import FusedModel
     from sweepdiag.training.members import Member, Timetable
     from sweepdiag.workloads import PreparedWorkload
 
@@ -42,7 +47,7 @@ class Program(Protocol):
 
 
 class FusedProgram:
-    """All members in one program: parameters stacked, one vmapped step for all of them.
+    """All members in one program: parameters in one tensor, one step for all of them.
 
     Nothing is reduced across members, so a member that diverges leaves the others as they are.
     """
@@ -51,108 +56,91 @@ class FusedProgram:
         self,
         members: Sequence[Member],
         *,
+        model: FusedModel,
         prepared: PreparedWorkload,
         timetable: Timetable,
         device: str,
-        exact_small_products: bool = False,
     ) -> None:
-        """Stack the members' models.
+        """Copy the members' parameters.
 
         Args:
             members: At least one; all of one architecture, optimizer and batch size.
+            model: The step and the evaluation of this architecture.
             prepared: The data, on the device.
             timetable: Shared by all members.
             device: Where to train.
-            exact_small_products: Take products of tiny matrices as a single model would.
         """
-        from torch.func import grad, stack_module_state, vmap
-
         self.members = members
+        self._model = model
         self._prepared = prepared
         self._timetable = timetable
         self._device = device
-        self._mode = small_product_mode if exact_small_products else contextlib.nullcontext
-        parameters, buffers = stack_module_state([member.model for member in members])
-        trained = {name for name, p in members[0].model.named_parameters() if p.requires_grad}
-        self.parameters = {name: p.detach() for name, p in parameters.items() if name in trained}
-        # Frozen parameters are read like buffers, and nothing differentiates or updates them.
-        frozen = {name: p.detach() for name, p in parameters.items() if name not in trained}
-        self._buffers = {**buffers, **frozen}
+        self.parameters = FlatParameters([model.trained_of(member.model) for member in members])
+        self._state = model.stacked_state_of([member.model for member in members])
         self._optimizer = make_fused_optimizer([m.optimizer for m in members], device=device)
         self._lrs = np.array([member.lr for member in members])
-        self._training = copy.deepcopy(members[0].model).to("meta").train()
-        self._evaluating = copy.deepcopy(self._training).eval()
-        self._gradients = vmap(grad(self._loss, has_aux=True))
-        self._forward = vmap(self._outputs, in_dims=(0, 0, None))
 
     def advance(self, first_step: int, last_step: int) -> list[float]:
         """Train all members for some steps and return the mean minibatch loss of each."""
         import torch
 
-        table = torch.stack(
-            [
-                self._timetable.indices(member.trial.seed, first_step, last_step)
-                for member in self.members
-            ]
-        ).to(self._device)
-        total = torch.zeros(len(self.members), dtype=torch.float64, device=self._device)
-        with self._mode():
-            for step in range(first_step, last_step):
-                total += self._step(step, table[:, step - first_step])
-        return [float(value) for value in (total / (last_step - first_step)).tolist()]
+        samples = self._samples(first_step, last_step)
+        factors = np.asarray(self._timetable.factors[first_step:last_step])
+        self._optimizer.plan(factors[:, None] * self._lrs)
+        totals: torch.Tensor | None = None
+        with torch.no_grad():
+            for of_step in samples:
+                losses = self._step(of_step)
+                if totals is None:
+                    totals = losses.double()
+                else:
+                    totals.add_(losses)
+        if totals is None:
+            return [float("nan")] * len(self.members)
+        n_summed = (last_step - first_step) * totals.shape[1]
+        means: list[float] = (fixed_order_sums(totals) / n_summed).tolist()
+        return means
 
     def evaluate(self) -> list[tuple[Evaluation, Evaluation]]:
         """Return each member's evaluation on the training subset and on the validation set."""
         prepared = self._prepared
-        with self._mode():
-            train, validation = (
-                evaluate(self._outputs_of_all, inputs, targets, prepared)
-                for inputs, targets in (
-                    (prepared.train_eval_inputs, prepared.train_eval_targets),
-                    (prepared.validation_inputs, prepared.validation_targets),
-                )
+        train, validation = (
+            evaluate(self._measure, inputs, targets)
+            for inputs, targets in (
+                (prepared.train_eval_inputs, prepared.train_eval_targets),
+                (prepared.validation_inputs, prepared.validation_targets),
             )
+        )
         return list(zip(train, validation, strict=True))
 
-    def _step(self, step: int, indices: torch.Tensor) -> torch.Tensor:
-        inputs = self._gather(self._prepared.train_inputs, indices)
-        targets = self._gather(self._prepared.train_targets, indices)
-        gradients, outputs = self._gradients(self.parameters, self._buffers, inputs, targets)
-        rates = self._lrs * self._timetable.factors[step]
-        self._optimizer.step(self.parameters, gradients, rates)
-        return running_losses(outputs, targets, self._prepared)
+    def _samples(self, first_step: int, last_step: int) -> torch.Tensor:
+        """Return which samples each step trains on, shape ``(n_steps, n_members * batch_size)``."""
+        import torch
 
-    def _loss(
-        self,
-        parameters: dict[str, torch.Tensor],
-        buffers: dict[str, torch.Tensor],
-        inputs: torch.Tensor,
-        targets: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        from torch.func import functional_call
+        of_seed = {
+            seed: self._timetable.indices(seed, first_step, last_step)
+            for seed in {member.trial.seed for member in self.members}
+        }
+        table = torch.stack([of_seed[member.trial.seed] for member in self.members], dim=1)
+        return table.flatten(1).to(self._device)
 
-        outputs = functional_call(self._training, (parameters, buffers), (inputs,))
-        return self._prepared.loss_fn(outputs, targets), outputs
-
-    def _outputs(
-        self,
-        parameters: dict[str, torch.Tensor],
-        buffers: dict[str, torch.Tensor],
-        inputs: torch.Tensor,
-    ) -> Any:
-        from torch.func import functional_call
-
-        return functional_call(self._evaluating, (parameters, buffers), (inputs,))
-
-    def _outputs_of_all(self, inputs: torch.Tensor) -> torch.Tensor:
-        outputs: torch.Tensor = self._forward(self.parameters, self._buffers, inputs)
-        return outputs
-
-    @staticmethod
-    def _gather(samples: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-        return samples.index_select(0, indices.reshape(-1)).view(
-            *indices.shape, *samples.shape[1:]
+    def _step(self, samples: torch.Tensor) -> torch.Tensor:
+        """Take one step; return the losses of its samples, shape ``(n_members, n)``."""
+        prepared, n_members = self._prepared, len(self.members)
+        inputs, targets = (
+            all_samples.index_select(0, samples).view(n_members, -1, *all_samples.shape[1:])
+            for all_samples in (prepared.train_inputs, prepared.train_targets)
         )
+        parameters = self.parameters
+        gradients, measured = self._model.step(parameters.views, self._state, inputs, targets)
+        parameters.set_gradients(gradients)
+        self._optimizer.step(parameters.rows, parameters.gradient_rows)
+        if prepared.sample_loss_fn is not None:
+            return measured.view(n_members, -1)
+        return minibatch_losses(measured, targets, prepared)
+
+    def _measure(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return self._model.measure(self.parameters.views, self._state, inputs, targets)
 
 
 class UnfusedProgram:
@@ -183,13 +171,16 @@ class UnfusedProgram:
 
         member = self.members[0]
         table = self._timetable.indices(member.trial.seed, first_step, last_step)
-        total = torch.zeros(1, dtype=torch.float64, device=self._device)
+        totals: torch.Tensor | float = 0.0
         self._model.train()
         with seeded(member.trial.seed, f"forward/{first_step}", device=self._device):
             for step, indices in enumerate(table.to(self._device), start=first_step):
-                total += self._step(step, indices)
+                totals = totals + self._step(step, indices)
         self._n_steps = last_step
-        return [float(total) / (last_step - first_step)]
+        if not isinstance(totals, torch.Tensor):
+            return [float("nan")]
+        n_summed = (last_step - first_step) * totals.shape[1]
+        return [float(fixed_order_sums(totals)) / n_summed]
 
     def evaluate(self) -> list[tuple[Evaluation, Evaluation]]:
         """Return the member's evaluation on the training subset and on the validation set."""
@@ -199,14 +190,16 @@ class UnfusedProgram:
         name = f"evaluate/{self._n_steps}"
         with seeded(self.members[0].trial.seed, name, device=self._device):
             (train,) = evaluate(
-                self._outputs, prepared.train_eval_inputs, prepared.train_eval_targets, prepared
+                self._measure, prepared.train_eval_inputs, prepared.train_eval_targets
             )
             (validation,) = evaluate(
-                self._outputs, prepared.validation_inputs, prepared.validation_targets, prepared
+                self._measure, prepared.validation_inputs, prepared.validation_targets
             )
         return [(train, validation)]
 
     def _step(self, step: int, indices: torch.Tensor) -> torch.Tensor:
+        import torch
+
         prepared = self._prepared
         inputs = prepared.train_inputs.index_select(0, indices)
         targets = prepared.train_targets.index_select(0, indices)
@@ -217,8 +210,9 @@ class UnfusedProgram:
         loss = prepared.loss_fn(outputs, targets)
         loss.backward()  # type: ignore[no-untyped-call]  # torch has no types here
         self._optimizer.step()
-        return running_losses(outputs.detach()[None], targets[None], prepared)
+        with torch.no_grad():
+            return minibatch_losses(outputs.detach()[None], targets[None], prepared).double()
 
-    def _outputs(self, inputs: torch.Tensor) -> torch.Tensor:
+    def _measure(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         outputs: torch.Tensor = self._model(inputs)
-        return outputs[None]
+        return mean_measures(outputs[None], targets, self._prepared)

@@ -21,6 +21,8 @@ from sweepdiag.workloads.losses import (
     loss_function,
     loss_name,
     metric_function,
+    sample_loss_function,
+    sample_metric_function,
 )
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ class PreparedWorkload:
         validation_targets: Their targets.
         loss_fn: Mean loss of ``(outputs, targets)``.
         metric_fn: Mean metric of ``(outputs, targets)``, if there is one.
+        sample_loss_fn: The loss of each sample; ``None`` for a loss of the user's own.
+        sample_metric_fn: The metric of each sample, likewise.
         model: Builds a fresh module from axes by name.
         named_loss: The loss's name if it is one of sweepdiag's; ``None`` for the user's own.
         facts: What is known of the task before training.
@@ -65,6 +69,8 @@ class PreparedWorkload:
     validation_targets: torch.Tensor = field(repr=False)
     loss_fn: BatchFunction
     metric_fn: BatchFunction | None
+    sample_loss_fn: BatchFunction | None
+    sample_metric_fn: BatchFunction | None
     model: Callable[..., torch.nn.Module]
     named_loss: str | None
     facts: SweepFacts
@@ -139,6 +145,8 @@ def prepare(
         **tensors,
         loss_fn=loss_function(resolved_loss) if isinstance(resolved_loss, str) else resolved_loss,
         metric_fn=metric_function(workload),
+        sample_loss_fn=sample_loss_function(resolved_loss),
+        sample_metric_fn=sample_metric_function(workload),
         model=workload.model,
         named_loss=resolved_loss if isinstance(resolved_loss, str) else None,
         facts=_facts(workload, parts, loss),

@@ -18,7 +18,8 @@ from sweepdiag.records import (
 )
 from sweepdiag.training import PackTrainer
 from sweepdiag.training import engine as engine_module
-from sweepdiag.training.probe import ProbeResult, Tier
+from sweepdiag.training.fused_model import FusedModel
+from sweepdiag.training.probe import Plan, Tier
 from sweepdiag.training.schedules import rate_factors
 from sweepdiag.training.seeds import batch_indices, seeded
 from tests.training.conftest import (
@@ -75,10 +76,10 @@ def train_by_hand(t, workload, s):
         optimizer.step()
         losses.append(loss.item())
     with torch.no_grad():
-        val_loss = functional.cross_entropy(
-            model(workload.validation_inputs), workload.validation_targets
+        val_losses = functional.cross_entropy(
+            model(workload.validation_inputs), workload.validation_targets, reduction="none"
         )
-    return float(val_loss), float(np.mean(losses[-steps_per_epoch:]))
+    return sum(val_losses.double().tolist()) / len(val_losses), float(np.mean(losses[-steps_per_epoch:]))
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: f"{o.name}-{o.momentum}")
@@ -103,7 +104,7 @@ def test_fused_training_ends_where_plain_pytorch_does(optimizer, schedule, caplo
 def test_fusing_an_mlp_changes_no_bits():
     trainer = PackTrainer(prepared=prepared(), settings=TrainingSettings(epochs=3), device="cpu")
     list(trainer.train(pack(*(trial(lr, capacity=16) for lr in np.geomspace(1e-3, 1, 12)))))
-    (choice,) = trainer._choices.values()
+    (choice,) = trainer._plans.values()
     # Whether it also pays is for this machine to say; that it is exact is not.
     assert choice.tier is not Tier.UNFUSED or "does not pay" in choice.reason
 
@@ -293,11 +294,11 @@ def test_outputs_of_the_wrong_shape_are_a_message():
 def test_out_of_memory_halves_the_pack_and_goes_on(monkeypatch, error):
     real, sizes = engine_module.make_program, []
 
-    def small(tier, members, **arguments):
+    def small(model, members, **arguments):
         sizes.append(len(members))
         if len(members) > 2:
             raise error
-        return real(tier, members, **arguments)
+        return real(model, members, **arguments)
 
     workload = prepared()
     trials = [trial(lr, capacity=16) for lr in np.geomspace(0.01, 1, 8)]
@@ -328,7 +329,7 @@ def test_every_trial_starts_and_ends_once():
 
 
 def test_an_estimate_adds_up_steps_and_evaluations(monkeypatch):
-    found = ProbeResult(tier=Tier.FUSED, reason="", step_s=2.0, evaluation_s=0.5)
+    found = Plan(tier=Tier.TRACED, reason="", step_s=2.0, evaluation_s=0.5)
     monkeypatch.setattr(engine_module, "probe", lambda *_, **__: found)
     trainer = PackTrainer(prepared=prepared(), settings=TrainingSettings(epochs=4), device="cpu")
     packed = pack(*(trial(lr) for lr in (0.01, 0.1, 1.0)))
@@ -351,14 +352,27 @@ MIXED = [
 ]
 
 
-@pytest.mark.parametrize("tier", [Tier.FUSED, Tier.FUSED_SMALL_PRODUCTS])
+def train_by(monkeypatch, tier, packed, workload=None, settings=None):
+    """Train a pack in a way that is not left to its speed on this machine."""
+    workload = workload or prepared()
+
+    def model_of(trainer, packed, timetable):
+        if tier is Tier.UNFUSED:
+            return None
+        model = trainer._build(packed.trials[0], 1).model
+        return FusedModel(model, prepared=workload, is_traced=tier is Tier.TRACED)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PackTrainer, "_fused_model", model_of)
+        return curves(train(packed, workload=workload, settings=settings))
+
+
+@pytest.mark.parametrize("tier", [Tier.TRACED, Tier.VMAP])
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_every_fused_tier_gives_the_bits_of_the_unfused_one(monkeypatch, tier, nesterov):
     s = TrainingSettings(optimizer=OptimizerSettings(nesterov=nesterov), epochs=4)
-    monkeypatch.setattr(PackTrainer, "_choose", lambda *_: Tier.UNFUSED)
-    alone = curves(train(pack(*MIXED), settings=s))
-    monkeypatch.setattr(PackTrainer, "_choose", lambda *_: tier)
-    assert_same_bits(curves(train(pack(*MIXED), settings=s)), alone)
+    alone = train_by(monkeypatch, Tier.UNFUSED, pack(*MIXED), settings=s)
+    assert_same_bits(train_by(monkeypatch, tier, pack(*MIXED), settings=s), alone)
 
 
 @pytest.mark.parametrize(("task", "capacity"), [("regression", 16), ("classification", 3)])
@@ -373,10 +387,8 @@ def test_small_products_are_exact_one_by_one(monkeypatch, task, capacity):
         task=task,
     )
     trials = [trial(lr, capacity=capacity, batch_size=7) for lr in (0.01, 0.05, 0.1)]
-    monkeypatch.setattr(PackTrainer, "_choose", lambda *_: Tier.UNFUSED)
-    alone = curves(train(pack(*trials), workload=workload))
-    monkeypatch.setattr(PackTrainer, "_choose", lambda *_: Tier.FUSED_SMALL_PRODUCTS)
-    assert_same_bits(curves(train(pack(*trials), workload=workload)), alone)
+    alone = train_by(monkeypatch, Tier.UNFUSED, pack(*trials), workload)
+    assert_same_bits(train_by(monkeypatch, Tier.TRACED, pack(*trials), workload), alone)
 
 
 def frozen_model(capacity):
@@ -388,10 +400,8 @@ def frozen_model(capacity):
 def test_frozen_parameters_stay_frozen_when_fused(monkeypatch):
     workload = prepared(frozen_model)
     trials = [trial(lr, capacity=16) for lr in (0.01, 0.1)]
-    monkeypatch.setattr(PackTrainer, "_choose", lambda *_: Tier.UNFUSED)
-    alone = curves(train(pack(*trials), workload=workload))
-    monkeypatch.setattr(PackTrainer, "_choose", lambda *_: Tier.FUSED)
-    assert_same_bits(curves(train(pack(*trials), workload=workload)), alone)
+    alone = train_by(monkeypatch, Tier.UNFUSED, pack(*trials), workload)
+    assert_same_bits(train_by(monkeypatch, Tier.TRACED, pack(*trials), workload), alone)
 
 
 def test_a_fusion_that_changes_gradients_is_refused_whatever_the_rates(monkeypatch):
@@ -411,7 +421,7 @@ def test_a_fusion_that_changes_gradients_is_refused_whatever_the_rates(monkeypat
     trials = [trial(1e-12, seed=seed) for seed in range(4)]
     trainer = PackTrainer(prepared=workload, settings=TrainingSettings(epochs=1), device="cpu")
     list(trainer.train(pack(*trials)))
-    assert {choice.tier for choice in trainer._choices.values()} == {Tier.UNFUSED}
+    assert {choice.tier for choice in trainer._plans.values()} == {Tier.UNFUSED}
 
 
 def test_lazy_layers_get_their_weights_from_the_trials_seed():

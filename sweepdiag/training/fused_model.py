@@ -1,0 +1,159 @@
+"""The step and the evaluation of one architecture for any number of members at once."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from sweepdiag.training.graphs import trace
+from sweepdiag.training.measures import mean_measures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import torch
+
+    from sweepdiag.workloads import PreparedWorkload
+
+    Tensors = Mapping[str, torch.Tensor]
+
+__all__ = ["FusedModel"]
+
+
+class FusedModel:
+    """An ``nn.Module`` under ``vmap`` and ``grad``, traced once per layout of its inputs.
+
+    Kept for as long as packs of the architecture are trained, since tracing costs as much as some
+    hundred steps. It holds no parameters: they are passed in, stacked over the members.
+    """
+
+    def __init__(
+        self, model: torch.nn.Module, *, prepared: PreparedWorkload, is_traced: bool = True
+    ) -> None:
+        """Take the architecture of a model.
+
+        Args:
+            model: Any module of the architecture; not changed.
+            prepared: Brings the loss.
+            is_traced: Whether to trace, instead of interpreting the model anew at each step.
+        """
+        from torch.func import grad, vmap
+
+        self._prepared = prepared
+        self._is_traced = is_traced
+        self._trained = [name for name, p in model.named_parameters() if p.requires_grad]
+        # Frozen parameters are read like buffers, and nothing differentiates or updates them.
+        self._state = [
+            *(name for name, p in model.named_parameters() if not p.requires_grad),
+            *(name for name, _ in model.named_buffers()),
+        ]
+        self._training = copy.deepcopy(model).to("meta").train()
+        self._evaluating = copy.deepcopy(self._training).eval()
+        self._gradients = vmap(grad(self._loss, has_aux=True))
+        self._forward = vmap(self._outputs, in_dims=(0, 0, None))
+        self._has_sample_measures = prepared.sample_loss_fn is not None and (
+            prepared.metric_fn is None or prepared.sample_metric_fn is not None
+        )
+        self._programs: dict[Any, Callable[..., tuple[torch.Tensor, ...]]] = {}
+
+    def trained_of(self, model: torch.nn.Module) -> dict[str, torch.Tensor]:
+        """Return a member's trained parameters by name."""
+        parameters = dict(model.named_parameters())
+        return {name: parameters[name].detach() for name in self._trained}
+
+    def stacked_state_of(self, models: Sequence[torch.nn.Module]) -> dict[str, torch.Tensor]:
+        """Return what else the members' models hold, frozen parameters and buffers, stacked."""
+        import torch
+
+        states = [{**dict(m.named_parameters()), **dict(m.named_buffers())} for m in models]
+        return {name: torch.stack([s[name].detach() for s in states]) for name in self._state}
+
+    def step(
+        self, parameters: Tensors, state: Tensors, inputs: torch.Tensor, targets: torch.Tensor
+    ) -> tuple[Sequence[torch.Tensor], torch.Tensor]:
+        """Return the gradients of all members and what their minibatch losses are taken from.
+
+        Args:
+            parameters: Stacked parameters by name.
+            state: Stacked frozen parameters and buffers, which may be updated in place.
+            inputs: Shape ``(n_members, batch_size, …)``.
+            targets: Shape ``(n_members, batch_size, …)``.
+
+        Returns:
+            The gradients in the order of ``parameters``, and the loss of each sample (the outputs
+            where the loss is the user's own).
+        """
+        *gradients, measured = self._run(
+            self._flat_step, (*parameters.values(), *state.values(), inputs, targets)
+        )
+        return gradients, measured
+
+    def measure(
+        self, parameters: Tensors, state: Tensors, inputs: torch.Tensor, targets: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the mean loss and metric of each member in eval mode, shape ``(2, n_members)``.
+
+        Args:
+            parameters: Stacked parameters by name.
+            state: Stacked frozen parameters and buffers.
+            inputs: The same samples for all members, shape ``(n, …)``.
+            targets: Their targets, shape ``(n, …)``.
+        """
+        arguments = (*parameters.values(), *state.values(), inputs, targets)
+        (result,) = self._run(self._flat_evaluation, arguments)
+        if self._has_sample_measures:
+            return result
+        return mean_measures(result, targets, self._prepared)
+
+    def _run(
+        self,
+        function: Callable[..., tuple[torch.Tensor, ...]],
+        arguments: tuple[torch.Tensor, ...],
+    ) -> tuple[torch.Tensor, ...]:
+        if not self._is_traced:
+            return function(*arguments)
+        # All else about the layout follows from the numbers of members and of samples.
+        key = (function.__name__, len(arguments[0]), arguments[-1].shape)
+        if key not in self._programs:
+            self._programs[key] = trace(function, *arguments)
+        return self._programs[key](*arguments)
+
+    def _named(self, arguments: Sequence[torch.Tensor]) -> tuple[Tensors, Tensors]:
+        n_trained = len(self._trained)
+        trained = dict(zip(self._trained, arguments, strict=False))
+        state = dict(zip(self._state, arguments[n_trained:], strict=False))
+        return trained, state
+
+    def _flat_step(self, *arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        parameters, state = self._named(arguments)
+        gradients, measured = self._gradients(parameters, state, *arguments[-2:])
+        return (*(gradients[name] for name in self._trained), measured)
+
+    def _flat_evaluation(self, *arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the measures; the outputs where they are taken by code of the user's own."""
+        parameters, state = self._named(arguments)
+        inputs, targets = arguments[-2:]
+        outputs = self._forward(parameters, state, inputs)
+        if self._has_sample_measures:
+            return (mean_measures(outputs, targets, self._prepared),)
+        return (outputs,)
+
+    def _loss(
+        self, parameters: Tensors, state: Tensors, inputs: torch.Tensor, targets: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        from torch.func import functional_call
+
+        outputs = functional_call(self._training, ({**parameters}, {**state}), (inputs,))
+        per_sample = self._prepared.sample_loss_fn
+        if per_sample is None:
+            return self._prepared.loss_fn(outputs, targets), outputs
+        losses = per_sample(outputs, targets)
+        return losses.mean(), losses
+
+    def _outputs(self, parameters: Tensors, state: Tensors, inputs: torch.Tensor) -> torch.Tensor:
+        from torch.func import functional_call
+
+        outputs: torch.Tensor = functional_call(
+            self._evaluating, ({**parameters}, {**state}), (inputs,)
+        )
+        return outputs

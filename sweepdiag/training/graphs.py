@@ -1,0 +1,316 @@
+"""A function of tensors, traced once into a flat list of operations that is cheaper to run.
+
+``vmap`` and ``grad`` interpret a model anew at each step, which for small models costs more than
+its arithmetic. The traced program calls the same kernels in the same order; the passes over it
+leave out operations that do nothing, compute constants once, and reuse memory. None of them
+changes a bit of the result.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from sweepdiag.training.numerics import (
+    has_exact_columns,
+    log_softmax_by_columns,
+    log_softmax_gradient_by_columns,
+    product_in_single_steps,
+    rounds_unlike_alone,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import torch
+    from torch.fx import Graph, GraphModule, Node
+
+    Program: TypeAlias = Callable[..., tuple[torch.Tensor, ...]]
+
+__all__ = ["trace"]
+
+
+def trace(function: Callable[..., Sequence[torch.Tensor]], *inputs: torch.Tensor) -> Program:
+    """Return a program that computes what ``function`` does for inputs laid out like these.
+
+    Args:
+        function: Takes tensors, returns a sequence of tensors.
+        inputs: Examples; neither read nor changed, only their shapes, strides and types count.
+
+    Returns:
+        The program. It takes the same inputs and returns a tuple. Whatever an operation that
+        cannot be traced raises, such as a decision that depends on the data, is raised as it is.
+    """
+    import torch
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    with torch.no_grad():
+        module = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)(*inputs)
+    graph = module.graph
+    _remove_identities(graph)
+    if all(_is_pure(node) for node in graph.nodes):
+        _remove_repetitions(graph)
+        _fold_constants(module)
+        _reuse_memory(graph)
+    if inputs[0].device.type == "cpu":
+        _take_small_products_one_by_one(graph)
+        _take_short_softmax_by_columns(graph)
+    _call_directly(graph)
+    graph.eliminate_dead_code()
+    module.recompile()
+    program: Program = module.forward
+    return program
+
+
+def _schema(node: Node) -> Any:
+    return getattr(node.target, "_schema", None)
+
+
+def _is_pure(node: Node) -> bool:
+    """Return whether a node only makes new tensors; dropout and in-place operations do more."""
+    import torch
+
+    if node.op != "call_function":
+        return True
+    schema = _schema(node)
+    if schema is None or schema.is_mutable:
+        return node.target is operator.getitem
+    return torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ())
+
+
+def _is_view(node: Node) -> bool:
+    """Return whether a node's result shares memory with its first argument."""
+    schema = _schema(node)
+    if schema is None:
+        return node.target is operator.getitem
+    return any(result.alias_info is not None for result in schema.returns)
+
+
+def _value(node: Any) -> Any:
+    """Return what is known of a node's result: a tensor with a shape but without numbers."""
+    return node.meta.get("val") if hasattr(node, "meta") else None
+
+
+def _is_alike(node: Node, other: Any) -> bool:
+    """Return whether two results have the same shape, type, strides and device."""
+    import torch
+
+    a, b = _value(node), _value(other)
+    if not isinstance(a, torch.Tensor) or not isinstance(b, torch.Tensor):
+        return False
+    return (a.shape, a.dtype, a.stride(), a.device) == (b.shape, b.dtype, b.stride(), b.device)
+
+
+def _remove_identities(graph: Graph) -> None:
+    """Leave out what returns its first argument as it is."""
+    import torch
+
+    aten = torch.ops.aten
+    aliases = {
+        aten.alias.default,
+        aten.detach.default,
+        aten.expand.default,
+        aten.view.default,
+        aten._unsafe_view.default,
+        aten.squeeze.dim,
+        aten.squeeze.dims,
+    }
+    copies = {aten._to_copy.default, aten.clone.default}
+    for node in graph.nodes:
+        if node.op != "call_function" or not node.args:
+            continue
+        source = node.args[0]
+        is_same = node.target in aliases and _is_alike(node, source)
+        if node.target in copies | {aten.mul.Scalar}:
+            # A copy is one only as long as nobody writes into either.
+            is_pure = all(_is_pure(other) for other in graph.nodes)
+            does_nothing = node.target in copies or node.args[1] == 1
+            is_same = is_pure and does_nothing and _is_alike(node, source)
+        if node.target is aten.transpose.int and _undoes(node, source):
+            source, is_same = source.args[0], True
+        if is_same:
+            node.replace_all_uses_with(source)
+            graph.erase_node(node)
+    graph.eliminate_dead_code()
+
+
+def _undoes(node: Node, source: Any) -> bool:
+    return (
+        getattr(source, "target", None) is node.target
+        and set(node.args[1:]) == set(source.args[1:])
+    )
+
+
+def _remove_repetitions(graph: Graph) -> None:
+    """Compute once what is computed from the same arguments more than once."""
+    seen: dict[Any, Node] = {}
+    for node in graph.nodes:
+        if node.op != "call_function" or not hasattr(node.target, "_schema"):
+            continue
+        key = (node.target, _hashable(node.args), _hashable(node.kwargs))
+        if key in seen:
+            node.replace_all_uses_with(seen[key])
+            graph.erase_node(node)
+        else:
+            seen[key] = node
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return tuple((name, _hashable(item)) for name, item in sorted(value.items()))
+    if isinstance(value, list | tuple):
+        return tuple(_hashable(item) for item in value)
+    # 1 and 1.0 and True are equal, but not the same argument.
+    return (type(value), value)
+
+
+def _fold_constants(module: GraphModule) -> None:
+    """Compute once, now, what depends on shapes alone."""
+    import torch
+
+    graph = module.graph
+    constants: dict[Node, Any] = {}
+    for node in graph.nodes:
+        if node.op == "get_attr":
+            # A tensor that the model closes over may be changed by whoever else holds it.
+            continue
+        if node.op != "call_function" or not hasattr(node.target, "_schema"):
+            continue
+        sources = node.all_input_nodes
+        if _depends_on_shape_only(node):
+            like = _value(sources[0])
+            example = torch.empty_strided(
+                like.shape, like.stride(), dtype=like.dtype, device=like.device
+            )
+            constants[node] = node.target(example, *node.args[1:], **node.kwargs)
+        elif all(source in constants for source in sources):
+            args, kwargs = torch.fx.map_arg((node.args, node.kwargs), constants.__getitem__)
+            constants[node] = node.target(*args, **kwargs)
+    for index, (node, constant) in enumerate(constants.items()):
+        is_needed = any(user not in constants for user in node.users)
+        if not is_needed or not isinstance(constant, torch.Tensor):
+            continue
+        name = f"_constant{index}"
+        module.register_buffer(name, constant)
+        with graph.inserting_before(node):
+            replacement = graph.get_attr(name)
+        replacement.meta = node.meta
+        node.replace_all_uses_with(replacement)
+    graph.eliminate_dead_code()
+
+
+def _depends_on_shape_only(node: Node) -> bool:
+    import torch
+
+    aten = torch.ops.aten
+    makers = {
+        aten.ones_like.default,
+        aten.zeros_like.default,
+        aten.full_like.default,
+        aten.new_zeros.default,
+        aten.new_ones.default,
+        aten.new_full.default,
+    }
+    return node.target in makers and len(node.all_input_nodes) == 1
+
+
+def _reuse_memory(graph: Graph) -> None:
+    """Write results into arguments that nobody needs afterwards."""
+    import torch
+
+    aten = torch.ops.aten
+    in_place = {
+        aten.add.Tensor: aten.add_.Tensor,
+        aten.mul.Tensor: aten.mul_.Tensor,
+        aten.sub.Tensor: aten.sub_.Tensor,
+        aten.div.Tensor: aten.div_.Tensor,
+        aten.neg.default: aten.neg_.default,
+        aten.relu.default: aten.relu_.default,
+        aten.tanh.default: aten.tanh_.default,
+        aten.sigmoid.default: aten.sigmoid_.default,
+    }
+    for node in graph.nodes:
+        if node.target not in in_place:
+            continue
+        if node.target is aten.add.Tensor and not node.kwargs and len(node.args) == 2:
+            first, second = node.args
+            # Adding commutes, bit for bit.
+            if not _is_free(node, first) and _is_free(node, second):
+                node.args = (second, first)
+        if _is_free(node, node.args[0]):
+            node.target = in_place[node.target]
+
+
+def _is_free(node: Node, argument: Any) -> bool:
+    """Return whether the node may overwrite an argument: fresh memory that it alone reads."""
+    if not _is_alike(node, argument) or list(argument.users) != [node]:
+        return False
+    if sum(other is argument for other in node.args) > 1:
+        return False
+    base = argument
+    while _is_view(base):
+        base = base.args[0]
+        if base.op != "call_function" or len(base.users) != 1:
+            return False
+    return base.op == "call_function" and _is_dense(argument)
+
+
+def _is_dense(node: Node) -> bool:
+    """Return whether no two elements share memory, as they do in an expanded tensor."""
+    import torch
+
+    value = _value(node)
+    return isinstance(value, torch.Tensor) and all(
+        stride != 0 or size == 1 for size, stride in zip(value.shape, value.stride(), strict=True)
+    )
+
+
+def _take_small_products_one_by_one(graph: Graph) -> None:
+    """Compute as a single model would what PyTorch's batched product rounds unlike that."""
+    import torch
+
+    for node in graph.nodes:
+        if node.target is torch.ops.aten.bmm.default:
+            left, right = (_value(argument) for argument in node.args)
+            if rounds_unlike_alone(left.shape, right.shape):
+                node.target = product_in_single_steps
+
+
+def _take_short_softmax_by_columns(graph: Graph) -> None:
+    """Compute a log-softmax over a few classes in the layout that PyTorch is fast for."""
+    import torch
+
+    aten = torch.ops.aten
+    by_columns = {
+        aten._log_softmax.default: log_softmax_by_columns,
+        aten._log_softmax_backward_data.default: log_softmax_gradient_by_columns,
+    }
+    for node in graph.nodes:
+        if node.target not in by_columns:
+            continue
+        value, dim = _value(node), node.args[-2]
+        is_last = dim in {-1, value.dim() - 1}
+        if is_last and value.dtype == torch.float32 and has_exact_columns(value.shape[-1]):
+            node.target = by_columns[node.target]
+
+
+def _call_directly(graph: Graph) -> None:
+    """Call the most frequent operations by PyTorch's own Python functions, which is quicker."""
+    import torch
+
+    aten = torch.ops.aten
+    direct: dict[Any, Callable[..., Any]] = {
+        aten.bmm.default: torch.bmm,
+        aten.gather.default: torch.gather,
+        aten.relu.default: torch.relu,
+        aten.relu_.default: torch.relu_,
+        aten.transpose.int: torch.transpose,
+        aten.unsqueeze.default: torch.unsqueeze,
+        aten.view.default: torch.Tensor.view,
+        aten.add.Tensor: torch.add,
+        aten.add_.Tensor: torch.Tensor.add_,
+        aten.mul.Tensor: torch.mul,
+        aten.mul_.Tensor: torch.Tensor.mul_,
+    }
+    for node in graph.nodes:
+        node.target = direct.get(node.target, node.target)
