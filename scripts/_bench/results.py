@@ -1,0 +1,49 @@
+"""Figures of a benchmark: printed as a table, written as JSON."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass
+class Results:
+    """Figures by row and column."""
+
+    device: str
+    rows: list[dict[str, object]] = field(default_factory=list)
+
+    def add(self, row: str, column: str, value: float, unit: str) -> None:
+        self.rows.append({"row": row, "column": column, "value": value, "unit": unit})
+
+    def write(self, path: str | None) -> None:
+        if path is not None:
+            text = json.dumps({"device": self.device, "rows": self.rows}, indent=1)
+            Path(path).write_text(text + "\n")
+
+    def table(self) -> str:
+        width = max(len(str(entry["column"])) for entry in self.rows)
+        lines, last = [f"device: {self.device}"], None
+        for entry in self.rows:
+            if entry["row"] != last:
+                last = entry["row"]
+                lines.append(f"{last}")
+            value = float(str(entry["value"]))
+            lines.append(f"  {entry['column']:<{width}}  {value:>10.4g} {entry['unit']}")
+        return "\n".join(lines)
+
+
+def cpu_name() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def device_name() -> str:
+    """Return the GPU's name if there is one, else the processor's."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name()
