@@ -12,10 +12,11 @@ import operator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sweepdiag.training.numerics import (
+    biased_products_one_by_one,
     has_exact_columns,
     log_softmax_by_columns,
     log_softmax_gradient_by_columns,
-    product_in_single_steps,
+    products_one_by_one,
     rounds_unlike_alone,
 )
 
@@ -47,6 +48,7 @@ def trace(function: Callable[..., Sequence[torch.Tensor]], *inputs: torch.Tensor
     with torch.no_grad():
         module = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)(*inputs)
     graph = module.graph
+    _add_biases_first(graph)
     _remove_identities(graph)
     if all(_is_pure(node) for node in graph.nodes):
         _remove_repetitions(graph)
@@ -99,6 +101,51 @@ def _is_alike(node: Node, other: Any) -> bool:
     if not isinstance(a, torch.Tensor) or not isinstance(b, torch.Tensor):
         return False
     return (a.shape, a.dtype, a.stride(), a.device) == (b.shape, b.dtype, b.stride(), b.device)
+
+
+def _add_biases_first(graph: Graph) -> None:
+    """Add a linear layer's bias as a single model does: before the products, not after them.
+
+    ``vmap`` takes ``addmm`` apart into a product and a sum. A product whose inner dimension is too
+    long for one block is summed block by block, on top of the bias; added last, it rounds
+    otherwise.
+    """
+    import torch
+
+    aten = torch.ops.aten
+    for node in graph.nodes:
+        if node.target is not aten.add.Tensor or node.kwargs or len(node.args) != 2:
+            continue
+        product, bias = (_behind_views(argument) for argument in node.args[::-1])
+        # The factor beta of addmm; a sum that the user wrote has none.
+        is_addmm = (
+            getattr(product, "target", None) is aten.bmm.default
+            and getattr(bias, "target", None) is aten.mul.Scalar
+            and bias.args[1] == 1
+            and _value(bias).dim() == 2
+        )
+        n_rows, n_columns = _value(node).shape[0], _value(node).shape[-1]
+        if not is_addmm or _value(bias).shape != (n_rows, n_columns):
+            continue
+        if _value(product).shape != _value(node).shape:
+            continue
+        with graph.inserting_before(node):
+            row = graph.call_function(aten.unsqueeze.default, (bias.args[0], 1))
+            row.meta["val"] = _value(bias).unsqueeze(1)
+            total = graph.call_function(aten.baddbmm.default, (row, *product.args))
+        total.meta = node.meta
+        node.replace_all_uses_with(total)
+        graph.erase_node(node)
+
+
+def _behind_views(node: Any) -> Any:
+    """Return what a node shows in another shape."""
+    import torch
+
+    views = {torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default}
+    while getattr(node, "target", None) in views:
+        node = node.args[0]
+    return node
 
 
 def _remove_identities(graph: Graph) -> None:
@@ -269,11 +316,16 @@ def _take_small_products_one_by_one(graph: Graph) -> None:
     """Compute as a single model would what PyTorch's batched product rounds unlike that."""
     import torch
 
+    one_by_one = {
+        torch.ops.aten.bmm.default: products_one_by_one,
+        torch.ops.aten.baddbmm.default: biased_products_one_by_one,
+    }
     for node in graph.nodes:
-        if node.target is torch.ops.aten.bmm.default:
-            left, right = (_value(argument) for argument in node.args)
-            if rounds_unlike_alone(left.shape, right.shape):
-                node.target = product_in_single_steps
+        if node.target not in one_by_one:
+            continue
+        left, right = (_value(argument) for argument in node.args[-2:])
+        if rounds_unlike_alone(left.shape, right.shape):
+            node.target = one_by_one[node.target]
 
 
 def _take_short_softmax_by_columns(graph: Graph) -> None:
@@ -301,6 +353,7 @@ def _call_directly(graph: Graph) -> None:
     aten = torch.ops.aten
     direct: dict[Any, Callable[..., Any]] = {
         aten.bmm.default: torch.bmm,
+        aten.baddbmm.default: torch.baddbmm,
         aten.gather.default: torch.gather,
         aten.relu.default: torch.relu,
         aten.relu_.default: torch.relu_,

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 __all__ = [
+    "biased_products_one_by_one",
     "fix_summation_order",
     "has_exact_columns",
     "log_softmax_by_columns",
     "log_softmax_gradient_by_columns",
-    "product_in_single_steps",
+    "products_one_by_one",
     "reproducible_cpu",
     "rounds_unlike_alone",
 ]
@@ -99,11 +100,27 @@ def rounds_unlike_alone(left: Sequence[int], right: Sequence[int]) -> bool:
     return n_rows == 1 or n_columns == 1 or n_rows * n_inner * n_columns < _SMALL
 
 
-def product_in_single_steps(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+def products_one_by_one(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """Return ``bmm(left, right)``, each matrix computed by ``mm`` as it would be alone."""
     import torch
 
     return torch.stack([torch.mm(a, b) for a, b in zip(left, right, strict=True)])
+
+
+def biased_products_one_by_one(
+    biases: torch.Tensor, left: torch.Tensor, right: torch.Tensor
+) -> torch.Tensor:
+    """Return ``baddbmm(biases, left, right)``, each matrix computed by ``addmm``.
+
+    Args:
+        biases: Shape ``(n, 1, n_columns)``.
+        left: Shape ``(n, n_rows, n_inner)``.
+        right: Shape ``(n, n_inner, n_columns)``.
+    """
+    import torch
+
+    members = zip(biases.squeeze(1), left, right, strict=True)
+    return torch.stack([torch.addmm(bias, a, b) for bias, a, b in members])
 
 
 _LANES = 16
