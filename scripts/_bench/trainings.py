@@ -2,7 +2,7 @@
 
 Every column trains trials of the same grid from the same initial weights, on the same samples in
 the same order, and evaluates them after each epoch on the same samples. All are pinned to one core
-and one thread. The fused ones train the whole grid; the others, whose time per trial does not
+and one thread, and take denormal numbers as zero. The fused ones train the whole grid; the others, whose time per trial does not
 depend on how many there are, train trials taken evenly from it.
 
 plain_loop        what an expert writes: tensors in memory, index_select, the fastest of
@@ -331,6 +331,7 @@ def tune_seconds(case: Case, trials: Sequence[Trial], form: str, *, reuse: bool)
 
     def trainable(config: dict[str, Any]) -> None:
         torch.set_num_threads(1)
+        torch.set_flush_denormal(True)
         data = ray.get(config["data"])
         curve = train_by_loop(config["trial"], data, case.epochs, form)
         for epoch, (train_loss, val_loss, _, val_accuracy) in enumerate(curve):
@@ -435,6 +436,7 @@ def main() -> None:
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
     cases = {case.name: quick(case) if arguments.quick else case for case in CASES}
     if arguments.child:
         child(cases[arguments.child])

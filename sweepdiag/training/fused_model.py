@@ -47,7 +47,7 @@ class FusedModel:
             *(name for name, p in model.named_parameters() if not p.requires_grad),
             *(name for name, _ in model.named_buffers()),
         ]
-        self._training = copy.deepcopy(model).to("meta").train()
+        self._training = copy.deepcopy(model).train()
         self._evaluating = copy.deepcopy(self._training).eval()
         self._gradients = vmap(grad(self._loss, has_aux=True))
         self._forward = vmap(self._outputs, in_dims=(0, 0, None))

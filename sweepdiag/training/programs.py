@@ -17,6 +17,7 @@ from sweepdiag.training.measures import (
     mean_measures,
     minibatch_losses,
 )
+from sweepdiag.training.numerics import tiny_numbers_as_zero
 from sweepdiag.training.optimizers import make_fused_optimizer, make_torch_optimizer
 from sweepdiag.training.seeds import seeded
 
@@ -88,7 +89,7 @@ class FusedProgram:
         factors = np.asarray(self._timetable.factors[first_step:last_step])
         self._optimizer.plan(factors[:, None] * self._lrs)
         totals: torch.Tensor | None = None
-        with torch.no_grad():
+        with torch.no_grad(), tiny_numbers_as_zero():
             for of_step in samples:
                 losses = self._step(of_step)
                 if totals is None:
@@ -104,13 +105,14 @@ class FusedProgram:
     def evaluate(self) -> list[tuple[Evaluation, Evaluation]]:
         """Return each member's evaluation on the training subset and on the validation set."""
         prepared = self._prepared
-        train, validation = (
-            evaluate(self._measure, inputs, targets)
-            for inputs, targets in (
-                (prepared.train_eval_inputs, prepared.train_eval_targets),
-                (prepared.validation_inputs, prepared.validation_targets),
+        with tiny_numbers_as_zero():
+            train, validation = (
+                evaluate(self._measure, inputs, targets)
+                for inputs, targets in (
+                    (prepared.train_eval_inputs, prepared.train_eval_targets),
+                    (prepared.validation_inputs, prepared.validation_targets),
+                )
             )
-        )
         return list(zip(train, validation, strict=True))
 
     def _samples(self, first_step: int, last_step: int) -> torch.Tensor:
@@ -173,7 +175,8 @@ class UnfusedProgram:
         table = self._timetable.indices(member.trial.seed, first_step, last_step)
         totals: torch.Tensor | float = 0.0
         self._model.train()
-        with seeded(member.trial.seed, f"forward/{first_step}", device=self._device):
+        name = f"forward/{first_step}"
+        with seeded(member.trial.seed, name, device=self._device), tiny_numbers_as_zero():
             for step, indices in enumerate(table.to(self._device), start=first_step):
                 totals = totals + self._step(step, indices)
         self._n_steps = last_step
@@ -188,7 +191,8 @@ class UnfusedProgram:
         self._model.eval()
         # Seeded too: some models draw random numbers even in eval mode.
         name = f"evaluate/{self._n_steps}"
-        with seeded(self.members[0].trial.seed, name, device=self._device):
+        seed = self.members[0].trial.seed
+        with seeded(seed, name, device=self._device), tiny_numbers_as_zero():
             (train,) = evaluate(
                 self._measure, prepared.train_eval_inputs, prepared.train_eval_targets
             )
