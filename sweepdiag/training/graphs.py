@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sweepdiag.training.numerics import (
     biased_products_one_by_one,
+    gradient_from_columns,
     has_exact_columns,
-    log_softmax_by_columns,
-    log_softmax_gradient_by_columns,
+    log_softmax_columns,
+    picked_from_columns,
     products_one_by_one,
     rounds_unlike_alone,
 )
@@ -56,7 +57,7 @@ def trace(function: Callable[..., Sequence[torch.Tensor]], *inputs: torch.Tensor
         _reuse_memory(graph)
     if inputs[0].device.type == "cpu":
         _take_small_products_one_by_one(graph)
-        _take_short_softmax_by_columns(graph)
+        _take_short_softmax_by_columns(module)
     _call_directly(graph)
     graph.eliminate_dead_code()
     module.recompile()
@@ -328,22 +329,78 @@ def _take_small_products_one_by_one(graph: Graph) -> None:
             node.target = one_by_one[node.target]
 
 
-def _take_short_softmax_by_columns(graph: Graph) -> None:
-    """Compute a log-softmax over a few classes in the layout that PyTorch is fast for."""
+def _take_short_softmax_by_columns(module: GraphModule) -> None:
+    """Compute a cross-entropy over a few classes in the layout that PyTorch is fast for."""
     import torch
 
     aten = torch.ops.aten
-    by_columns = {
-        aten._log_softmax.default: log_softmax_by_columns,
-        aten._log_softmax_backward_data.default: log_softmax_gradient_by_columns,
-    }
+    graph = module.graph
     for node in graph.nodes:
-        if node.target not in by_columns:
+        if node.target is not aten._log_softmax.default or not _is_over_short_rows(node):
             continue
-        value, dim = _value(node), node.args[-2]
-        is_last = dim in {-1, value.dim() - 1}
-        if is_last and value.dtype == torch.float32 and has_exact_columns(value.shape[-1]):
-            node.target = by_columns[node.target]
+        picked = [user for user in node.users if _picks_classes(user, node)]
+        gradients = [user for user in node.users if user not in picked]
+        weights = [_uniform_weight(module, user, picked) for user in gradients]
+        if len(picked) != 1 or None in weights:
+            continue
+        classes = picked[0].args[2].args[0]
+        with graph.inserting_before(node):
+            columns = graph.call_function(log_softmax_columns, (node.args[0],))
+        with graph.inserting_before(picked[0]):
+            entries = graph.call_function(picked_from_columns, (columns, classes))
+        entries.meta = picked[0].meta
+        picked[0].replace_all_uses_with(entries)
+        for user, weight in zip(gradients, weights, strict=True):
+            with graph.inserting_before(user):
+                gradient = graph.call_function(gradient_from_columns, (columns, classes, weight))
+            gradient.meta = user.meta
+            user.replace_all_uses_with(gradient)
+    graph.eliminate_dead_code()
+
+
+def _is_over_short_rows(node: Node) -> bool:
+    import torch
+
+    value, dim = _value(node), node.args[1]
+    is_last = dim in {-1, value.dim() - 1}
+    return is_last and value.dtype == torch.float32 and has_exact_columns(value.shape[-1])
+
+
+def _picks_classes(node: Node, rows: Node) -> bool:
+    """Return whether a node gathers one entry of each row, by ``classes.unsqueeze(-1)``."""
+    import torch
+
+    aten = torch.ops.aten
+    if node.target is not aten.gather.default or node.args[0] is not rows:
+        return False
+    places, last = node.args[2], _value(rows).dim() - 1
+    return (
+        node.args[1] in {-1, last}
+        and getattr(places, "target", None) is aten.unsqueeze.default
+        and places.args[1] in {-1, last}
+        and _value(places).shape[:-1] == _value(rows).shape[:-1]
+    )
+
+
+def _uniform_weight(module: GraphModule, node: Node, picked: Sequence[Node]) -> float | None:
+    """Return the gradient of all picked entries if a node takes the gradient from just that."""
+    import torch
+
+    aten = torch.ops.aten
+    if node.target is not aten._log_softmax_backward_data.default or len(picked) != 1:
+        return None
+    scattered = node.args[0]
+    if getattr(scattered, "target", None) is not aten.scatter_add.default:
+        return None
+    zeros, dim, places, weights = scattered.args
+    if places is not picked[0].args[2] or dim != picked[0].args[1]:
+        return None
+    if zeros.op != "get_attr" or weights.op != "get_attr":
+        return None
+    base, values = getattr(module, zeros.target), getattr(module, weights.target)
+    if base.any() or not bool((values == values.flatten()[0]).all()):
+        return None
+    return float(values.flatten()[0])
 
 
 def _call_directly(graph: Graph) -> None:

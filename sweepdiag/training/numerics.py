@@ -23,8 +23,9 @@ __all__ = [
     "biased_products_one_by_one",
     "fix_summation_order",
     "has_exact_columns",
-    "log_softmax_by_columns",
-    "log_softmax_gradient_by_columns",
+    "gradient_from_columns",
+    "log_softmax_columns",
+    "picked_from_columns",
     "products_one_by_one",
     "reproducible_cpu",
     "rounds_unlike_alone",
@@ -167,54 +168,80 @@ def has_exact_columns(n_classes: int) -> bool:
     rows = torch.randn(4 * _LANES + 3, n_classes, generator=generator)
     rows *= torch.logspace(-3, 3, len(rows)).unsqueeze(1)
     rows[0, 0], rows[1, -1], rows[2, 0] = torch.inf, -torch.inf, torch.nan
-    gradients = torch.randn(rows.shape, generator=generator)
+    classes = torch.randint(n_classes, (len(rows),), generator=generator)
+    weight = -1.0 / len(rows)
     expected = torch.log_softmax(rows, 1)
-    expected_gradient = _log_softmax_gradient()(gradients, expected, 1, rows.dtype)
-    found = log_softmax_by_columns(rows, 1, False)
-    found_gradient = log_softmax_gradient_by_columns(gradients, expected, 1, rows.dtype)
-    return _have_same_bits(found, expected) and _have_same_bits(found_gradient, expected_gradient)
+    weights = torch.zeros_like(rows).scatter_(1, classes.unsqueeze(1), weight)
+    expected_gradient = _log_softmax_gradient()(weights, expected, 1, rows.dtype)
+    columns = log_softmax_columns(rows)
+    found = picked_from_columns(columns, classes)
+    found_gradient = gradient_from_columns(columns, classes, weight)
+    return _have_same_bits(
+        found, expected.gather(1, classes.unsqueeze(1))
+    ) and _have_same_bits(found_gradient, expected_gradient)
 
 
-def log_softmax_by_columns(
-    inputs: torch.Tensor, dim: int, half_to_float: bool  # noqa: FBT001 - as the operation has it
+def log_softmax_columns(rows: torch.Tensor) -> torch.Tensor:
+    """Return the log-softmax over the last dimension, by columns.
+
+    Args:
+        rows: Shape ``(…, n_classes)``, float32, on the CPU.
+
+    Returns:
+        Shape ``(n_classes, n)``: a column per row and further ones up to a multiple of the lanes.
+    """
+    flat = rows.reshape(-1, rows.shape[-1])
+    n_rows = len(flat)
+    n_padded = -(-n_rows // _LANES) * _LANES
+    if n_padded == n_rows:
+        return flat.t().contiguous().log_softmax(0)
+    columns = flat.new_zeros((flat.shape[1], n_padded))
+    columns[:, :n_rows] = flat.t()
+    return columns.log_softmax(0)
+
+
+def picked_from_columns(columns: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """Return the entry of each row's class.
+
+    Args:
+        columns: What :func:`log_softmax_columns` returned for rows of shape ``(…, n_classes)``.
+        classes: Shape ``(…)``, int64.
+
+    Returns:
+        Shape ``(…, 1)``.
+    """
+    return columns.gather(0, classes.reshape(1, -1)).view(*classes.shape, 1)
+
+
+def gradient_from_columns(
+    columns: torch.Tensor, classes: torch.Tensor, weight: float
 ) -> torch.Tensor:
-    """Return the log-softmax over the last dimension of a float32 tensor on the CPU."""
-    del dim, half_to_float
-    columns = _columns(inputs)
-    return _rows(columns.log_softmax(0), inputs.shape)
+    """Return the gradient of the sum of all picked entries, times a weight.
+
+    Args:
+        columns: What :func:`log_softmax_columns` returned.
+        classes: Shape ``(…)``, int64.
+        weight: The gradient of each picked entry.
+
+    Returns:
+        Shape ``(…, n_classes)``.
+    """
+    import torch
+
+    n_classes, n_rows = len(columns), classes.numel()
+    weights = torch.zeros_like(columns).scatter_(0, classes.reshape(1, -1), weight)
+    gradient = _log_softmax_gradient()(weights, columns, 0, columns.dtype)
+    if n_rows != gradient.shape[1]:
+        gradient = gradient[:, :n_rows]
+    return gradient.t().contiguous().view(*classes.shape, n_classes)
 
 
-def log_softmax_gradient_by_columns(
-    gradients: torch.Tensor, outputs: torch.Tensor, dim: int, dtype: torch.dtype
-) -> torch.Tensor:
-    """Return the gradient of a log-softmax over the last dimension from that of its outputs."""
-    del dim
-    columns = _log_softmax_gradient()(_columns(gradients), _columns(outputs), 0, dtype)
-    return _rows(columns, outputs.shape)
-
-
+@lru_cache(maxsize=1)
 def _log_softmax_gradient() -> Callable[..., torch.Tensor]:
     import torch
 
     function: Callable[..., torch.Tensor] = torch.ops.aten._log_softmax_backward_data.default
     return function
-
-
-def _columns(rows: torch.Tensor) -> torch.Tensor:
-    """Return a tensor ``(…, n_classes)`` as ``(n_classes, n)``, ``n`` a multiple of the lanes."""
-    flat = rows.reshape(-1, rows.shape[-1])
-    n_rows = len(flat)
-    n_padded = -(-n_rows // _LANES) * _LANES
-    if n_padded == n_rows:
-        return flat.t().contiguous()
-    columns = flat.new_zeros((flat.shape[1], n_padded))
-    columns[:, :n_rows] = flat.t()
-    return columns
-
-
-def _rows(columns: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    n_rows = math.prod(shape[:-1])
-    return columns[:, :n_rows].t().contiguous().view(shape)
 
 
 def _have_same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -122,7 +122,7 @@ class _FusedBase:
         self._momentum = np.array([s.momentum for s in settings])
         self._weight_decay = np.array([s.weight_decay for s in settings])
         self._device = device
-        self._planned: dict[torch.dtype, dict[str, torch.Tensor]] = {}
+        self._planned: dict[torch.dtype, dict[str, tuple[torch.Tensor, ...]]] = {}
         self._coefficients: dict[str, np.ndarray] = {}
         self._next = 0
 
@@ -136,11 +136,9 @@ class _FusedBase:
 
         They are computed in float64 and rounded once, as PyTorch rounds its Python numbers.
         """
-        import torch
-
         if dtype not in self._planned:
             self._planned[dtype] = {
-                name: torch.from_numpy(values).to(dtype).to(self._device).unsqueeze(-1)
+                name: self._column(values, dtype).unbind()
                 for name, values in self._coefficients.items()
             }
         return {name: values[self._next] for name, values in self._planned[dtype].items()}
