@@ -351,7 +351,10 @@ def tune_seconds(case: Case, trials: Sequence[Trial], form: str, *, reuse: bool)
         with tempfile.TemporaryDirectory() as folder:
             tuner = tune.Tuner(
                 trainable,
-                param_space={"trial": tune.grid_search(list(trials)), "data": ray.put(case_data(case))},
+                param_space={
+                    "trial": tune.grid_search(list(trials)),
+                    "data": ray.put(case_data(case)),
+                },
                 tune_config=tune.TuneConfig(reuse_actors=reuse),
                 run_config=tune.RunConfig(storage_path=folder, verbose=0),
             )

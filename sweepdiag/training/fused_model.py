@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.training.graphs import trace
 from sweepdiag.training.measures import mean_measures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import torch
 
@@ -111,11 +113,13 @@ class FusedModel:
         arguments: tuple[torch.Tensor, ...],
     ) -> tuple[torch.Tensor, ...]:
         if not self._is_traced:
-            return function(*arguments)
+            with _without_notes_on_speed():
+                return function(*arguments)
         # All else about the layout follows from the numbers of members and of samples.
         key = (function.__name__, len(arguments[0]), arguments[-1].shape)
         if key not in self._programs:
-            self._programs[key] = trace(function, *arguments)
+            with _without_notes_on_speed():
+                self._programs[key] = trace(function, *arguments)
         return self._programs[key](*arguments)
 
     def _named(self, arguments: Sequence[torch.Tensor]) -> tuple[Tensors, Tensors]:
@@ -157,3 +161,11 @@ class FusedModel:
             self._evaluating, ({**parameters}, {**state}), (inputs,)
         )
         return outputs
+
+
+@contextlib.contextmanager
+def _without_notes_on_speed() -> Iterator[None]:
+    """Silence PyTorch where it says which operations it batches slowly: speed is measured."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="There is a performance drop")
+        yield

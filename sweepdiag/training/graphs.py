@@ -183,9 +183,8 @@ def _remove_identities(graph: Graph) -> None:
 
 
 def _undoes(node: Node, source: Any) -> bool:
-    return (
-        getattr(source, "target", None) is node.target
-        and set(node.args[1:]) == set(source.args[1:])
+    return getattr(source, "target", None) is node.target and set(node.args[1:]) == set(
+        source.args[1:]
     )
 
 

@@ -154,9 +154,7 @@ def _metric_means(
     if prepared.sample_metric_fn is not None:
         return _row_means(outputs, targets, prepared.sample_metric_fn)
     if prepared.metric_fn is None:
-        return torch.full(
-            (len(outputs),), math.nan, dtype=torch.float64, device=outputs.device
-        )
+        return torch.full((len(outputs),), math.nan, dtype=torch.float64, device=outputs.device)
     # The user's own may return a number.
     means = [float(prepared.metric_fn(o, targets)) for o in outputs]
     return torch.tensor(means, dtype=torch.float64, device=outputs.device)

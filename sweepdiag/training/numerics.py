@@ -176,9 +176,9 @@ def has_exact_columns(n_classes: int) -> bool:
     columns = log_softmax_columns(rows)
     found = picked_from_columns(columns, classes)
     found_gradient = gradient_from_columns(columns, classes, weight)
-    return _have_same_bits(
-        found, expected.gather(1, classes.unsqueeze(1))
-    ) and _have_same_bits(found_gradient, expected_gradient)
+    return _have_same_bits(found, expected.gather(1, classes.unsqueeze(1))) and _have_same_bits(
+        found_gradient, expected_gradient
+    )
 
 
 def log_softmax_columns(rows: torch.Tensor) -> torch.Tensor:

@@ -178,9 +178,7 @@ class _FusedSGD(_FusedBase):
     def _with_momentum(self, dtype: torch.dtype, gradients: torch.Tensor) -> torch.Tensor:
         is_common = bool((self._momentum == self._momentum[0]).all())
         # A Python number is rounded as a column is, and costs less.
-        momentum = (
-            float(self._momentum[0]) if is_common else self._column(self._momentum, dtype)
-        )
+        momentum = float(self._momentum[0]) if is_common else self._column(self._momentum, dtype)
         if dtype not in self._buffers:
             self._buffers[dtype] = gradients.clone()
         else:

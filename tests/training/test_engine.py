@@ -79,7 +79,9 @@ def train_by_hand(t, workload, s):
         val_losses = functional.cross_entropy(
             model(workload.validation_inputs), workload.validation_targets, reduction="none"
         )
-    return sum(val_losses.double().tolist()) / len(val_losses), float(np.mean(losses[-steps_per_epoch:]))
+    return sum(val_losses.double().tolist()) / len(val_losses), float(
+        np.mean(losses[-steps_per_epoch:])
+    )
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: f"{o.name}-{o.momentum}")
