@@ -2,8 +2,8 @@
 
 Every column trains trials of the same grid from the same initial weights, on the same samples in
 the same order, and evaluates them after each epoch on the same samples. All are pinned to one core
-and one thread, and take denormal numbers as zero. The fused ones train the whole grid; the others, whose time per trial does not
-depend on how many there are, train trials taken evenly from it.
+and one thread, and take denormal numbers as zero. The fused ones train the whole grid; the others,
+whose time per trial does not depend on how many there are, train trials taken evenly from it.
 
 plain_loop        what an expert writes: tensors in memory, index_select, the fastest of
                   torch.optim's forms, nothing read back but once an epoch
@@ -23,9 +23,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_CBWR", "AUTO")
@@ -50,9 +49,12 @@ from sweepdiag.training import PackTrainer
 from sweepdiag.training.seeds import batch_indices, seeded
 from sweepdiag.workloads import PreparedWorkload, load_workload, prepare
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
 MOMENTUM = 0.9
-Curve = np.ndarray
-"""Training loss, validation loss, training accuracy, validation accuracy, shape (epochs + 1, 4)."""
+Curve: TypeAlias = np.ndarray
+"""Losses on training and validation samples, then accuracies; shape (epochs + 1, 4)."""
 
 
 @dataclass(frozen=True)
@@ -322,7 +324,11 @@ def child(case: Case) -> None:
 
 
 def tune_seconds(case: Case, trials: Sequence[Trial], form: str, *, reuse: bool) -> float:
-    """Return the seconds of ``Tuner.fit`` for some trials, without the start of Ray."""
+    """Return the seconds of ``Tuner.fit`` for some trials, without the start of Ray.
+
+    Raises:
+        RuntimeError: If a trial fails.
+    """
     import logging
     import tempfile
 
@@ -408,7 +414,7 @@ def rates(case: Case, *, is_quick: bool, with_tune: bool) -> Iterator[tuple[str,
     for column in ("plain_loop", "tutorial_vmap", "ray_tune_default", "ray_tune_reuse"):
         if column in medians:
             yield f"warm_over_{column}", medians[column] / medians["sweepdiag_warm"], "x"
-    yield f"cold_over_plain_loop", medians["plain_loop"] / medians["sweepdiag_cold"], "x"
+    yield "cold_over_plain_loop", medians["plain_loop"] / medians["sweepdiag_cold"], "x"
     yield "curve_difference", difference(case, data, sampled[: 16 if is_quick else 64]), "relative"
 
 

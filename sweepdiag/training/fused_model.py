@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweepdiag.training.graphs import trace
 from sweepdiag.training.measures import mean_measures
+from sweepdiag.training.memberwise import NoiseSource, memberwise_mode, traced_noise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,19 +31,27 @@ class FusedModel:
     """
 
     def __init__(
-        self, model: torch.nn.Module, *, prepared: PreparedWorkload, is_traced: bool = True
+        self,
+        model: torch.nn.Module,
+        *,
+        prepared: PreparedWorkload,
+        is_traced: bool = True,
+        is_exact: bool = True,
     ) -> None:
         """Take the architecture of a model.
 
         Args:
             model: Any module of the architecture; not changed.
             prepared: Brings the loss.
+            is_exact: Whether to take operations that ``vmap`` would round otherwise member by
+                member; on a GPU, where equal bits are not promised, that would only cost time.
             is_traced: Whether to trace, instead of interpreting the model anew at each step.
         """
         from torch.func import grad, vmap
 
         self._prepared = prepared
         self._is_traced = is_traced
+        self._mode = memberwise_mode if is_exact else contextlib.nullcontext
         self._trained = [name for name, p in model.named_parameters() if p.requires_grad]
         # Frozen parameters are read like buffers, and nothing differentiates or updates them.
         self._state = [
@@ -56,6 +65,7 @@ class FusedModel:
         self._has_sample_measures = prepared.sample_loss_fn is not None and (
             prepared.metric_fn is None or prepared.sample_metric_fn is not None
         )
+        self.noise = NoiseSource()
         self._programs: dict[Any, Callable[..., tuple[torch.Tensor, ...]]] = {}
 
     def trained_of(self, model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -119,7 +129,9 @@ class FusedModel:
         key = (function.__name__, len(arguments[0]), arguments[-1].shape)
         if key not in self._programs:
             with _without_notes_on_speed():
-                self._programs[key] = trace(function, *arguments)
+                self._programs[key] = trace(
+                    function, *arguments, replacements={traced_noise(): self.noise.draw}
+                )
         return self._programs[key](*arguments)
 
     def _named(self, arguments: Sequence[torch.Tensor]) -> tuple[Tensors, Tensors]:
@@ -147,7 +159,8 @@ class FusedModel:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         from torch.func import functional_call
 
-        outputs = functional_call(self._training, ({**parameters}, {**state}), (inputs,))
+        with self._mode():
+            outputs = functional_call(self._training, ({**parameters}, {**state}), (inputs,))
         per_sample = self._prepared.sample_loss_fn
         if per_sample is None:
             return self._prepared.loss_fn(outputs, targets), outputs
@@ -157,9 +170,10 @@ class FusedModel:
     def _outputs(self, parameters: Tensors, state: Tensors, inputs: torch.Tensor) -> torch.Tensor:
         from torch.func import functional_call
 
-        outputs: torch.Tensor = functional_call(
-            self._evaluating, ({**parameters}, {**state}), (inputs,)
-        )
+        with self._mode():
+            outputs: torch.Tensor = functional_call(
+                self._evaluating, ({**parameters}, {**state}), (inputs,)
+            )
         return outputs
 
 

@@ -22,21 +22,29 @@ from sweepdiag.training.numerics import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import torch
-    from torch.fx import Graph, GraphModule, Node
 
+    # torch.fx types what a node may be given as a union of two dozen types.
+    Graph: TypeAlias = Any
+    GraphModule: TypeAlias = Any
+    Node: TypeAlias = Any
     Program: TypeAlias = Callable[..., tuple[torch.Tensor, ...]]
 
 __all__ = ["trace"]
 
 
-def trace(function: Callable[..., Sequence[torch.Tensor]], *inputs: torch.Tensor) -> Program:
+def trace(
+    function: Callable[..., Sequence[torch.Tensor]],
+    *inputs: torch.Tensor,
+    replacements: Mapping[Any, Callable[..., Any]] | None = None,
+) -> Program:
     """Return a program that computes what ``function`` does for inputs laid out like these.
 
     Args:
         function: Takes tensors, returns a sequence of tensors.
+        replacements: Functions that the program calls in place of operations, by operation.
         inputs: Examples; neither read nor changed, only their shapes, strides and types count.
 
     Returns:
@@ -51,14 +59,13 @@ def trace(function: Callable[..., Sequence[torch.Tensor]], *inputs: torch.Tensor
     graph = module.graph
     _add_biases_first(graph)
     _remove_identities(graph)
-    if all(_is_pure(node) for node in graph.nodes):
-        _remove_repetitions(graph)
-        _fold_constants(module)
-        _reuse_memory(graph)
+    _remove_repetitions(graph)
+    _fold_constants(module)
+    _reuse_memory(graph)
     if inputs[0].device.type == "cpu":
         _take_small_products_one_by_one(graph)
         _take_short_softmax_by_columns(module)
-    _call_directly(graph)
+    _call_directly(graph, replacements or {})
     graph.eliminate_dead_code()
     module.recompile()
     program: Program = module.forward
@@ -69,20 +76,40 @@ def _schema(node: Node) -> Any:
     return getattr(node.target, "_schema", None)
 
 
-def _is_pure(node: Node) -> bool:
-    """Return whether a node only makes new tensors; dropout and in-place operations do more."""
+def _unsafe_nodes(graph: Graph) -> set[Node]:
+    """Return the nodes that passes must leave as they are.
+
+    These are random operations, and whatever reads or writes memory that an in-place operation
+    changes: what it finds there depends on when it is computed.
+    """
     import torch
 
-    if node.op != "call_function":
-        return True
-    schema = _schema(node)
-    if schema is None or schema.is_mutable:
-        return node.target is operator.getitem
-    return torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ())
+    written: set[Node] = set()
+    for node in graph.nodes:
+        schema = _schema(node)
+        if schema is not None and schema.is_mutable:
+            for argument, spec in zip(node.args, schema.arguments, strict=False):
+                if spec.alias_info is not None and spec.alias_info.is_write:
+                    written.add(_memory_of(argument))
+    return {
+        node
+        for node in graph.nodes
+        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+        or any(_memory_of(other) in written for other in (node, *node.all_input_nodes))
+    }
+
+
+def _memory_of(node: Node) -> Node:
+    """Return the node that made the memory in which a node's result lies."""
+    while _is_view(node):
+        node = node.all_input_nodes[0]
+    return node
 
 
 def _is_view(node: Node) -> bool:
     """Return whether a node's result shares memory with its first argument."""
+    if node.op != "call_function":
+        return False
     schema = _schema(node)
     if schema is None:
         return node.target is operator.getitem
@@ -164,6 +191,7 @@ def _remove_identities(graph: Graph) -> None:
         aten.squeeze.dims,
     }
     copies = {aten._to_copy.default, aten.clone.default}
+    unsafe = _unsafe_nodes(graph)
     for node in graph.nodes:
         if node.op != "call_function" or not node.args:
             continue
@@ -171,9 +199,8 @@ def _remove_identities(graph: Graph) -> None:
         is_same = node.target in aliases and _is_alike(node, source)
         if node.target in copies | {aten.mul.Scalar}:
             # A copy is one only as long as nobody writes into either.
-            is_pure = all(_is_pure(other) for other in graph.nodes)
             does_nothing = node.target in copies or node.args[1] == 1
-            is_same = is_pure and does_nothing and _is_alike(node, source)
+            is_same = does_nothing and node not in unsafe and _is_alike(node, source)
         if node.target is aten.transpose.int and _undoes(node, source):
             source, is_same = source.args[0], True
         if is_same:
@@ -191,8 +218,9 @@ def _undoes(node: Node, source: Any) -> bool:
 def _remove_repetitions(graph: Graph) -> None:
     """Compute once what is computed from the same arguments more than once."""
     seen: dict[Any, Node] = {}
+    unsafe = _unsafe_nodes(graph)
     for node in graph.nodes:
-        if node.op != "call_function" or not hasattr(node.target, "_schema"):
+        if node.op != "call_function" or _schema(node) is None or node in unsafe:
             continue
         key = (node.target, _hashable(node.args), _hashable(node.kwargs))
         if key in seen:
@@ -217,11 +245,10 @@ def _fold_constants(module: GraphModule) -> None:
 
     graph = module.graph
     constants: dict[Node, Any] = {}
+    unsafe = _unsafe_nodes(graph)
     for node in graph.nodes:
-        if node.op == "get_attr":
-            # A tensor that the model closes over may be changed by whoever else holds it.
-            continue
-        if node.op != "call_function" or not hasattr(node.target, "_schema"):
+        # A tensor that the model closes over (get_attr) may be changed by whoever else holds it.
+        if node.op != "call_function" or _schema(node) is None or node in unsafe:
             continue
         sources = node.all_input_nodes
         if _depends_on_shape_only(node):
@@ -276,8 +303,9 @@ def _reuse_memory(graph: Graph) -> None:
         aten.tanh.default: aten.tanh_.default,
         aten.sigmoid.default: aten.sigmoid_.default,
     }
+    unsafe = _unsafe_nodes(graph)
     for node in graph.nodes:
-        if node.target not in in_place:
+        if node.target not in in_place or node in unsafe:
             continue
         if node.target is aten.add.Tensor and not node.kwargs and len(node.args) == 2:
             first, second = node.args
@@ -402,7 +430,7 @@ def _uniform_weight(module: GraphModule, node: Node, picked: Sequence[Node]) -> 
     return float(values.flatten()[0])
 
 
-def _call_directly(graph: Graph) -> None:
+def _call_directly(graph: Graph, replacements: Mapping[Any, Callable[..., Any]]) -> None:
     """Call the most frequent operations by PyTorch's own Python functions, which is quicker."""
     import torch
 
@@ -420,6 +448,7 @@ def _call_directly(graph: Graph) -> None:
         aten.add_.Tensor: torch.Tensor.add_,
         aten.mul.Tensor: torch.mul,
         aten.mul_.Tensor: torch.Tensor.mul_,
+        **replacements,
     }
     for node in graph.nodes:
         node.target = direct.get(node.target, node.target)

@@ -134,7 +134,7 @@ def common_timetable(
 
 
 def _check_outputs(model: torch.nn.Module, prepared: PreparedWorkload) -> None:
-    """Run one sample: wrong outputs become a message, and lazy layers get their weights.
+    """Run two samples: wrong outputs become a message, and lazy layers get their weights.
 
     Raises:
         TrainingError: If the model returns anything but a tensor.
@@ -147,7 +147,7 @@ def _check_outputs(model: torch.nn.Module, prepared: PreparedWorkload) -> None:
     with torch.no_grad():
         parameter = next(model.parameters(), None)
         device = "cpu" if parameter is None else parameter.device
-        outputs: object = model.eval()(prepared.train_eval_inputs[:1].to(device))
+        outputs: object = model.eval()(prepared.train_eval_inputs[:2].to(device))
     model.train(was_training)
     if not isinstance(outputs, torch.Tensor):
         message = f"model must return one tensor, got {type(outputs).__name__}"

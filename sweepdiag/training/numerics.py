@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
-import math
 import os
 import sys
 from functools import lru_cache
@@ -22,8 +21,8 @@ logger = logging.getLogger(__name__)
 __all__ = [
     "biased_products_one_by_one",
     "fix_summation_order",
-    "has_exact_columns",
     "gradient_from_columns",
+    "has_exact_columns",
     "log_softmax_columns",
     "picked_from_columns",
     "products_one_by_one",

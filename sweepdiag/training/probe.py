@@ -121,7 +121,12 @@ def probe(
     alone = trial.run_alone(_COMPARED)
     reason = ""
     for tier in (Tier.TRACED, Tier.VMAP):
-        model = FusedModel(members[0].model, prepared=prepared, is_traced=tier is Tier.TRACED)
+        model = FusedModel(
+            members[0].model,
+            prepared=prepared,
+            is_traced=tier is Tier.TRACED,
+            is_exact=device == "cpu",
+        )
         fused, reason = trial.compare(model, alone)
         if fused is not None:
             return _plan(tier, fused, reason, model)

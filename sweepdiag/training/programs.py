@@ -88,6 +88,8 @@ class FusedProgram:
         samples = self._samples(first_step, last_step)
         factors = np.asarray(self._timetable.factors[first_step:last_step])
         self._optimizer.plan(factors[:, None] * self._lrs)
+        seeds = [member.trial.seed for member in self.members]
+        self._model.noise.seed(seeds, f"forward/{first_step}")
         totals: torch.Tensor | None = None
         with torch.no_grad(), tiny_numbers_as_zero():
             for of_step in samples:
@@ -116,7 +118,7 @@ class FusedProgram:
         return list(zip(train, validation, strict=True))
 
     def _samples(self, first_step: int, last_step: int) -> torch.Tensor:
-        """Return which samples each step trains on, shape ``(n_steps, n_members * batch_size)``."""
+        """Return the samples of each step, shape ``(n_steps, n_members * batch_size)``."""
         import torch
 
         of_seed = {

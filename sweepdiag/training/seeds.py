@@ -39,7 +39,7 @@ def seeded(seed: int, name: str, *, device: str = "cpu") -> Iterator[None]:
     # The generators themselves: torch.manual_seed takes ten times as long as a small model.
     generators = [torch.default_generator]
     if device.startswith("cuda"):
-        torch.cuda.init()
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # torch has no types here
         generators.append(torch.cuda.default_generators[torch.device(device).index or 0])
     states = [generator.get_state() for generator in generators]
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - the

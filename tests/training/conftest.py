@@ -6,7 +6,6 @@ from sweepdiag.records import Pack, SplitSettings, TrainingSettings, Trial
 from sweepdiag.training import PackTrainer, fix_summation_order
 from sweepdiag.workloads import Workload, prepare
 
-
 # Before anything is computed here: whichever test comes first in a process.
 fix_summation_order()
 

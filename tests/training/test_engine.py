@@ -219,16 +219,17 @@ def test_batch_norm_is_trained_with_its_buffers():
     assert together[trials[1].trial_id, 1][-1, 3] < 0.5
 
 
-def test_dropout_is_trained_one_by_one_and_says_so(caplog):
+def test_dropout_draws_the_same_numbers_in_any_pack(monkeypatch):
     def model(capacity):
         return torch.nn.Sequential(mlp(capacity), torch.nn.Dropout(0.0), torch.nn.Dropout(0.3))
 
     workload = prepared(model)
-    trials = [trial(0.1, capacity=16), trial(0.2, capacity=16)]
-    together = curves(train(pack(*trials), workload=workload))
-    assert "randomness" in caplog.text
-    alone = {k: v for t in trials for k, v in curves(train(pack(t), workload=workload)).items()}
-    assert_same_bits(together, alone)
+    trials = [trial(lr, seed=seed, capacity=16) for lr in (0.1, 0.2) for seed in (0, 1)]
+    alone = train_by(monkeypatch, Tier.UNFUSED, pack(*trials), workload)
+    assert_same_bits(train_by(monkeypatch, Tier.TRACED, pack(*trials), workload), alone)
+    assert_same_bits(train_by(monkeypatch, Tier.TRACED, pack(*trials[1:3]), workload), {
+        key: curve for key, curve in alone.items() if key[0] in {t.trial_id for t in trials[1:3]}
+    })  # fmt: skip
 
 
 def test_a_loss_of_the_users_own_gives_the_same_curve_in_any_pack():

@@ -1,0 +1,429 @@
+"""Operations that are taken member by member inside a fused step, so that every bit stays.
+
+``vmap`` turns a layer norm, a batch norm or a convolution of many members into operations that
+round unlike those of a single model, and refuses dropout. Here each of them calls, for one member
+after the other, the very kernel that a single model calls; everything around them stays fused.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from sweepdiag.training.seeds import stream_seed
+
+if TYPE_CHECKING:
+    import contextlib
+    from collections.abc import Callable, Sequence
+
+    import torch
+
+    Function: TypeAlias = Callable[..., Sequence[torch.Tensor]]
+
+__all__ = ["NoiseSource", "memberwise_mode", "traced_noise"]
+
+
+_N_DIFFERENTIABLE = 3
+"""Arguments that have gradients come first: inputs, weight, bias."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Operation:
+    """A kernel and the kernel of its gradient.
+
+    Attributes:
+        forward: From the arguments to a tuple of tensors, of which the first is the result.
+        backward: From which gradients are wanted, the gradient of the result, the first arguments
+            (``_N_DIFFERENTIABLE``) and the tuple to the gradients of these arguments.
+        is_elementwise: Whether all members can be taken at once without changing a bit.
+    """
+
+    forward: Function
+    backward: Function
+    is_elementwise: bool = False
+
+
+def memberwise_mode() -> contextlib.AbstractContextManager[Any]:
+    """Return a mode in which these operations are taken member by member under ``vmap``."""
+    from torch.overrides import TorchFunctionMode
+
+    replacements = _replacements()
+
+    class Memberwise(TorchFunctionMode):
+        def __torch_function__(
+            self,
+            function: Any,
+            types: Any,
+            args: tuple[Any, ...] = (),
+            kwargs: dict[str, Any] | None = None,
+        ) -> Any:
+            del types
+            return replacements.get(function, function)(*args, **(kwargs or {}))
+
+    mode: contextlib.AbstractContextManager[Any] = Memberwise()
+    return mode
+
+
+@functools.cache
+def _replacements() -> dict[Any, Callable[..., torch.Tensor]]:
+    """Return what takes the place of PyTorch's functions, with the same arguments."""
+    import torch
+    from torch.nn import functional
+
+    return {
+        functional.layer_norm: _layer_norm,
+        functional.group_norm: _group_norm,
+        functional.batch_norm: _batch_norm,
+        functional.dropout: _dropout,
+        functional.silu: _silu,
+        torch.conv1d: _convolution,
+        torch.conv2d: _convolution,
+        torch.conv3d: _convolution,
+    }
+
+
+# --- normalisation ---
+
+
+def _layer_norm(
+    input: torch.Tensor,  # noqa: A002 - arguments are called as PyTorch calls them
+    normalized_shape: Sequence[int],
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    eps: float = 1e-5,
+) -> torch.Tensor:
+    import torch
+
+    aten, shape = torch.ops.aten, list(normalized_shape)
+
+    def forward(x: torch.Tensor, w: Any, b: Any) -> Any:
+        return aten.native_layer_norm(x, shape, w, b, eps)
+
+    def backward(
+        wanted: list[bool], gradient: torch.Tensor, x: torch.Tensor, w: Any, b: Any, outputs: Any
+    ) -> Any:
+        _, mean, scale = outputs
+        return aten.native_layer_norm_backward(gradient, x, shape, mean, scale, w, b, wanted)
+
+    return _apply(_Operation(forward, backward), input, weight, bias)
+
+
+def _group_norm(
+    input: torch.Tensor,  # noqa: A002
+    num_groups: int,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    eps: float = 1e-5,
+) -> torch.Tensor:
+    import torch
+
+    aten = torch.ops.aten
+    n, n_channels, *rest = input.shape
+    sizes = (n, n_channels, math.prod(rest), num_groups)
+
+    def forward(x: torch.Tensor, w: Any, b: Any) -> Any:
+        return aten.native_group_norm(x.contiguous(), w, b, *sizes, eps)
+
+    def backward(
+        wanted: list[bool], gradient: torch.Tensor, x: torch.Tensor, w: Any, b: Any, outputs: Any
+    ) -> Any:
+        del b
+        _, mean, scale = outputs
+        return aten.native_group_norm_backward(
+            gradient.contiguous(), x.contiguous(), mean, scale, w, *sizes, wanted
+        )
+
+    return _apply(_Operation(forward, backward), input, weight, bias)
+
+
+def _batch_norm(
+    input: torch.Tensor,  # noqa: A002
+    running_mean: torch.Tensor | None,
+    running_var: torch.Tensor | None,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> torch.Tensor:
+    import torch
+
+    aten = torch.ops.aten
+    has_statistics = running_mean is not None and running_var is not None
+
+    def forward(x: torch.Tensor, w: Any, b: Any, *running: Any) -> Any:
+        if has_statistics:
+            return aten._native_batch_norm_legit_functional(
+                x, w, b, *running, training, momentum, eps
+            )
+        return aten._native_batch_norm_legit.no_stats(x, w, b, training, momentum, eps)
+
+    def backward(
+        wanted: list[bool], gradient: torch.Tensor, x: torch.Tensor, w: Any, b: Any, outputs: Any
+    ) -> Any:
+        del b
+        mean, scale = outputs[1:3]
+        # A gradient is taken in training only, where the running statistics have no part in it.
+        return aten.native_batch_norm_backward(
+            gradient, x, w, None, None, mean, scale, True, eps, wanted
+        )
+
+    operation = _Operation(forward, backward)
+    if running_mean is None or running_var is None:
+        return _apply(operation, input, weight, bias)
+    result, _, _, new_mean, new_var = _outputs(
+        operation, input, weight, bias, running_mean, running_var
+    )
+    if training:
+        running_mean.copy_(new_mean)
+        running_var.copy_(new_var)
+    return result
+
+
+# --- convolution ---
+
+
+def _convolution(
+    input: torch.Tensor,  # noqa: A002
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> torch.Tensor:
+    import torch
+
+    aten = torch.ops.aten
+    n_dimensions = weight.dim() - 2
+    if isinstance(padding, str):
+        message = f"a convolution with padding={padding!r}"
+        raise NotImplementedError(message)
+
+    def sizes(value: Any) -> list[int]:
+        given = [value] if isinstance(value, int) else list(value)
+        return given * n_dimensions if len(given) == 1 else given
+
+    settings = (sizes(stride), sizes(padding), sizes(dilation), False, [0] * n_dimensions, groups)
+
+    def forward(x: torch.Tensor, w: torch.Tensor, b: Any) -> Any:
+        return (aten.convolution(x, w, b, *settings),)
+
+    def backward(
+        wanted: list[bool], gradient: torch.Tensor, x: torch.Tensor, w: Any, b: Any, outputs: Any
+    ) -> Any:
+        del outputs
+        bias_sizes = None if b is None else [len(w)]
+        return aten.convolution_backward(gradient, x, w, bias_sizes, *settings, wanted)
+
+    return _apply(_Operation(forward, backward), input, weight, bias)
+
+
+# --- element by element ---
+
+
+def _silu(input: torch.Tensor, inplace: bool = False) -> torch.Tensor:  # noqa: A002
+    """Keep PyTorch's own gradient, of which ``vmap`` makes other operations."""
+    import torch
+
+    aten = torch.ops.aten
+
+    def forward(x: torch.Tensor) -> Any:
+        return (aten.silu(x),)
+
+    def backward(wanted: Any, gradient: torch.Tensor, x: torch.Tensor, outputs: Any) -> Any:
+        del wanted, outputs
+        return (aten.silu_backward(gradient, x),)
+
+    result = _apply(_Operation(forward, backward, is_elementwise=True), input)
+    return input.copy_(result) if inplace else result
+
+
+def _dropout(
+    input: torch.Tensor,  # noqa: A002
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+) -> torch.Tensor:
+    """Follow PyTorch's own dropout on the CPU, with each member's own noise."""
+    if p == 0.0 or not training:
+        return input
+    if p == 1.0:
+        return input.mul_(0.0) if inplace else input * 0.0
+    noise = _noise_operation()(input.detach(), 1.0 - p) / (1.0 - p)
+    return input.mul_(noise) if inplace else input * noise
+
+
+@functools.cache
+def _noise_operation() -> Any:
+    """Return the operation that stands for :meth:`NoiseSource.draw` in a traced step."""
+    import torch
+
+    def member_noise(like: torch.Tensor, probability: float) -> torch.Tensor:
+        message = "random numbers of members are drawn in traced steps only"
+        raise NotImplementedError(message)
+
+    member_noise.__annotations__ = {
+        "like": torch.Tensor,
+        "probability": float,
+        "return": torch.Tensor,
+    }
+    operation = torch.library.custom_op(
+        "sweepdiag::member_noise",
+        member_noise,
+        mutates_args=(),
+        tags=(torch.Tag.nondeterministic_seeded,),
+    )
+
+    @operation.register_fake
+    def _(like: torch.Tensor, probability: float) -> torch.Tensor:
+        del probability
+        return torch.empty(like.shape, dtype=like.dtype, device=like.device)
+
+    def vmapped(info: Any, dims: Any, like: torch.Tensor, probability: float) -> Any:
+        del info
+        return operation(like.movedim(dims[0], 0), probability), 0
+
+    operation.register_vmap(vmapped)
+    return operation
+
+
+def traced_noise() -> Any:
+    """Return the operation as it stands in a traced step."""
+    import torch
+
+    _noise_operation()
+    return torch.ops.sweepdiag.member_noise.default
+
+
+class NoiseSource:
+    """Draws each member's random numbers from a generator of its own.
+
+    A member's generator is seeded as the global one is where it trains alone, and asked for the
+    same numbers in the same order.
+    """
+
+    def __init__(self) -> None:
+        self._generators: list[torch.Generator] = []
+
+    def seed(self, seeds: Sequence[int], name: str) -> None:
+        """Begin a named stream of each member.
+
+        Args:
+            seeds: The members' seeds.
+            name: Of the stream.
+        """
+        import torch
+
+        self._generators = [
+            torch.Generator().manual_seed(stream_seed(seed, name)) for seed in seeds
+        ]
+
+    def draw(self, like: torch.Tensor, probability: float) -> torch.Tensor:
+        """Return zeros and ones for each member.
+
+        Args:
+            like: Shape ``(n_members, …)``; only its shape and type count.
+            probability: Of a one.
+        """
+        import torch
+
+        noise = torch.empty(like.shape, dtype=like.dtype)
+        for of_member, generator in zip(noise, self._generators, strict=True):
+            of_member.bernoulli_(probability, generator=generator)
+        return noise
+
+
+# --- member by member ---
+
+
+def _apply(operation: _Operation, *arguments: torch.Tensor | None) -> torch.Tensor:
+    return _outputs(operation, *arguments)[0]
+
+
+def _outputs(operation: _Operation, *arguments: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
+    forward, _ = _functions()
+    outputs: tuple[torch.Tensor, ...] = forward.apply(operation, *arguments)
+    return outputs
+
+
+@functools.cache
+def _functions() -> tuple[Any, Any]:
+    """Return an operation and its gradient as functions that ``vmap`` and ``grad`` know."""
+    import torch
+
+    class Backward(torch.autograd.Function):
+        """From operation, wanted gradients, gradient, arguments and outputs to gradients."""
+
+        @staticmethod
+        def forward(
+            operation: _Operation, wanted: list[bool], gradient: Any, *tensors: Any
+        ) -> Any:
+            n_arguments = len(wanted)
+            # A kernel has a place for each of the three, a bias that is not there included.
+            mask = [*wanted, *[False] * (_N_DIFFERENTIABLE - n_arguments)]
+            arguments, outputs = tensors[:n_arguments], tensors[n_arguments:]
+            found = operation.backward(mask, gradient, *arguments, outputs)
+            return tuple(g for g, is_wanted in zip(found, mask, strict=False) if is_wanted)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            pass
+
+        @staticmethod
+        def vmap(
+            info: Any, in_dims: Any, operation: _Operation, wanted: list[bool], *tensors: Any
+        ) -> Any:
+            function = functools.partial(Backward.forward, operation, wanted)
+            return _each(function, operation, info.batch_size, in_dims[2:], tensors)
+
+    class Forward(torch.autograd.Function):
+        @staticmethod
+        def forward(operation: _Operation, *arguments: Any) -> Any:
+            return tuple(operation.forward(*arguments))
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            ctx.operation, *arguments = inputs
+            ctx.n_arguments = len(arguments)
+            # Running statistics, which follow, change before the gradient is taken.
+            ctx.save_for_backward(*arguments[:_N_DIFFERENTIABLE], *output)
+            ctx.mark_non_differentiable(*output[1:])
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Any, *_: Any) -> Any:
+            wanted = list(ctx.needs_input_grad[1 : 1 + _N_DIFFERENTIABLE])
+            call: Any = Backward.apply
+            found = iter(call(ctx.operation, wanted, gradient, *ctx.saved_tensors))
+            gradients = [next(found) if is_wanted else None for is_wanted in wanted]
+            return (None, *gradients, *[None] * (ctx.n_arguments - len(wanted)))
+
+        @staticmethod
+        def vmap(info: Any, in_dims: Any, operation: _Operation, *arguments: Any) -> Any:
+            return _each(operation.forward, operation, info.batch_size, in_dims[1:], arguments)
+
+    return Forward, Backward
+
+
+def _each(
+    function: Function,
+    operation: _Operation,
+    n_members: int,
+    dims: Sequence[int | None],
+    arguments: Sequence[Any],
+) -> tuple[tuple[torch.Tensor, ...], tuple[int, ...]]:
+    """Return a function's outputs for each member, stacked, and the dimension of the members."""
+    import torch
+
+    if operation.is_elementwise and all(dim == 0 for dim in dims):
+        outputs = tuple(function(*arguments))
+        return outputs, (0,) * len(outputs)
+    of_members = [
+        [argument] * n_members if dim is None else argument.unbind(dim)
+        for argument, dim in zip(arguments, dims, strict=True)
+    ]
+    rows = [function(*row) for row in zip(*of_members, strict=True)]
+    outputs = tuple(torch.stack(parts) for parts in zip(*rows, strict=True))
+    return outputs, (0,) * len(outputs)
