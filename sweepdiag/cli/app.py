@@ -225,6 +225,30 @@ def status(directory: options.RunDirectory) -> None:
 
 
 @app.command()
+def doctor(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[WORKLOAD | SWEEP.yaml] [KEY=VALUE]...",
+            help="What to look at, as for run; without it only the machine is described.",
+        ),
+    ] = None,
+) -> None:
+    """Say what this machine offers, and how a workload would be trained on it."""
+    with reported_errors():
+        from sweepdiag.cli.doctor import describe_machine, describe_training
+
+        _print(describe_machine())
+        if not what:
+            return
+        from sweepdiag.pipeline import examine_workload, resolve_config
+
+        target, overrides = _split_arguments(what)
+        config, workload = resolve_config(**_asked(target, {}, overrides))
+        _print(describe_training(workload.name, examine_workload(config, workload), _width()))
+
+
+@app.command()
 def explain(
     code: Annotated[str, typer.Argument(help="Code of a finding, such as SD101.")],
 ) -> None:

@@ -125,7 +125,7 @@ class ExecutionConfig(SettingsModel):
         default=None, description="Worker processes on the CPU; null: chosen by the cores."
     )
     pack_size: Annotated[int, Integer(at_least=1)] = Field(
-        default=32, description="Most trials trained together as one program."
+        default=64, description="Most trials trained together as one program."
     )
     address: Annotated[str | None, Text(what="an address", max_length=256, or_null=True)] = Field(
         default=None, description="Address of a Ray cluster to join; null: this machine."

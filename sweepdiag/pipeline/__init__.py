@@ -5,17 +5,22 @@ over to ``diagnose_folder``, which reads the journal and derives everything else
 """
 
 from sweepdiag.pipeline.diagnosis import Diagnosis, diagnose_folder
+from sweepdiag.pipeline.doctor import Examination, examine_workload
+from sweepdiag.pipeline.environment import describe_environment
 from sweepdiag.pipeline.progress import Progress, SweepObserver
 from sweepdiag.pipeline.resolve import ResolvedSweep, resolve_config, resolve_sweep
 from sweepdiag.pipeline.sweep import SweepResult, resume_sweep, run_config, run_sweep
 
 __all__ = [
     "Diagnosis",
+    "Examination",
     "Progress",
     "ResolvedSweep",
     "SweepObserver",
     "SweepResult",
+    "describe_environment",
     "diagnose_folder",
+    "examine_workload",
     "resolve_config",
     "resolve_sweep",
     "resume_sweep",

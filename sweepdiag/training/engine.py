@@ -39,6 +39,9 @@ _Attempt: TypeAlias = "tuple[Trial, int]"
 
 logger = logging.getLogger(__name__)
 
+_MOST_PLANS = 256
+"""Architectures that are remembered; each holds two modules and a traced program or more."""
+
 
 class PackTrainer:
     """Trains packs of one sweep, and remembers how each architecture is best trained.
@@ -66,6 +69,12 @@ class PackTrainer:
         with reproducible_cpu():
             return [self._estimate(pack) for pack in packs]
 
+    def plan(self, pack: Pack) -> Plan:
+        """Return how a pack would be trained here, and why; the model's own errors are raised."""
+        with reproducible_cpu():
+            timetable = common_timetable(pack.trials, self._prepared, self._settings)
+            return self._plan(pack, timetable)
+
     def _estimate(self, pack: Pack) -> float:
         timetable = common_timetable(pack.trials, self._prepared, self._settings)
         try:
@@ -86,6 +95,8 @@ class PackTrainer:
             self._plans[key] = probe(
                 members, prepared=self._prepared, timetable=timetable, device=self._device
             )
+            while len(self._plans) > _MOST_PLANS:
+                del self._plans[next(iter(self._plans))]
             plan = self._plans[key]
             logger.info("%s: %s (%s)", dict(key[0]), plan.tier, plan.reason)
         return self._plans[key]

@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 _TIMED_STEPS = 4
 _PROBE_STEPS = 1 + 3 * _TIMED_STEPS
-PROBE_MEMBERS = 32
+PROBE_MEMBERS = 64
 """Members that are fused for the trial, at most."""
 _COMPARED = 4
 """Of these, how many are trained alone as well."""
@@ -48,6 +48,8 @@ Structure: TypeAlias = "tuple[tuple[str, AxisValue], ...]"
 """What the trials of a pack have in common: every axis but the per-member ones."""
 _CUDA_TOLERANCE = 1e-3
 _LONG_STEP_S = 5e-3
+_LEAST_S = 1e-9
+_CANNOT = "cannot be fused"
 
 
 class Tier(enum.StrEnum):
@@ -67,6 +69,8 @@ class Plan:
         reason: Why, in words.
         step_s: Seconds per step and member.
         evaluation_s: Seconds per evaluation and member.
+        speedup: Unfused steps' time over that of the chosen way.
+        n_parameters: Trainable numbers of one member.
         model: The fused step and evaluation; ``None`` if unfused.
     """
 
@@ -74,6 +78,8 @@ class Plan:
     reason: str
     step_s: float
     evaluation_s: float
+    speedup: float = 1.0
+    n_parameters: int = 0
     model: FusedModel | None = None
 
 
@@ -115,9 +121,9 @@ def probe(
     alone = trial.run_alone(1)
     if device == "cpu" and alone.step_s > _LONG_STEP_S:
         reason = f"a step takes {1000 * alone.step_s:.3g} ms, which is arithmetic, not overhead"
-        return _plan(Tier.UNFUSED, alone, reason)
+        return _unfused(alone, reason, members[0])
     if len(members) == 1:
-        return _plan(Tier.UNFUSED, alone, "a single training is not fused")
+        return _unfused(alone, "a single training is not fused", members[0])
     alone = trial.run_alone(_COMPARED)
     reason = ""
     for tier in (Tier.TRACED, Tier.VMAP):
@@ -129,13 +135,28 @@ def probe(
         )
         fused, reason = trial.compare(model, alone)
         if fused is not None:
-            return _plan(tier, fused, reason, model)
+            return Plan(
+                tier=tier,
+                reason=reason,
+                step_s=fused.step_s,
+                evaluation_s=fused.evaluation_s,
+                speedup=alone.step_s / max(fused.step_s, _LEAST_S),
+                n_parameters=members[0].n_parameters,
+                model=model,
+            )
     if reason.startswith(_CANNOT):
         logger.warning("trained one by one, since the model %s", reason)
-    return _plan(Tier.UNFUSED, alone, reason)
+    return _unfused(alone, reason, members[0])
 
 
-_CANNOT = "cannot be fused"
+def _unfused(alone: _Run, reason: str, member: Member) -> Plan:
+    return Plan(
+        tier=Tier.UNFUSED,
+        reason=reason,
+        step_s=alone.step_s,
+        evaluation_s=alone.evaluation_s,
+        n_parameters=member.n_parameters,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,7 +218,7 @@ class _Trial:
         places = self._compared(len(alone.numbers[0]))
         if not self._agree(tuple(numbers[places] for numbers in fused.numbers), alone.numbers):
             return None, "fusing changes the curve's bits"
-        speedup = (alone.step_s + 1e-9) / (fused.step_s + 1e-9)
+        speedup = alone.step_s / max(fused.step_s, _LEAST_S)
         if speedup < 1.0:
             return None, f"fusing does not pay ({speedup:.2f} times as fast)"
         return fused, f"{speedup:.1f} times as fast as unfused"
@@ -258,12 +279,6 @@ def _parameters(program: Program) -> np.ndarray:
 
 def _probe_rates(n_members: int) -> list[float]:
     return [float(rate) for rate in np.geomspace(0.003, 0.1, n_members)]
-
-
-def _plan(tier: Tier, run: _Run, reason: str, model: FusedModel | None = None) -> Plan:
-    return Plan(
-        tier=tier, reason=reason, step_s=run.step_s, evaluation_s=run.evaluation_s, model=model
-    )
 
 
 def _first_line(error: Exception) -> str:

@@ -188,3 +188,17 @@ def test_a_signal_keeps_the_points_and_says_how_to_go_on(tmp_path, number, code)
     assert damages == []
     looked = command("report", tmp_path / "run")
     assert looked.returncode == 0, looked.stderr
+
+
+def test_doctor_describes_the_machine_and_how_a_workload_trains():
+    done = command("doctor", "digits", "parameters.capacity=4,16", "parameters.batch_size=64")
+    assert done.returncode == 0, done.stderr
+    assert "torch 2." in done.stdout
+    assert "digits: 66 trials, 2 architectures" in done.stdout
+    assert "trials/s" in done.stdout
+
+
+def test_doctor_of_a_misspelt_workload_names_the_nearest():
+    done = command("doctor", "digist")
+    assert done.returncode == 2
+    assert "Did you mean 'digits'?" in done.stderr

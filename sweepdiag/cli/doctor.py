@@ -1,0 +1,93 @@
+"""What ``sweepdiag doctor`` prints."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from typing import TYPE_CHECKING
+
+from sweepdiag.messages import clean_message
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sweepdiag.pipeline import Examination
+
+__all__ = ["describe_machine", "describe_training"]
+
+_HEADS = ("parameters", "state", "trained", "speed", "trials", "trials/s")
+
+
+def describe_machine() -> str:
+    """Return versions and devices, a line each."""
+    import sweepdiag
+    from sweepdiag.execution import resolve_devices
+    from sweepdiag.pipeline import describe_environment
+
+    found = describe_environment(version=sweepdiag.__version__, devices="")
+    packages = ", ".join(
+        f"{name} {version or 'missing'}" for name, version in found["packages"].items()
+    )
+    lines = [
+        f"sweepdiag {found['sweepdiag']}, Python {found['python']}",
+        packages,
+        found["processor"],
+        resolve_devices(None).line,
+    ]
+    return "\n".join(wrapped for line in lines for wrapped in textwrap.wrap(line, 88))
+
+
+def describe_training(name: str, examinations: Sequence[Examination], width: int) -> str:
+    """Return a table of how each architecture would be trained, and the reasons below it.
+
+    Args:
+        name: Of the workload.
+        examinations: One per architecture and batch size.
+        width: Longest line of text, in characters.
+    """
+    axes = list(examinations[0].axes) if examinations else []
+    rows = [[*axes, *_HEADS]]
+    rows += [[*(str(e.axes[axis]) for axis in axes), *_cells(e)] for e in examinations]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(f"{cell:>{size}}" for cell, size in zip(row, widths, strict=True))
+        for row in rows
+    ]
+    n_trials = sum(e.n_trials for e in examinations)
+    text = [f"{name}: {n_trials} trials, {len(examinations)} architectures", *lines]
+    for reason in dict.fromkeys(_reason(e) for e in examinations):
+        text += textwrap.wrap(reason, width, subsequent_indent="  ") if reason else []
+    text += textwrap.wrap(
+        "speed: times as fast as one training after the other; state: parameters, gradients and "
+        "optimizer of one trial; trials/s: on one worker.",
+        width,
+    )
+    return "\n".join(("", *text))
+
+
+def _cells(examination: Examination) -> list[str]:
+    if not examination.tier:
+        return ["-", "-", "does not run", "-", str(examination.n_trials), "-"]
+    return [
+        str(examination.n_parameters),
+        _size(examination.state_bytes),
+        examination.tier,
+        f"{examination.speedup:.1f}x",
+        str(examination.n_trials),
+        "-" if math.isnan(examination.trials_per_s) else f"{examination.trials_per_s:.3g}",
+    ]
+
+
+def _reason(examination: Examination) -> str:
+    """Return why trials are not fused; empty where they are."""
+    if examination.tier == "" or examination.tier == "unfused":
+        return f"{examination.tier or 'does not run'}: {clean_message(examination.reason)}"
+    return ""
+
+
+def _size(n_bytes: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if n_bytes < 1024:
+            return f"{n_bytes:.0f} {unit}"
+        n_bytes /= 1024
+    return f"{n_bytes:.1f} GiB"
