@@ -136,19 +136,19 @@ CASES = (
 def quick(case: Case) -> Case:
     """Return a smaller case of the same kind."""
     if case.name == "digits_mlp":
-        return replace(case, epochs=6, n_sampled=32)
+        return replace(case, epochs=5, n_sampled=24)
     if case.name == "fashion_mlp":
         return replace(case, capacities=(16,), epochs=1, n_sampled=4)
     return replace(case, capacities=(4,), epochs=1, n_sampled=2, n_seeds=1)
 
 
-# --- a plain loop -------------------------------------------------------------------------------
+# --- a plain loop ---
 
 
 def train_by_loop(trial: Trial, data: PreparedWorkload, epochs: int, form: str) -> Curve:
     """Train one trial as an expert would write it."""
     with seeded(trial.seed, "weights"):
-        model = data.model(capacity=trial.axes["capacity"])
+        model = data.model(capacity=trial.axes["capacity"]).to(data.train_targets.device)
     forms = {"single": {"foreach": False}, "foreach": {"foreach": True}, "fused": {"fused": True}}
     optimizer = torch.optim.SGD(
         model.parameters(), lr=float(trial.axes["lr"]), momentum=MOMENTUM, **forms[form]
@@ -161,9 +161,9 @@ def train_by_loop(trial: Trial, data: PreparedWorkload, epochs: int, form: str) 
         order = batch_indices(
             trial.seed, epoch * steps, (epoch + 1) * steps, batch_size=batch_size, n_samples=n
         )
-        total = torch.zeros(())
+        total = torch.zeros((), device=targets.device)
         model.train()
-        for indices in order:
+        for indices in order.to(targets.device):
             x, y = inputs.index_select(0, indices), targets.index_select(0, indices)
             optimizer.zero_grad()
             loss = functional.cross_entropy(model(x), y)
@@ -200,19 +200,20 @@ def fastest_form(case: Case, data: PreparedWorkload) -> str:
     return min(seconds, key=seconds.__getitem__)
 
 
-# --- the torch.func tutorial --------------------------------------------------------------------
+# --- the torch.func tutorial ---
 
 
 def train_by_tutorial(pack: Pack, data: PreparedWorkload, epochs: int) -> None:
     """Train trials of one architecture and batch size as the tutorial on ensembling does."""
+    place = data.train_targets.device
     models = []
     for trial in pack.trials:
         with seeded(trial.seed, "weights"):
-            models.append(data.model(capacity=trial.axes["capacity"]))
+            models.append(data.model(capacity=trial.axes["capacity"]).to(place))
     parameters, buffers = stack_module_state(models)
     parameters = {name: p.detach() for name, p in parameters.items()}
     velocities = {name: torch.zeros_like(p) for name, p in parameters.items()}
-    rates = torch.tensor([float(trial.axes["lr"]) for trial in pack.trials])
+    rates = torch.tensor([float(trial.axes["lr"]) for trial in pack.trials], device=place)
     base = models[0].to("meta")
 
     def loss_of(p: Any, b: Any, x: torch.Tensor, y: torch.Tensor) -> Any:
@@ -247,8 +248,8 @@ def train_by_tutorial(pack: Pack, data: PreparedWorkload, epochs: int) -> None:
             ],
             dim=1,
         )
-        total = torch.zeros(len(pack.trials))
-        for indices in order:
+        total = torch.zeros(len(pack.trials), device=place)
+        for indices in order.to(place):
             gradients, losses = gradients_of(
                 parameters, buffers, data.train_inputs[indices], data.train_targets[indices]
             )
@@ -262,7 +263,7 @@ def train_by_tutorial(pack: Pack, data: PreparedWorkload, epochs: int) -> None:
         evaluate()
 
 
-# --- sweepdiag ----------------------------------------------------------------------------------
+# --- sweepdiag ---
 
 
 def packs_of(case: Case) -> Sequence[Pack]:
@@ -273,7 +274,7 @@ def packs_of(case: Case) -> Sequence[Pack]:
             "capacity": {"values": list(case.capacities)},
         }
     )
-    return plan_packs(case.trials(), axes=axes, pack_size=32, attempts={})
+    return plan_packs(case.trials(), axes=axes, pack_size=64, attempts={})
 
 
 def make_trainer(case: Case, data: PreparedWorkload) -> PackTrainer:
@@ -320,7 +321,7 @@ def child(case: Case) -> None:
     print(cold_ended, time.time() - cold_ended)
 
 
-# --- Ray Tune -----------------------------------------------------------------------------------
+# --- Ray Tune ---
 
 
 def tune_seconds(case: Case, trials: Sequence[Trial], form: str, *, reuse: bool) -> float:
@@ -359,7 +360,7 @@ def tune_seconds(case: Case, trials: Sequence[Trial], form: str, *, reuse: bool)
                 trainable,
                 param_space={
                     "trial": tune.grid_search(list(trials)),
-                    "data": ray.put(case_data(case)),
+                    "data": ray.put(case.prepared()),
                 },
                 tune_config=tune.TuneConfig(reuse_actors=reuse),
                 run_config=tune.RunConfig(storage_path=folder, verbose=0),
@@ -374,12 +375,7 @@ def tune_seconds(case: Case, trials: Sequence[Trial], form: str, *, reuse: bool)
         ray.shutdown()
 
 
-def case_data(case: Case) -> PreparedWorkload:
-    """Return the data without what cannot be pickled by value."""
-    return case.prepared()
-
-
-# --- the benchmark ------------------------------------------------------------------------------
+# --- the benchmark ---
 
 
 def timed(function: Callable[[], object]) -> float:
@@ -390,7 +386,7 @@ def timed(function: Callable[[], object]) -> float:
 
 def rates(case: Case, *, is_quick: bool, with_tune: bool) -> Iterator[tuple[str, float, str]]:
     """Yield the figures of one row: column, value, unit."""
-    data = case.prepared()
+    data = case.prepared().to(device())
     packs, trials = packs_of(case), case.trials()
     sampled = case.sampled(case.n_sampled)
     # The loop's fastest form rounds unlike the others; curves are compared with the plain form.

@@ -127,21 +127,27 @@ class PackTrainer:
         with reproducible_cpu():
             timetable = common_timetable(pack.trials, self._prepared, self._settings)
             trials = list(zip(pack.trials, pack.attempts, strict=True))
-            model = self._fused_model(pack, timetable)
+            model, width = self._fused_model(pack, timetable)
             if model is None:
                 yield from self._train_one_by_one(trials, timetable)
-            else:
-                yield from self._train_fused(model, trials, timetable)
+                return
+            n_parts = -(-len(trials) // width)
+            for part in range(n_parts):
+                yield from self._train_fused(model, trials[part::n_parts], timetable)
 
-    def _fused_model(self, pack: Pack, timetable: Timetable) -> FusedModel | None:
-        """Return the fused model of a pack, or ``None`` if its trials are to be trained alone."""
+    def _fused_model(self, pack: Pack, timetable: Timetable) -> tuple[FusedModel | None, int]:
+        """Return the fused model of a pack and how many trials to train with it at a time.
+
+        Without a model they are to be trained alone.
+        """
         if len(pack.trials) == 1:
-            return None
+            return None, 1
         try:
-            return self._plan(pack, timetable).model
+            plan = self._plan(pack, timetable)
         except Exception as error:  # noqa: BLE001 - each training will report its own
             logger.debug("probing %s: %s", structure(pack), error)
-            return None
+            return None, 1
+        return plan.model, plan.width
 
     def _train_fused(
         self, model: FusedModel, trials: Sequence[_Attempt], timetable: Timetable

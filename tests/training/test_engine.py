@@ -355,15 +355,16 @@ MIXED = [
 ]
 
 
-def train_by(monkeypatch, tier, packed, workload=None, settings=None):
+def train_by(monkeypatch, tier, packed, workload=None, settings=None, width=64):
     """Train a pack in a way that is not left to its speed on this machine."""
     workload = workload or prepared()
 
     def model_of(trainer, packed, timetable):
         if tier is Tier.UNFUSED:
-            return None
+            return None, 1
         model = trainer._build(packed.trials[0], 1).model
-        return FusedModel(model, prepared=workload, is_traced=tier is Tier.TRACED)
+        fused = FusedModel(model, prepared=workload, is_traced=tier is Tier.TRACED)
+        return fused, width
 
     with monkeypatch.context() as patch:
         patch.setattr(PackTrainer, "_fused_model", model_of)
@@ -392,6 +393,12 @@ def test_small_products_are_exact_one_by_one(monkeypatch, task, capacity):
     trials = [trial(lr, capacity=capacity, batch_size=7) for lr in (0.01, 0.05, 0.1)]
     alone = train_by(monkeypatch, Tier.UNFUSED, pack(*trials), workload)
     assert_same_bits(train_by(monkeypatch, Tier.TRACED, pack(*trials), workload), alone)
+
+
+def test_a_pack_in_narrower_parts_gives_the_same_curves(monkeypatch):
+    trials = [trial(lr, capacity=16) for lr in np.geomspace(0.01, 1.0, 7)]
+    whole = train_by(monkeypatch, Tier.TRACED, pack(*trials))
+    assert_same_bits(train_by(monkeypatch, Tier.TRACED, pack(*trials), width=3), whole)
 
 
 def frozen_model(capacity):

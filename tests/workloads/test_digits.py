@@ -22,7 +22,7 @@ def test_capacity_is_the_width_of_both_hidden_layers():
 
 def test_the_default_sweep_of_digits():
     workload = load_workload("digits")
-    assert workload.axes["lr"]["n"] == 8
+    assert workload.axes["lr"]["n"] == 11
     assert workload.axes["batch_size"] == [16, 64, 256]
     assert workload.axes["capacity"] == [4, 16, 64]
-    assert dict(workload.settings) == {"epochs": 30, "seeds": 2}
+    assert dict(workload.settings) == {"epochs": 30, "seeds": 3}
