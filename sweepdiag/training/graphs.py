@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["trace"]
 
+_LARGEST_CONSTANT = 2**22
+"""Numbers; a larger tensor is made anew at each step instead of being kept for good."""
+
 
 def trace(
     function: Callable[..., Sequence[torch.Tensor]],
@@ -250,6 +253,8 @@ def _fold_constants(module: GraphModule) -> None:
         # A tensor that the model closes over (get_attr) may be changed by whoever else holds it.
         if node.op != "call_function" or _schema(node) is None or node in unsafe:
             continue
+        if not isinstance(_value(node), torch.Tensor) or _value(node).numel() > _LARGEST_CONSTANT:
+            continue
         sources = node.all_input_nodes
         if _depends_on_shape_only(node):
             like = _value(sources[0])
@@ -262,7 +267,7 @@ def _fold_constants(module: GraphModule) -> None:
             constants[node] = node.target(*args, **kwargs)
     for index, (node, constant) in enumerate(constants.items()):
         is_needed = any(user not in constants for user in node.users)
-        if not is_needed or not isinstance(constant, torch.Tensor):
+        if not is_needed:
             continue
         name = f"_constant{index}"
         module.register_buffer(name, constant)
