@@ -16,11 +16,25 @@ if TYPE_CHECKING:
 
     from sweepdiag.plotting._sheet import PanelSheet
 
-__all__ = ["draw_edge", "draw_edges", "mark_best", "mark_failed", "outline", "outline_cells"]
+__all__ = [
+    "draw_edge",
+    "draw_edges",
+    "mark_best",
+    "mark_failed",
+    "outline",
+    "outline_cells",
+    "outline_width_in",
+]
 
 
 _INSET_IN = 0.045
+_OUTLINE_PT = 2.2
 _FULL_SIZE_IN = 0.3
+
+
+def outline_width_in(sheet: PanelSheet) -> float:
+    """Return how far the box of :func:`outline_cells` reaches into a cell, in inches."""
+    return _scale(sheet) * (_INSET_IN + _OUTLINE_PT / 2 / 72)
 
 
 def outline_cells(axes: Axes, mask: NDArray[np.bool_], sheet: PanelSheet) -> None:
@@ -33,7 +47,7 @@ def outline_cells(axes: Axes, mask: NDArray[np.bool_], sheet: PanelSheet) -> Non
     width, height = sheet.cell_in
     scale = _scale(sheet)
     segments = outline(mask, (scale * _INSET_IN / width, scale * _INSET_IN / height))
-    for colour, thickness in (("white", 3.8), (INK, 2.2)):
+    for colour, thickness in (("white", 3.8), (INK, _OUTLINE_PT)):
         axes.add_collection(
             LineCollection(
                 segments, colors=colour, linewidths=scale * thickness, capstyle="projecting",

@@ -9,7 +9,7 @@ import numpy as np
 
 from sweepdiag.plotting._grid import Grid, best_cell, describe, make_grid, region_cells
 from sweepdiag.plotting._legend import LegendEntry
-from sweepdiag.plotting._marks import mark_best, mark_failed, outline_cells
+from sweepdiag.plotting._marks import mark_best, mark_failed, outline_cells, outline_width_in
 from sweepdiag.plotting._sheet import label_panel, make_sheet
 from sweepdiag.plotting._style import (
     EMPTY_COLOUR,
@@ -38,7 +38,7 @@ __all__ = ["LossHeatmapInfo", "loss_heatmap_draw", "loss_heatmap_info"]
 # Least distance between the ends of the colours, relative to the values.
 _LEAST_SPAN = 0.05
 _LOG_SPAN = 10.0
-_NUMBER_PT = 7.5
+_NUMBER_PTS = (7.5, 6.8, 6.2)
 _BAR_ROOM_IN = 1.0
 _VOID_COLOUR = "#E4E4E4"
 _VOID_HATCH = "//////"
@@ -243,10 +243,11 @@ def _draw_numbers(
 
     if not sheet.fits_letters:
         return
-    shown = np.isfinite(info.values) & ~info.is_diverging
-    digits = _fitting_digits(info.values[shown], sheet.cell_in[0] - 0.06)
-    if digits is None:
+    style = _number_style(info, sheet)
+    if style is None:
         return
+    digits, size = style
+    shown = np.isfinite(info.values) & ~info.is_diverging
     for row, column in zip(*np.nonzero(shown[panel]), strict=True):
         is_best = info.best == (panel, row, column)
         if is_best and not sheet.fits_star:
@@ -254,18 +255,32 @@ def _draw_numbers(
         value = float(info.values[panel, row, column])
         axes.text(
             column + 0.5, row + (0.36 if is_best else 0.5), format_value(value, digits=digits),
-            size=_NUMBER_PT, ha="center", va="center_baseline",
+            size=size, ha="center", va="center_baseline",
             color=text_colour(to_hex(colours(norm(value)))),
         )  # fmt: skip
 
 
-def _fitting_digits(values: NDArray[np.float64], width_in: float) -> int | None:
-    """Return how many significant digits fit into every cell, if any do."""
-    for digits in (3, 2):
-        texts = {format_value(float(value), digits=digits) for value in values}
-        if all(text_width_in(text, _NUMBER_PT) <= width_in for text in texts):
-            return digits
+def _number_style(info: LossHeatmapInfo, sheet: PanelSheet) -> tuple[int, float] | None:
+    """Return the significant digits and the size at which every number fits, if there are any.
+
+    Where the region's outline runs around a cell there is less room.
+    """
+    shown = np.isfinite(info.values) & ~info.is_diverging
+    room_in = sheet.cell_in[0] - 0.06
+    framed = {float(value) for value in info.values[shown & info.is_region]}
+    free = {float(value) for value in info.values[shown]} - framed
+    for size in _NUMBER_PTS:
+        for digits in (3, 2):
+            if _fit(free, digits, size, room_in) and _fit(
+                framed, digits, size, sheet.cell_in[0] - 2 * outline_width_in(sheet)
+            ):
+                return digits, size
     return None
+
+
+def _fit(values: set[float], digits: int, size: float, width_in: float) -> bool:
+    texts = {format_value(value, digits=digits) for value in values}
+    return all(text_width_in(text, size) <= width_in for text in texts)
 
 
 def _draw_bar(

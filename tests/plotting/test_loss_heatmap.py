@@ -101,3 +101,25 @@ def test_differences_that_mean_nothing_do_not_fill_the_colours():
 def test_ticks_that_are_close_get_the_digits_that_tell_them_apart():
     assert _distinct_labels([1.3921, 1.3924]) == ["1.3921", "1.3924"]
     assert _distinct_labels([0.1, 1.0]) == ["0.1", "1"]
+
+
+def test_no_number_touches_the_outline_of_the_region():
+    info = loss_heatmap_info(sample_report(lrs=tuple(np.geomspace(1e-4, 1.0, 11))))
+    assert info.is_region.any()
+    figure = loss_heatmap_draw(info)
+    figure.canvas.draw()
+    n_checked = 0
+    for panel, axes in enumerate(figure.axes[: len(info.values)]):
+        for text in axes.texts:
+            column, row = (int(place) for place in text.get_position())
+            if not info.is_region[panel, row, column]:
+                continue
+            box = text.get_window_extent()
+            left, right = (
+                axes.transData.transform((place, row))[0] for place in (column, column + 1)
+            )
+            frame = 0.06 * figure.dpi
+            assert left + frame <= box.x0 + 1.0
+            assert box.x1 - 1.0 <= right - frame
+            n_checked += 1
+    assert n_checked > 0
