@@ -58,7 +58,7 @@ class PackTrainer:
         self._prepared = prepared
         self._settings = settings
         self._device = device
-        self._plans: dict[tuple[Structure, bool], Plan] = {}
+        self._plans: dict[tuple[Structure, int], Plan] = {}
         self._models: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
 
     def estimate_seconds(self, packs: Sequence[Pack]) -> list[float]:
@@ -88,8 +88,8 @@ class PackTrainer:
 
     def _plan(self, pack: Pack, timetable: Timetable) -> Plan:
         """Return how to train packs of this architecture, by trying once and remembering."""
-        # A single training is never fused, whatever was found for several of its kind.
-        key = (structure(pack), len(pack.trials) > 1)
+        # What pays for many need not pay for a few; a single training is never fused.
+        key = (structure(pack), len(pack.trials).bit_length())
         if key not in self._plans:
             members = [self._build(trial, 1) for trial in pack.trials[:PROBE_MEMBERS]]
             self._plans[key] = probe(
@@ -147,7 +147,7 @@ class PackTrainer:
         except Exception as error:  # noqa: BLE001 - each training will report its own
             logger.debug("probing %s: %s", structure(pack), error)
             return None, 1
-        return plan.model, plan.width
+        return plan.model, plan.width or len(pack.trials)
 
     def _train_fused(
         self, model: FusedModel, trials: Sequence[_Attempt], timetable: Timetable
@@ -155,11 +155,16 @@ class PackTrainer:
         """Train trials together; in halves where memory does not suffice, else one by one."""
         left = {trial.trial_id: (trial, attempt) for trial, attempt in trials}
         is_memory = False
+        members: list[Member] = []
+        others: list[_Attempt] = []
         try:
-            members: list[Member] = []
             for trial, attempt in trials:
                 try:
-                    members.append(self._build(trial, attempt))
+                    member = self._build(trial, attempt)
+                    if model.accepts(member.model):
+                        members.append(member)
+                    else:
+                        others.append((trial, attempt))
                 except Exception as error:  # the user's code may raise anything
                     if _is_out_of_memory(error):
                         raise
@@ -167,11 +172,13 @@ class PackTrainer:
                     yield [_ended(trial.trial_id, attempt, *_state_of(error))]
             if members:
                 yield from self._run(model, members, timetable)
-            return
         except Exception as error:  # noqa: BLE001 - any operation may fail inside the user's model
             is_memory = _is_out_of_memory(error)
             told = describe_error(error)
             logger.warning("a pack of %d trainings failed and is split: %s", len(left), told)
+        else:
+            yield from self._train_one_by_one(others, timetable)
+            return
         # Out of the handler, so that what the failed attempt held is free again.
         again = [(trial, attempt + 1) for trial, attempt in left.values()]
         half = len(again) // 2

@@ -71,19 +71,8 @@ class FlatParameters:
         """
         import torch
 
+        n_members = len(gradients[0])
         by_name = dict(zip(self._shapes, gradients, strict=True))
         for dtype, of_dtype in self._names.items():
-            parts = [by_name[name].flatten(1) for name in of_dtype]
+            parts = [by_name[name].reshape(n_members, -1) for name in of_dtype]
             torch.cat(parts, dim=1, out=self.gradient_rows[dtype])
-
-    def keep(self, members: torch.Tensor) -> None:
-        """Leave out all members but these.
-
-        Args:
-            members: Their indices, ascending, on the device of the parameters.
-        """
-        self.rows = {dtype: rows.index_select(0, members) for dtype, rows in self.rows.items()}
-        self.gradient_rows = {
-            dtype: rows.index_select(0, members) for dtype, rows in self.gradient_rows.items()
-        }
-        self.views = self._views()

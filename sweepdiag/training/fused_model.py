@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sweepdiag.training.graphs import trace
 from sweepdiag.training.measures import mean_measures
 from sweepdiag.training.memberwise import NoiseSource, memberwise_mode, traced_noise
+from sweepdiag.training.suitability import attributes, have_same_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ class FusedModel:
         model: torch.nn.Module,
         *,
         prepared: PreparedWorkload,
+        untrained: frozenset[str] = frozenset(),
         is_traced: bool = True,
         is_exact: bool = True,
     ) -> None:
@@ -43,6 +45,7 @@ class FusedModel:
         Args:
             model: Any module of the architecture; not changed.
             prepared: Brings the loss.
+            untrained: Parameters that get no gradient, which no optimizer touches.
             is_exact: Whether to take operations that ``vmap`` would round otherwise member by
                 member; on a GPU, where equal bits are not promised, that would only cost time.
             is_traced: Whether to trace, instead of interpreting the model anew at each step.
@@ -52,12 +55,17 @@ class FusedModel:
         self._prepared = prepared
         self._is_traced = is_traced
         self._mode = memberwise_mode if is_exact else contextlib.nullcontext
-        self._trained = [name for name, p in model.named_parameters() if p.requires_grad]
+        names = [name for name, _ in model.named_parameters()]
+        is_frozen = {
+            name: name in untrained or not p.requires_grad for name, p in model.named_parameters()
+        }
+        self._trained = [name for name in names if not is_frozen[name]]
         # Frozen parameters are read like buffers, and nothing differentiates or updates them.
         self._state = [
-            *(name for name, p in model.named_parameters() if not p.requires_grad),
+            *(name for name in names if is_frozen[name]),
             *(name for name, _ in model.named_buffers()),
         ]
+        self._attributes = attributes(model)
         self._training = copy.deepcopy(model).train()
         self._evaluating = copy.deepcopy(self._training).eval()
         self._gradients = vmap(grad(self._loss, has_aux=True))
@@ -67,6 +75,10 @@ class FusedModel:
         )
         self.noise = NoiseSource()
         self._programs: dict[Any, Callable[..., tuple[torch.Tensor, ...]]] = {}
+
+    def accepts(self, model: torch.nn.Module) -> bool:
+        """Return whether a model differs from the traced one in nothing but its numbers."""
+        return have_same_attributes(attributes(model), self._attributes)
 
     def trained_of(self, model: torch.nn.Module) -> dict[str, torch.Tensor]:
         """Return a member's trained parameters by name."""
@@ -161,11 +173,11 @@ class FusedModel:
 
         with self._mode():
             outputs = functional_call(self._training, ({**parameters}, {**state}), (inputs,))
-        per_sample = self._prepared.sample_loss_fn
-        if per_sample is None:
-            return self._prepared.loss_fn(outputs, targets), outputs
-        losses = per_sample(outputs, targets)
-        return losses.mean(), losses
+            per_sample = self._prepared.sample_loss_fn
+            if per_sample is None:
+                return self._prepared.loss_fn(outputs, targets), outputs
+            losses = per_sample(outputs, targets)
+            return losses.mean(), losses
 
     def _outputs(self, parameters: Tensors, state: Tensors, inputs: torch.Tensor) -> torch.Tensor:
         from torch.func import functional_call

@@ -15,7 +15,9 @@ from sweepdiag.training.numerics import (
     biased_products_one_by_one,
     gradient_from_columns,
     has_exact_columns,
+    has_remainder,
     log_softmax_columns,
+    member_by_member,
     picked_from_columns,
     products_one_by_one,
     rounds_unlike_alone,
@@ -68,8 +70,10 @@ def trace(
     if inputs[0].device.type == "cpu":
         _take_small_products_one_by_one(graph)
         _take_short_softmax_by_columns(module)
-    _call_directly(graph, replacements or {})
+        _take_odd_sizes_one_by_one(graph, n_members=len(inputs[0]))
+    # Before the last pass, after which in-place operations are not known as such any more.
     graph.eliminate_dead_code()
+    _call_directly(graph, replacements or {})
     module.recompile()
     program: Program = module.forward
     return program
@@ -116,7 +120,9 @@ def _is_view(node: Node) -> bool:
     schema = _schema(node)
     if schema is None:
         return node.target is operator.getitem
-    return any(result.alias_info is not None for result in schema.returns)
+    # It does share memory, whatever its schema says.
+    is_unsafe_view = str(node.target) == "aten._unsafe_view.default"
+    return is_unsafe_view or any(result.alias_info is not None for result in schema.returns)
 
 
 def _value(node: Any) -> Any:
@@ -305,8 +311,6 @@ def _reuse_memory(graph: Graph) -> None:
         aten.div.Tensor: aten.div_.Tensor,
         aten.neg.default: aten.neg_.default,
         aten.relu.default: aten.relu_.default,
-        aten.tanh.default: aten.tanh_.default,
-        aten.sigmoid.default: aten.sigmoid_.default,
     }
     unsafe = _unsafe_nodes(graph)
     for node in graph.nodes:
@@ -359,6 +363,37 @@ def _take_small_products_one_by_one(graph: Graph) -> None:
         left, right = (_value(argument) for argument in node.args[-2:])
         if rounds_unlike_alone(left.shape, right.shape):
             node.target = one_by_one[node.target]
+
+
+def _take_odd_sizes_one_by_one(graph: Graph, *, n_members: int) -> None:
+    """Compute as a single model would what rounds otherwise at the end of a tensor.
+
+    PyTorch's kernels take whole vector registers of numbers, and what is left over with scalar
+    code, which for some functions rounds otherwise. What is left over for one member lies in the
+    middle for all of them.
+    """
+    import torch
+
+    for node in graph.nodes:
+        name = str(node.target).removeprefix("aten.").partition(".")[0]
+        value = _value(node)
+        if name not in _ROUNDED_BY_PLACE or not isinstance(value, torch.Tensor):
+            continue
+        is_of_members = value.dim() > 0 and len(value) == n_members
+        if is_of_members and has_remainder(value):
+            node.args = (node.target, n_members, *node.args)
+            node.target = member_by_member
+
+
+_ROUNDED_BY_PLACE = frozenset(
+    {
+        "celu", "elu", "elu_backward", "exp", "expm1", "gelu", "gelu_backward", "log", "log1p",
+        "log_sigmoid_backward", "mish", "mish_backward", "pow", "reciprocal", "rsqrt", "sigmoid",
+        "sigmoid_backward", "silu", "silu_backward", "softplus", "softplus_backward", "tanh",
+        "tanh_backward",
+    }
+)  # fmt: skip
+"""Element-wise functions whose scalar code may round unlike their vector code."""
 
 
 def _take_short_softmax_by_columns(module: GraphModule) -> None:

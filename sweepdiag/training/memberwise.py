@@ -36,13 +36,16 @@ class _Operation:
     Attributes:
         forward: From the arguments to a tuple of tensors, of which the first is the result.
         backward: From which gradients are wanted, the gradient of the result, the first arguments
-            (``_N_DIFFERENTIABLE``) and the tuple to the gradients of these arguments.
-        is_elementwise: Whether all members can be taken at once without changing a bit.
+            (``n_kept`` of them) and the tuple to the gradients of inputs, weight and bias.
+        is_elementwise: Whether all members are taken at once. Where that would round otherwise at
+            the end of each member's part, the traced program sees to it.
+        n_kept: How many of the arguments the gradient is taken from.
     """
 
     forward: Function
     backward: Function
     is_elementwise: bool = False
+    n_kept: int = _N_DIFFERENTIABLE
 
 
 def memberwise_mode() -> contextlib.AbstractContextManager[Any]:
@@ -161,16 +164,20 @@ def _batch_norm(
         return aten._native_batch_norm_legit.no_stats(x, w, b, training, momentum, eps)
 
     def backward(
-        wanted: list[bool], gradient: torch.Tensor, x: torch.Tensor, w: Any, b: Any, outputs: Any
+        wanted: list[bool], gradient: torch.Tensor, x: torch.Tensor, w: Any, b: Any, *rest: Any
     ) -> Any:
         del b
+        *running, outputs = rest
         mean, scale = outputs[1:3]
-        # A gradient is taken in training only, where the running statistics have no part in it.
+        means, variances = running or (None, None)
         return aten.native_batch_norm_backward(
-            gradient, x, w, None, None, mean, scale, True, eps, wanted
+            gradient, x, w, means, variances, mean, scale, training, eps, wanted
         )
 
-    operation = _Operation(forward, backward)
+    # Frozen, a batch norm takes its gradient from the running statistics. In training they have
+    # no part in it, and change before it is taken.
+    is_frozen = has_statistics and not training
+    operation = _Operation(forward, backward, n_kept=5 if is_frozen else _N_DIFFERENTIABLE)
     if running_mean is None or running_var is None:
         return _apply(operation, input, weight, bias)
     result, _, _, new_mean, new_var = _outputs(
@@ -359,12 +366,11 @@ def _functions() -> tuple[Any, Any]:
 
         @staticmethod
         def forward(
-            operation: _Operation, wanted: list[bool], gradient: Any, *tensors: Any
+            operation: _Operation, wanted: list[bool], n_kept: int, gradient: Any, *tensors: Any
         ) -> Any:
-            n_arguments = len(wanted)
             # A kernel has a place for each of the three, a bias that is not there included.
-            mask = [*wanted, *[False] * (_N_DIFFERENTIABLE - n_arguments)]
-            arguments, outputs = tensors[:n_arguments], tensors[n_arguments:]
+            mask = [*wanted, *[False] * (_N_DIFFERENTIABLE - len(wanted))]
+            arguments, outputs = tensors[:n_kept], tensors[n_kept:]
             found = operation.backward(mask, gradient, *arguments, outputs)
             return tuple(g for g, is_wanted in zip(found, mask, strict=False) if is_wanted)
 
@@ -374,10 +380,15 @@ def _functions() -> tuple[Any, Any]:
 
         @staticmethod
         def vmap(
-            info: Any, in_dims: Any, operation: _Operation, wanted: list[bool], *tensors: Any
+            info: Any,
+            in_dims: Any,
+            operation: _Operation,
+            wanted: list[bool],
+            n_kept: int,
+            *tensors: Any,
         ) -> Any:
-            function = functools.partial(Backward.forward, operation, wanted)
-            return _each(function, operation, info.batch_size, in_dims[2:], tensors)
+            function = functools.partial(Backward.forward, operation, wanted, n_kept)
+            return _each(function, operation, info.batch_size, in_dims[3:], tensors)
 
     class Forward(torch.autograd.Function):
         @staticmethod
@@ -388,15 +399,15 @@ def _functions() -> tuple[Any, Any]:
         def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
             ctx.operation, *arguments = inputs
             ctx.n_arguments = len(arguments)
-            # Running statistics, which follow, change before the gradient is taken.
-            ctx.save_for_backward(*arguments[:_N_DIFFERENTIABLE], *output)
+            ctx.n_kept = min(len(arguments), ctx.operation.n_kept)
+            ctx.save_for_backward(*arguments[: ctx.n_kept], *output)
             ctx.mark_non_differentiable(*output[1:])
 
         @staticmethod
         def backward(ctx: Any, gradient: Any, *_: Any) -> Any:
             wanted = list(ctx.needs_input_grad[1 : 1 + _N_DIFFERENTIABLE])
             call: Any = Backward.apply
-            found = iter(call(ctx.operation, wanted, gradient, *ctx.saved_tensors))
+            found = iter(call(ctx.operation, wanted, ctx.n_kept, gradient, *ctx.saved_tensors))
             gradients = [next(found) if is_wanted else None for is_wanted in wanted]
             return (None, *gradients, *[None] * (ctx.n_arguments - len(wanted)))
 

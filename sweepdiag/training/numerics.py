@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
+import math
 import os
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,9 @@ __all__ = [
     "fix_summation_order",
     "gradient_from_columns",
     "has_exact_columns",
+    "has_remainder",
     "log_softmax_columns",
+    "member_by_member",
     "picked_from_columns",
     "products_one_by_one",
     "reproducible_cpu",
@@ -109,7 +112,7 @@ def rounds_unlike_alone(left: Sequence[int], right: Sequence[int]) -> bool:
     """Return whether a batched product on the CPU rounds unlike the product of one pair.
 
     PyTorch computes ``bmm`` of matrices below 400 multiplications, and products with a vector,
-    with other code than ``mm``.
+    with other code than ``mm``. So it does with products of a column and a row.
 
     Args:
         left: Shape ``(n, n_rows, n_inner)``.
@@ -117,7 +120,7 @@ def rounds_unlike_alone(left: Sequence[int], right: Sequence[int]) -> bool:
     """
     _, n_rows, n_inner = left
     n_columns = right[2]
-    return n_rows == 1 or n_columns == 1 or n_rows * n_inner * n_columns < _SMALL
+    return 1 in {n_rows, n_inner, n_columns} or n_rows * n_inner * n_columns < _SMALL
 
 
 def products_one_by_one(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
@@ -141,6 +144,37 @@ def biased_products_one_by_one(
 
     members = zip(biases.squeeze(1), left, right, strict=True)
     return torch.stack([torch.addmm(bias, a, b) for bias, a, b in members])
+
+
+def has_remainder(tensor: torch.Tensor) -> bool:
+    """Return whether one member's part of a tensor does not fill whole vector registers.
+
+    Args:
+        tensor: Shape ``(n_members, …)``; only its layout counts.
+    """
+    return not tensor.is_contiguous() or math.prod(tensor.shape[1:]) % _LANES != 0
+
+
+def member_by_member(
+    function: Callable[..., torch.Tensor], n_members: int, *arguments: Any, **settings: Any
+) -> torch.Tensor:
+    """Return a function's results for each member, stacked.
+
+    Args:
+        function: Takes the arguments of one member.
+        n_members: How many there are.
+        arguments: Tensors of shape ``(n_members, …)``, and numbers that all share.
+        settings: Further numbers.
+    """
+    import torch
+
+    rows = [
+        argument.unbind()
+        if isinstance(argument, torch.Tensor) and argument.dim() and len(argument) == n_members
+        else (argument,) * n_members
+        for argument in arguments
+    ]
+    return torch.stack([function(*row, **settings) for row in zip(*rows, strict=True)])
 
 
 _LANES = 16

@@ -49,13 +49,6 @@ class FusedOptimizer(Protocol):
             gradient_rows: Their gradients, which are overwritten.
         """
 
-    def keep(self, members: torch.Tensor) -> None:
-        """Leave out all members but these; a new plan is needed afterwards.
-
-        Args:
-            members: Their indices, ascending.
-        """
-
 
 def make_fused_optimizer(settings: Sequence[OptimizerSettings], *, device: str) -> FusedOptimizer:
     """Return the optimizer of a pack.
@@ -151,10 +144,27 @@ class _FusedBase:
 
         return torch.from_numpy(values).to(dtype).to(self._device).unsqueeze(-1)
 
-    def _keep_numbers(self, members: torch.Tensor) -> None:
-        kept = members.cpu().numpy()
-        self._momentum = self._momentum[kept]
-        self._weight_decay = self._weight_decay[kept]
+    def _with_decay(self, gradients: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
+        """Return the gradients with an L2 penalty's on top, where there is one."""
+        if not self._weight_decay.any():
+            return gradients
+        without = self._members_without(self._weight_decay)
+        kept = None if without is None else gradients[without]
+        gradients.addcmul_(parameters, self._column(self._weight_decay, parameters.dtype))
+        if without is not None and kept is not None:
+            gradients[without] = kept
+        return gradients
+
+    def _members_without(self, numbers: np.ndarray) -> torch.Tensor | None:
+        """Return the members whose number is 0, if others have one.
+
+        For them nothing must be added: 0 times infinity is no number.
+        """
+        import torch
+
+        if numbers.all() or not numbers.any():
+            return None
+        return torch.from_numpy(np.flatnonzero(numbers == 0)).to(self._device)
 
 
 class _FusedSGD(_FusedBase):
@@ -164,9 +174,7 @@ class _FusedSGD(_FusedBase):
 
     def step(self, rows: Rows, gradient_rows: Rows) -> None:
         for dtype, parameters in rows.items():
-            direction = gradient_rows[dtype]
-            if self._weight_decay.any():
-                direction.addcmul_(parameters, self._column(self._weight_decay, dtype))
+            direction = self._with_decay(gradient_rows[dtype], parameters)
             if self._momentum.any():
                 direction = self._with_momentum(dtype, direction)
             parameters.addcmul_(direction, self._columns(dtype)["minus_rate"])
@@ -184,15 +192,16 @@ class _FusedSGD(_FusedBase):
         else:
             self._buffers[dtype].mul_(momentum).add_(gradients)
         buffer = self._buffers[dtype]
+        without = self._members_without(self._momentum)
+        if without is not None:
+            buffer[without] = gradients[without]
         if not self._settings.nesterov:
             return buffer
-        return gradients.addcmul_(buffer, self._column(self._momentum, dtype))
-
-    def keep(self, members: torch.Tensor) -> None:
-        self._keep_numbers(members)
-        self._buffers = {
-            dtype: rows.index_select(0, members) for dtype, rows in self._buffers.items()
-        }
+        kept = None if without is None else gradients[without]
+        gradients.addcmul_(buffer, self._column(self._momentum, dtype))
+        if without is not None and kept is not None:
+            gradients[without] = kept
+        return gradients
 
 
 class _FusedAdam(_FusedBase):
@@ -222,7 +231,7 @@ class _FusedAdam(_FusedBase):
                 if self._is_decoupled:
                     parameters.mul_(columns["kept"])
                 else:
-                    gradients.addcmul_(parameters, self._column(self._weight_decay, dtype))
+                    gradients = self._with_decay(gradients, parameters)
             if dtype not in self._averages:
                 zeros = torch.zeros_like(parameters)
                 self._averages[dtype] = (zeros, zeros.clone())
@@ -236,10 +245,3 @@ class _FusedAdam(_FusedBase):
             parameters.addcdiv_(mean * columns["minus_step_size"], denominators)
         self._n_steps += 1
         self._next += 1
-
-    def keep(self, members: torch.Tensor) -> None:
-        self._keep_numbers(members)
-        self._averages = {
-            dtype: (mean.index_select(0, members), square.index_select(0, members))
-            for dtype, (mean, square) in self._averages.items()
-        }

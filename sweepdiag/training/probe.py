@@ -16,9 +16,12 @@ import numpy as np
 from sweepdiag.space import MEMBER_AXES
 from sweepdiag.training.fused_model import FusedModel
 from sweepdiag.training.programs import FusedProgram, UnfusedProgram
+from sweepdiag.training.suitability import why_unsuitable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import torch
 
     from sweepdiag.records import AxisValue, Pack
     from sweepdiag.training.members import Member, Timetable
@@ -73,8 +76,8 @@ class Plan:
         reason: Why, in words.
         step_s: Seconds per step and member.
         evaluation_s: Seconds per evaluation and member.
-        width: Most members that are trained together.
-        speedup: Unfused steps' time over that of the chosen way.
+        width: Most members that are trained together; ``None``: as many as there are.
+        speedup: Time of trainings one by one over that of the chosen way.
         n_parameters: Trainable numbers of one member.
         model: The fused step and evaluation; ``None`` if unfused.
     """
@@ -83,7 +86,7 @@ class Plan:
     reason: str
     step_s: float
     evaluation_s: float
-    width: int = 1
+    width: int | None = None
     speedup: float = 1.0
     n_parameters: int = 0
     model: FusedModel | None = None
@@ -130,22 +133,28 @@ def probe(
         return _unfused(alone, reason, members[0])
     if len(members) == 1:
         return _unfused(alone, "a single training is not fused", members[0])
+    why_not = why_unsuitable(members[0].model, prepared.train_inputs[:2])
+    if why_not is not None:
+        logger.warning("trained one by one, since the model %s: %s", _CANNOT, why_not)
+        return _unfused(alone, f"{_CANNOT}: {why_not}", members[0])
     alone = trial.run_alone(_COMPARED)
     reason = ""
-    for tier in (Tier.TRACED, Tier.VMAP):
+    # Where equal bits are promised, only a traced step keeps them.
+    for tier in (Tier.TRACED,) if device == "cpu" else (Tier.TRACED, Tier.VMAP):
         model = FusedModel(
             members[0].model,
             prepared=prepared,
+            untrained=alone.untrained,
             is_traced=tier is Tier.TRACED,
             is_exact=device == "cpu",
         )
         fused, reason = trial.compare(model, alone)
         if fused is not None:
             width, fused = trial.best_width(model, fused)
-            speedup = alone.step_s / max(fused.step_s, _LEAST_S)
+            speedup = trial.seconds(alone) / trial.seconds(fused)
             return Plan(
                 tier=tier,
-                reason=f"{speedup:.1f} times as fast as unfused, {width} together",
+                reason=f"{speedup:.1f} times as fast as unfused",
                 step_s=fused.step_s,
                 evaluation_s=fused.evaluation_s,
                 width=width,
@@ -175,6 +184,7 @@ class _Run:
     numbers: tuple[np.ndarray, ...]
     step_s: float
     evaluation_s: float
+    untrained: frozenset[str] = frozenset()
 
 
 class _Trial:
@@ -214,6 +224,7 @@ class _Trial:
             numbers=tuple(np.concatenate(parts) for parts in parts_of_all),
             step_s=min(run.step_s for run in runs),
             evaluation_s=min(run.evaluation_s for run in runs),
+            untrained=frozenset.intersection(*(run.untrained for run in runs)),
         )
 
     def compare(self, model: FusedModel, alone: _Run) -> tuple[_Run | None, str]:
@@ -227,26 +238,35 @@ class _Trial:
         places = self._compared(len(alone.numbers[0]))
         if not self._agree(tuple(numbers[places] for numbers in fused.numbers), alone.numbers):
             return None, "fusing changes the curve's bits"
-        speedup = alone.step_s / max(fused.step_s, _LEAST_S)
-        if speedup < 1.0:
+        speedup = self.seconds(alone) / self.seconds(fused)
+        if speedup * _CLEARLY_LESS < 1.0:
             return None, f"fusing does not pay ({speedup:.2f} times as fast)"
         return fused, ""
 
-    def best_width(self, model: FusedModel, fused: _Run) -> tuple[int, _Run]:
-        """Return how many members to train together, and what that costs.
+    def seconds(self, run: _Run) -> float:
+        """Return what a whole training costs, evaluations included."""
+        evaluations = self._timetable.evaluations
+        return max(evaluations[-1] * run.step_s + len(evaluations) * run.evaluation_s, _LEAST_S)
+
+    def best_width(self, model: FusedModel, fused: _Run) -> tuple[int | None, _Run]:
+        """Return how many members to train together (``None``: all), and what that costs.
 
         What all members hold should fit into the cache; where fewer at a time are faster, halves
         are tried, as long as the training is long enough to make up for trying.
         """
         width = len(self._members)
-        n_steps = self._timetable.evaluations[-1]
-        while width >= 2 * _LEAST_WIDTH and width * n_steps * fused.step_s > _LONG_PACK_S:
+        n_members = width
+        while width >= 2 * _LEAST_WIDTH and width * self.seconds(fused) > _LONG_PACK_S:
             half = -(-width // 2)
-            narrower = self._run(model, self._members[:half])
-            if narrower.step_s > _CLEARLY_LESS * fused.step_s:
+            try:
+                narrower = self._run(model, self._members[:half])
+            except Exception as error:  # noqa: BLE001 - what works is kept
+                logger.debug("no narrower pack: %s", error)
+                break
+            if self.seconds(narrower) > _CLEARLY_LESS * self.seconds(fused):
                 break
             width, fused = half, narrower
-        return width, fused
+        return (width if width < n_members else None), fused
 
     def _run(self, model: FusedModel | None, members: Sequence[Member]) -> _Run:
         program = make_program(
@@ -280,6 +300,7 @@ class _Trial:
             # that is over before anything could be timed costs nothing worth knowing.
             step_s=min(*step_s, stepped - started) / len(members),
             evaluation_s=(ended - evaluation_started) / len(members),
+            untrained=frozenset() if model else _untrained(members[0].model),
         )
 
     def _agree(self, fused: Sequence[np.ndarray], alone: Sequence[np.ndarray]) -> bool:
@@ -292,14 +313,27 @@ class _Trial:
         )
 
 
+def _untrained(model: torch.nn.Module) -> frozenset[str]:
+    """Return the parameters that the last step gave no gradient: no optimizer touches them."""
+    return frozenset(
+        name for name, p in model.named_parameters() if p.requires_grad and p.grad is None
+    )
+
+
 def _parameters(program: Program) -> np.ndarray:
     """Return the parameters of all members, shape ``(n_members, n_parameters)``."""
     if isinstance(program, FusedProgram):
-        tensors = [p.flatten(1) for p in program.parameters.views.values()]
+        n_members = len(program.members)
+        tensors = [p.reshape(n_members, -1) for p in program.parameters.views.values()]
     else:
         model = program.members[0].model
-        tensors = [p.detach().reshape(1, -1) for p in model.parameters() if p.requires_grad]
-    return np.concatenate([tensor.cpu().float().numpy() for tensor in tensors], axis=1)
+        left = _untrained(model)
+        tensors = [
+            p.detach().reshape(1, -1)
+            for name, p in model.named_parameters()
+            if p.requires_grad and name not in left
+        ]
+    return np.concatenate([tensor.cpu().double().numpy() for tensor in tensors], axis=1)
 
 
 def _probe_rates(n_members: int) -> list[float]:

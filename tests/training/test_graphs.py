@@ -150,3 +150,21 @@ def test_a_sum_that_the_user_wrote_stays_behind_the_product():
     x = torch.randn(4, 32, 784, generator=GENERATOR)
     weight = torch.randn(4, 16, 784, generator=GENERATOR)
     assert_traced(function, x, weight, torch.randn(4, 16, generator=GENERATOR))
+
+
+def test_a_write_whose_result_nobody_uses_is_kept():
+    def function(x):
+        y = x + 1.0
+        y[:, 0].mul_(3.0)
+        y.relu_()
+        return (y * 1.0,)
+
+    assert_traced(function, INPUTS)
+
+
+def test_memory_that_a_reshape_shares_is_not_overwritten():
+    def function(x):
+        turned = x.transpose(1, 2)
+        return turned.reshape(len(x), -1).tanh(), turned.reshape(-1) * 2.0
+
+    assert_traced(function, INPUTS)

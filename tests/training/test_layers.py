@@ -68,6 +68,21 @@ class Embedded(nn.Module):
         return self.last(self.embedding(x).mean(1))
 
 
+class FrozenNorm(nn.BatchNorm1d):
+    def train(self, mode=True):
+        del mode
+        return super().train(False)
+
+
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, x):
+        return x * self.scale
+
+
 class Noisy(nn.Module):
     def forward(self, x):
         return x + torch.randn_like(x)
@@ -123,6 +138,8 @@ ONE_BY_ONE = {
         lambda: after(64, nn.Conv2d(2, 4, 3, stride=2, padding=1, groups=2, bias=False)),
     ),
     "silu": ("vectors", lambda: between(nn.SiLU())),
+    "frozen batch norm": ("vectors", lambda: between(FrozenNorm(16))),
+    "scalar parameter": ("vectors", lambda: between(Scaled())),
 }
 """Exact as well, because the fused step takes them member by member."""
 
@@ -159,11 +176,14 @@ def samples(kind):
     return (rng.normal(size=(160, *shape)) + shift).astype(np.float32), targets
 
 
-def trained(kind, model, *, is_traced):
+def trained(kind, model, *, is_traced, batch_size=16, n_steps=N_STEPS):
     """Return the parameters and losses of four members after a few steps, fused and alone."""
     workload = prepared(model, train=samples(kind))
     trainer = PackTrainer(prepared=workload, settings=TrainingSettings(epochs=1), device="cpu")
-    trials = [trial(lr, seed=seed) for seed, lr in enumerate((0.003, 0.01, 0.03, 0.1))]
+    trials = [
+        trial(lr, seed=seed, batch_size=batch_size)
+        for seed, lr in enumerate((0.003, 0.01, 0.03, 0.1))
+    ]
     timetable = common_timetable(trials, workload, TrainingSettings(epochs=1))
     members = [trainer._build(t, 1) for t in trials]
     common = {"prepared": workload, "timetable": timetable, "device": "cpu"}
@@ -174,8 +194,8 @@ def trained(kind, model, *, is_traced):
     )
     copies = [dataclasses.replace(m, model=copy.deepcopy(m.model)) for m in members]
     alone = [UnfusedProgram(member, **common) for member in copies]
-    found = [np.array(fused.advance(0, N_STEPS))]
-    expected = [np.array([loss for program in alone for loss in program.advance(0, N_STEPS)])]
+    found = [np.array(fused.advance(0, n_steps))]
+    expected = [np.array([loss for program in alone for loss in program.advance(0, n_steps)])]
     for name, parameters in fused.parameters.views.items():
         found.append(parameters.numpy())
         expected.append(
@@ -194,13 +214,25 @@ def test_bits_are_those_of_a_single_training(layer, is_traced):
     assert_exact((EXACT | ONE_BY_ONE)[layer], is_traced=is_traced)
 
 
+@pytest.mark.parametrize("layer", ["sigmoid", "elu", "gelu", "silu", "tanh"])
+@pytest.mark.parametrize("width", [1, 3, 11])
+def test_bits_stay_where_layers_do_not_fill_vector_registers(layer, width):
+    activation = {
+        "sigmoid": nn.Sigmoid, "elu": nn.ELU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh
+    }[layer]  # fmt: skip
+    case = ("vectors", lambda: nn.Sequential(
+        nn.Linear(12, width), activation(), nn.Linear(width, 3)
+    ))  # fmt: skip
+    assert_exact(case, is_traced=True, batch_size=3, n_steps=20)
+
+
 @pytest.mark.parametrize("layer", TRACED_ONLY)
 def test_bits_of_a_traced_step_are_those_of_a_single_training(layer):
     assert_exact(TRACED_ONLY[layer], is_traced=True)
 
 
-def assert_exact(case, *, is_traced):
-    found, expected = trained(*case, is_traced=is_traced)
+def assert_exact(case, *, is_traced, **options):
+    found, expected = trained(*case, is_traced=is_traced, **options)
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_array_equal(a, b)
 
