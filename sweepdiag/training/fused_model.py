@@ -163,7 +163,8 @@ class FusedModel:
         inputs, targets = arguments[-2:]
         outputs = self._forward(parameters, state, inputs)
         if self._has_sample_measures:
-            return (mean_measures(outputs, targets, self._prepared),)
+            with self._mode():
+                return (mean_measures(outputs, targets, self._prepared),)
         return (outputs,)
 
     def _loss(
@@ -177,6 +178,9 @@ class FusedModel:
             if per_sample is None:
                 return self._prepared.loss_fn(outputs, targets), outputs
             losses = per_sample(outputs, targets)
+            if self._prepared.named_loss == "binary_cross_entropy":
+                # PyTorch divides by the number of samples here; a mean's gradient multiplies.
+                return self._prepared.loss_fn(outputs, targets), losses
             return losses.mean(), losses
 
     def _outputs(self, parameters: Tensors, state: Tensors, inputs: torch.Tensor) -> torch.Tensor:

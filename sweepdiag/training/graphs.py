@@ -387,7 +387,8 @@ def _take_odd_sizes_one_by_one(graph: Graph, *, n_members: int) -> None:
 
 _ROUNDED_BY_PLACE = frozenset(
     {
-        "celu", "elu", "elu_backward", "exp", "expm1", "gelu", "gelu_backward", "log", "log1p",
+        "binary_cross_entropy_with_logits", "celu", "elu", "elu_backward", "exp", "expm1", "gelu",
+        "gelu_backward", "log", "log1p",
         "log_sigmoid_backward", "mish", "mish_backward", "pow", "reciprocal", "rsqrt", "sigmoid",
         "sigmoid_backward", "silu", "silu_backward", "softplus", "softplus_backward", "tanh",
         "tanh_backward",

@@ -81,6 +81,7 @@ def _replacements() -> dict[Any, Callable[..., torch.Tensor]]:
         functional.batch_norm: _batch_norm,
         functional.dropout: _dropout,
         functional.silu: _silu,
+        functional.binary_cross_entropy_with_logits: _binary_cross_entropy,
         torch.conv1d: _convolution,
         torch.conv2d: _convolution,
         torch.conv3d: _convolution,
@@ -246,6 +247,66 @@ def _silu(input: torch.Tensor, inplace: bool = False) -> torch.Tensor:  # noqa: 
 
     result = _apply(_Operation(forward, backward, is_elementwise=True), input)
     return input.copy_(result) if inplace else result
+
+
+def _binary_cross_entropy(
+    input: torch.Tensor,  # noqa: A002
+    target: torch.Tensor,
+    weight: torch.Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    pos_weight: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Keep PyTorch's own kernel and gradient, of which ``grad`` makes other operations."""
+    import torch
+    from torch.nn import functional
+
+    is_plain = weight is None and pos_weight is None
+    if reduction == "mean" and is_plain:
+        call: Any = _mean_binary_cross_entropy().apply
+        mean: torch.Tensor = call(input, target)
+        return mean
+    if reduction == "none" and is_plain:
+        # Measured, not trained on.
+        kernel = torch.ops.aten.binary_cross_entropy_with_logits.default
+        operation = _Operation(
+            lambda x, t: (kernel(x, t, None, None, 0),), _no_gradient, is_elementwise=True
+        )
+        return _apply(operation, input.detach(), target)
+    return functional.binary_cross_entropy_with_logits(
+        input, target, weight, size_average, reduce, reduction, pos_weight
+    )
+
+
+def _no_gradient(*_: Any) -> Any:
+    message = "the gradient of this is never taken"
+    raise NotImplementedError(message)
+
+
+@functools.cache
+def _mean_binary_cross_entropy() -> Any:
+    import torch
+    from torch.nn import functional
+
+    class MeanBinaryCrossEntropy(torch.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            return functional.binary_cross_entropy_with_logits(inputs, targets)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            del output
+            ctx.save_for_backward(*inputs)
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+            inputs, targets = ctx.saved_tensors
+            return (inputs.sigmoid() - targets) * gradient / inputs.numel(), None
+
+    return MeanBinaryCrossEntropy
 
 
 def _dropout(

@@ -149,10 +149,12 @@ def biased_products_one_by_one(
 def has_remainder(tensor: torch.Tensor) -> bool:
     """Return whether one member's part of a tensor does not fill whole vector registers.
 
+    PyTorch's element-wise kernels take two of them at a time.
+
     Args:
         tensor: Shape ``(n_members, …)``; only its layout counts.
     """
-    return not tensor.is_contiguous() or math.prod(tensor.shape[1:]) % _LANES != 0
+    return not tensor.is_contiguous() or math.prod(tensor.shape[1:]) % (2 * _LANES) != 0
 
 
 def member_by_member(

@@ -120,3 +120,26 @@ def test_a_capacity_of_one_gives_the_curves_it_gives_alone():
         alone = PackTrainer(prepared=workload, settings=settings, device="cpu")
         expected |= curves([e for events in alone.train(pack(t)) for e in events])
     assert_same_bits(found, expected)
+
+
+@pytest.mark.parametrize("shape", [(), (2,)])
+@pytest.mark.parametrize("batch_size", [7, 16])
+def test_binary_targets_fuse_with_the_same_bits(shape, batch_size):
+    inputs, targets = classes()
+    targets = (np.stack([targets] * shape[0], 1) if shape else targets) > 0
+    workload = prepared(
+        lambda: mlp(16, n_classes=shape[0] if shape else 1),
+        train=(inputs, targets.astype(np.float32)),
+        task="binary",
+    )
+    settings = TrainingSettings(epochs=3)
+    trainer = PackTrainer(prepared=workload, settings=settings, device="cpu")
+    trials = [trial(lr, batch_size=batch_size) for lr in (0.01, 0.03, 0.1, 1.0)]
+    found = curves([e for events in trainer.train(pack(*trials)) for e in events])
+    (plan,) = trainer._plans.values()
+    assert plan.tier is Tier.TRACED or "does not pay" in plan.reason
+    expected = {}
+    for t in trials:
+        alone = PackTrainer(prepared=workload, settings=settings, device="cpu")
+        expected |= curves([e for events in alone.train(pack(t)) for e in events])
+    assert_same_bits(found, expected)
