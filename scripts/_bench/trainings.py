@@ -136,7 +136,7 @@ CASES = (
 def quick(case: Case) -> Case:
     """Return a smaller case of the same kind."""
     if case.name == "digits_mlp":
-        return replace(case, epochs=5, n_sampled=24)
+        return replace(case, epochs=5, n_sampled=16, n_seeds=3)
     if case.name == "fashion_mlp":
         return replace(case, capacities=(16,), epochs=1, n_sampled=4)
     return replace(case, capacities=(4,), epochs=1, n_sampled=2, n_seeds=1)

@@ -7,6 +7,7 @@ step, would do otherwise has to lie in parameters and buffers.
 from __future__ import annotations
 
 import copy
+import functools
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -19,21 +20,27 @@ if TYPE_CHECKING:
 
 __all__ = ["attributes", "have_same_attributes", "why_unsuitable"]
 
-_OWN = frozenset({"_parameters", "_buffers", "_modules", "training"})
-"""What every module has; parameters and buffers are inputs of a fused step."""
-
 
 def attributes(model: torch.nn.Module) -> dict[tuple[str, str], Any]:
     """Return what a model's modules hold beside parameters and buffers, by module and name.
 
     Tensors are copied; of everything that is neither a tensor nor a plain value its type is taken.
     """
+    common = _names_of_every_module()
     return {
         (path, name): _comparable(value)
         for path, module in model.named_modules()
         for name, value in vars(module).items()
-        if name not in _OWN
+        if name not in common
     }
+
+
+@functools.cache
+def _names_of_every_module() -> frozenset[str]:
+    """Return what every module has: parameters and buffers, which a fused step is given, hooks."""
+    import torch
+
+    return frozenset(vars(torch.nn.Module()))
 
 
 def have_same_attributes(
