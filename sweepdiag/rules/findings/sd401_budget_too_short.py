@@ -47,9 +47,9 @@ class BudgetTooShort(Check):
 
     How it is detected: good are the configurations within two standard deviations between seeds,
     or 2 %, of the best. A straight line through the last fifth of the monitored curve of a trial
-    improves by more than 2 % of its level, by more than three of its standard errors, and by more
-    than 0.5 % of all that was learned. At least half of the good configurations do so in the
-    median of their seeds.
+    (at least four evaluations) improves by more than 2 % of its level, by more than three of its
+    standard errors, and by more than 0.5 % of all that was learned. At least half of the good
+    configurations do so in the median of their seeds.
 
     Known false alarms: losses that shrink for ever while the metric is long at its best; monitor
     the metric instead. A decaying learning rate flattens curves, so that nothing is found.
@@ -87,7 +87,7 @@ class BudgetTooShort(Check):
         gain = float(np.median([gain for gain in gains if gain > 0]))
         return self.finding(
             "The budget is too short",
-            f"{evidence}, by {percent(gain)} of {view.monitor} over the last fifth of the curve",
+            f"{evidence}, by {percent(gain)} of {view.monitor} over {_late_text(view, good)}",
             f"Train for {format_value(2 * budget)} epochs.",
             n_late=n_late,
             n_good=len(good),
@@ -119,9 +119,21 @@ def _late_gain(view: SweepView, config_id: str, thresholds: Thresholds) -> float
     return float(np.median(gains)) if gains else 0.0
 
 
+def _n_late(n_evaluations: int) -> int:
+    """Return how many evaluations count as the end of a curve."""
+    return max(_FEWEST_LATE, round(_LATE_PART * n_evaluations))
+
+
+def _late_text(view: SweepView, good: pd.DataFrame) -> str:
+    """Return which part of the curves was looked at, as it is for the best configuration."""
+    sizes = [len(costs) for _, costs in view.monitored_costs(str(good["config_id"].iloc[0]))]
+    n_late = _n_late(max(sizes, default=0))
+    return f"the last {n_late} evaluations"
+
+
 def _gain(costs: np.ndarray, least_share: float) -> float:
     costs = costs[np.isfinite(costs)]
-    n_late = max(_FEWEST_LATE, round(_LATE_PART * costs.size))
+    n_late = _n_late(costs.size)
     if costs.size <= n_late:
         return 0.0
     late = costs[-n_late:]
