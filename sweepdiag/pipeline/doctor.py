@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Examination", "examine_workload"]
 
-_STATES = {"sgd": 1, "adam": 2, "adamw": 2}
-"""Numbers that an optimizer keeps per parameter."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Examination:
@@ -91,7 +88,14 @@ def examine_workload(
         pack_size=config.execution.pack_size,
         attempts={},
     )
-    return _examine(trainer, packs, n_states=_STATES[config.optimizer.name])
+    return _examine(trainer, packs, n_states=_n_states(config))
+
+
+def _n_states(config: SweepConfig) -> int:
+    """Return how many numbers the optimizer keeps per parameter."""
+    if config.optimizer.name != "sgd":
+        return 2
+    return int(config.optimizer.momentum > 0 or "momentum" in config.parameters)
 
 
 def _examine(trainer: PackTrainer, packs: tuple[Pack, ...], *, n_states: int) -> list[Examination]:

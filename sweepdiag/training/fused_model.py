@@ -7,9 +7,10 @@ import copy
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from sweepdiag.training.dropout import NoiseSource, traced_noise
 from sweepdiag.training.graphs import trace
 from sweepdiag.training.measures import mean_measures
-from sweepdiag.training.memberwise import NoiseSource, memberwise_mode, traced_noise
+from sweepdiag.training.memberwise import memberwise_mode
 from sweepdiag.training.suitability import attributes, have_same_attributes
 
 if TYPE_CHECKING:
@@ -46,9 +47,9 @@ class FusedModel:
             model: Any module of the architecture; not changed.
             prepared: Brings the loss.
             untrained: Parameters that get no gradient, which no optimizer touches.
+            is_traced: Whether to trace, instead of interpreting the model anew at each step.
             is_exact: Whether to take operations that ``vmap`` would round otherwise member by
                 member; on a GPU, where equal bits are not promised, that would only cost time.
-            is_traced: Whether to trace, instead of interpreting the model anew at each step.
         """
         from torch.func import grad, vmap
 

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sweepdiag.training.seeds import stream_seed
+from sweepdiag.training.dropout import dropout
 
 if TYPE_CHECKING:
     import contextlib
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Function: TypeAlias = Callable[..., Sequence[torch.Tensor]]
 
-__all__ = ["NoiseSource", "memberwise_mode", "traced_noise"]
+__all__ = ["memberwise_mode"]
 
 
 _N_DIFFERENTIABLE = 3
@@ -79,7 +79,7 @@ def _replacements() -> dict[Any, Callable[..., torch.Tensor]]:
         functional.layer_norm: _layer_norm,
         functional.group_norm: _group_norm,
         functional.batch_norm: _batch_norm,
-        functional.dropout: _dropout,
+        functional.dropout: dropout,
         functional.silu: _silu,
         functional.binary_cross_entropy_with_logits: _binary_cross_entropy,
         torch.conv1d: _convolution,
@@ -206,14 +206,19 @@ def _convolution(
 
     aten = torch.ops.aten
     n_dimensions = weight.dim() - 2
-    if isinstance(padding, str):
-        message = f"a convolution with padding={padding!r}"
-        raise NotImplementedError(message)
 
     def sizes(value: Any) -> list[int]:
         given = [value] if isinstance(value, int) else list(value)
         return given * n_dimensions if len(given) == 1 else given
 
+    if padding == "valid":
+        padding = 0
+    elif padding == "same":
+        added = [d * (k - 1) for d, k in zip(sizes(dilation), weight.shape[2:], strict=True)]
+        if any(n % 2 for n in added):
+            message = "cannot be split: padding='same' of a kernel of even size"
+            raise NotImplementedError(message)
+        padding = [n // 2 for n in added]
     settings = (sizes(stride), sizes(padding), sizes(dilation), False, [0] * n_dimensions, groups)
 
     def forward(x: torch.Tensor, w: torch.Tensor, b: Any) -> Any:
@@ -307,101 +312,6 @@ def _mean_binary_cross_entropy() -> Any:
             return (inputs.sigmoid() - targets) * gradient / inputs.numel(), None
 
     return MeanBinaryCrossEntropy
-
-
-def _dropout(
-    input: torch.Tensor,  # noqa: A002
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-) -> torch.Tensor:
-    """Follow PyTorch's own dropout on the CPU, with each member's own noise."""
-    if p == 0.0 or not training:
-        return input
-    if p == 1.0:
-        return input.mul_(0.0) if inplace else input * 0.0
-    noise = _noise_operation()(input.detach(), 1.0 - p) / (1.0 - p)
-    return input.mul_(noise) if inplace else input * noise
-
-
-@functools.cache
-def _noise_operation() -> Any:
-    """Return the operation that stands for :meth:`NoiseSource.draw` in a traced step."""
-    import torch
-
-    def member_noise(like: torch.Tensor, probability: float) -> torch.Tensor:
-        message = "random numbers of members are drawn in traced steps only"
-        raise NotImplementedError(message)
-
-    member_noise.__annotations__ = {
-        "like": torch.Tensor,
-        "probability": float,
-        "return": torch.Tensor,
-    }
-    operation = torch.library.custom_op(
-        "sweepdiag::member_noise",
-        member_noise,
-        mutates_args=(),
-        tags=(torch.Tag.nondeterministic_seeded,),
-    )
-
-    @operation.register_fake
-    def _(like: torch.Tensor, probability: float) -> torch.Tensor:
-        del probability
-        return torch.empty(like.shape, dtype=like.dtype, device=like.device)
-
-    def vmapped(info: Any, dims: Any, like: torch.Tensor, probability: float) -> Any:
-        del info
-        return operation(like.movedim(dims[0], 0), probability), 0
-
-    operation.register_vmap(vmapped)
-    return operation
-
-
-def traced_noise() -> Any:
-    """Return the operation as it stands in a traced step."""
-    import torch
-
-    _noise_operation()
-    return torch.ops.sweepdiag.member_noise.default
-
-
-class NoiseSource:
-    """Draws each member's random numbers from a generator of its own.
-
-    A member's generator is seeded as the global one is where it trains alone, and asked for the
-    same numbers in the same order.
-    """
-
-    def __init__(self) -> None:
-        self._generators: list[torch.Generator] = []
-
-    def seed(self, seeds: Sequence[int], name: str) -> None:
-        """Begin a named stream of each member.
-
-        Args:
-            seeds: The members' seeds.
-            name: Of the stream.
-        """
-        import torch
-
-        self._generators = [
-            torch.Generator().manual_seed(stream_seed(seed, name)) for seed in seeds
-        ]
-
-    def draw(self, like: torch.Tensor, probability: float) -> torch.Tensor:
-        """Return zeros and ones for each member.
-
-        Args:
-            like: Shape ``(n_members, …)``; only its shape and type count.
-            probability: Of a one.
-        """
-        import torch
-
-        noise = torch.empty(like.shape, dtype=like.dtype)
-        for of_member, generator in zip(noise, self._generators, strict=True):
-            of_member.bernoulli_(probability, generator=generator)
-        return noise
 
 
 # --- member by member ---

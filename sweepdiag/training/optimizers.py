@@ -8,6 +8,7 @@ round exactly as PyTorch's ``add(…, alpha=…)`` and ``addcdiv(…, value=…)
 
 from __future__ import annotations
 
+import abc
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -107,7 +108,7 @@ def make_torch_optimizer(
     )
 
 
-class _FusedBase:
+class _FusedBase(abc.ABC):
     """What fused optimizers have in common: numbers per member, and rates planned ahead."""
 
     def __init__(self, settings: Sequence[OptimizerSettings], device: str) -> None:
@@ -136,8 +137,9 @@ class _FusedBase:
             }
         return {name: values[self._next] for name, values in self._planned[dtype].items()}
 
+    @abc.abstractmethod
     def _coefficients_of(self, rates: np.ndarray) -> dict[str, np.ndarray]:
-        raise NotImplementedError
+        """Return what the update needs at each step, by name, each ``(n_steps, n_members)``."""
 
     def _column(self, values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
         import torch

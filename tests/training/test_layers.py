@@ -137,6 +137,10 @@ ONE_BY_ONE = {
         "images",
         lambda: after(64, nn.Conv2d(2, 4, 3, stride=2, padding=1, groups=2, bias=False)),
     ),
+    "conv2d of the same size": (
+        "images",
+        lambda: after(256, nn.Conv2d(2, 4, 3, padding="same"), nn.ReLU()),
+    ),
     "silu": ("vectors", lambda: between(nn.SiLU())),
     "frozen batch norm": ("vectors", lambda: between(FrozenNorm(16))),
     "scalar parameter": ("vectors", lambda: between(Scaled())),

@@ -78,8 +78,7 @@ class Backbone(Base):
 MODELS = [LayerDrop, Counting, Replacing, RandomProjection, CountingInBuffer, Backbone]
 
 
-def together_and_alone(model, trials, settings):
-    workload = prepared(model)
+def together_and_alone(workload, trials, settings):
     trainer = PackTrainer(prepared=workload, settings=settings, device="cpu")
     found = curves([event for events in trainer.train(pack(*trials)) for event in events])
     expected = {}
@@ -95,14 +94,14 @@ def test_a_curve_does_not_depend_on_its_pack(model):
         trial(lr, seed=seed, weight_decay=decay)
         for seed, (lr, decay) in enumerate([(0.01, 0.0), (0.1, 0.1), (0.03, 0.0), (0.1, 0.0)])
     ]
-    _, found, expected = together_and_alone(model, trials, TrainingSettings(epochs=6))
+    _, found, expected = together_and_alone(prepared(model), trials, TrainingSettings(epochs=6))
     assert_same_bits(found, expected)
 
 
 @pytest.mark.parametrize("model", [LayerDrop, Counting, Replacing])
 def test_such_a_model_is_trained_alone_with_a_warning(model, caplog):
     trials = [trial(lr) for lr in (0.01, 0.1)]
-    trainer, _, _ = together_and_alone(model, trials, TrainingSettings(epochs=1))
+    trainer, _, _ = together_and_alone(prepared(model), trials, TrainingSettings(epochs=1))
     (plan,) = trainer._plans.values()
     assert plan.tier is Tier.UNFUSED
     assert "cannot be fused: forward" in caplog.text
@@ -112,13 +111,7 @@ def test_a_capacity_of_one_gives_the_curves_it_gives_alone():
     inputs, targets = classes(2000)
     workload = prepared(lambda: mlp(1, n_classes=10), train=(inputs, targets))
     trials = [trial(lr, seed=1, batch_size=32) for lr in np.geomspace(1e-3, 1.0, 8)]
-    settings = TrainingSettings(epochs=1)
-    trainer = PackTrainer(prepared=workload, settings=settings, device="cpu")
-    found = curves([e for events in trainer.train(pack(*trials)) for e in events])
-    expected = {}
-    for t in trials:
-        alone = PackTrainer(prepared=workload, settings=settings, device="cpu")
-        expected |= curves([e for events in alone.train(pack(t)) for e in events])
+    _, found, expected = together_and_alone(workload, trials, TrainingSettings(epochs=1))
     assert_same_bits(found, expected)
 
 
@@ -132,14 +125,8 @@ def test_binary_targets_fuse_with_the_same_bits(shape, batch_size):
         train=(inputs, targets.astype(np.float32)),
         task="binary",
     )
-    settings = TrainingSettings(epochs=3)
-    trainer = PackTrainer(prepared=workload, settings=settings, device="cpu")
     trials = [trial(lr, batch_size=batch_size) for lr in (0.01, 0.03, 0.1, 1.0)]
-    found = curves([e for events in trainer.train(pack(*trials)) for e in events])
+    trainer, found, expected = together_and_alone(workload, trials, TrainingSettings(epochs=3))
     (plan,) = trainer._plans.values()
     assert plan.tier is Tier.TRACED or "does not pay" in plan.reason
-    expected = {}
-    for t in trials:
-        alone = PackTrainer(prepared=workload, settings=settings, device="cpu")
-        expected |= curves([e for events in alone.train(pack(t)) for e in events])
     assert_same_bits(found, expected)
