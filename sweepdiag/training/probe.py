@@ -280,10 +280,11 @@ class _Trial:
         started = time.perf_counter()
         losses = first_losses
         step_s = [math.inf]
-        for step in range(1, self._n_steps - _TIMED_STEPS + 1, _TIMED_STEPS):
+        for step in range(1, self._n_steps, _TIMED_STEPS):
+            stop = min(step + _TIMED_STEPS, self._n_steps)
             step_started = time.perf_counter()
-            losses = program.advance(step, step + _TIMED_STEPS)
-            step_s.append((time.perf_counter() - step_started) / _TIMED_STEPS)
+            losses = program.advance(step, stop)
+            step_s.append((time.perf_counter() - step_started) / (stop - step))
         stepped = time.perf_counter()
         program.evaluate()  # warms up as well
         evaluation_started = time.perf_counter()
