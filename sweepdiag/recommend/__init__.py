@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sweepdiag.recommend._words import sentence, value_text
+from sweepdiag.recommend._words import axis_name, sentence, value_text
 from sweepdiag.recommend.criteria import compare_criteria
 from sweepdiag.recommend.next_sweep import NextSweep, next_sweep
 from sweepdiag.recommend.region import RegionCause, RegionOutcome, recommend_region
@@ -121,7 +121,7 @@ def _equals_text(outcome: RegionOutcome) -> str:
     candidates = outcome.candidates
     shown = [
         ", ".join(
-            f"{axis.name} {value_text(value)}"
+            f"{axis_name(axis.name)} {value_text(value)}"
             for axis, value in zip(
                 candidates.axes,
                 candidates.values[candidates.config_ids.index(config_id)],

@@ -18,7 +18,7 @@ def test_the_answer_says_where_to_train_where_to_start_and_when_to_stop():
     assert answer == (
         "Train with learning rate 0.1, batch size 16\N{EN DASH}256, capacity 64 "
         "(start at batch size 64); stop at epoch 4 and keep the best checkpoint. "
-        "As good outside this box: lr 1, batch_size 256, capacity 64."
+        "As good outside this box: learning rate 1, batch size 256, capacity 64."
     )
 
 
