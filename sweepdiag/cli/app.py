@@ -93,6 +93,15 @@ def run(
     monitor: Annotated[
         str | None, typer.Option(help="val_loss or val_metric.", rich_help_panel=_HOW)
     ] = None,
+    stop_early: Annotated[
+        bool | None,
+        typer.Option(
+            "--stop-early/--no-stop-early",
+            help="End trainings that diverge or learn nothing, and would to their end.",
+            show_default=False,
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
     output: Annotated[
         str | None, typer.Option(help="Folder of the run; continued if it holds this sweep.")
     ] = None,
@@ -129,6 +138,7 @@ def run(
             "n_configurations": n_configurations,
             "epochs": epochs,
             "monitor": monitor,
+            "stop_early": stop_early,
             "output": output,
             "execution": options.execution_options(
                 gpus=gpus,

@@ -178,6 +178,10 @@ class SweepConfig(SettingsModel):
     monitor: Annotated[str, Choice(("val_loss", "val_metric"))] = Field(
         default="val_loss", description="What regions and stop epochs are judged by."
     )
+    stop_early: Annotated[bool, Flag()] = Field(
+        default=False,
+        description="End trainings that diverge or learn nothing, and would to their end.",
+    )
     numerics: Annotated[str, Choice(("exact",))] = Field(
         default="exact", description="exact: the same bits in whatever pack a trial runs."
     )

@@ -2,16 +2,19 @@
 
 from sweepdiag.features._series import smoothing_windows
 from sweepdiag.features.compute import FeatureMatrix, compute_features
+from sweepdiag.features.continuation import MIN_POINTS, continue_curves
 from sweepdiag.features.curves import CurveArrays
 from sweepdiag.features.resample import resample_curves
 from sweepdiag.features.table import FEATURES, FeatureSpec
 
 __all__ = [
     "FEATURES",
+    "MIN_POINTS",
     "CurveArrays",
     "FeatureMatrix",
     "FeatureSpec",
     "compute_features",
+    "continue_curves",
     "resample_curves",
     "smoothing_windows",
 ]

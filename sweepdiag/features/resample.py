@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["resample_curves"]
+__all__ = ["random_keys", "resample_curves", "uniform_numbers"]
 
 _KERNEL = np.array([-3.0, 12.0, 17.0, 12.0, -3.0]) / 35.0
 """Least-squares parabola through five values (Savitzky and Golay, 1964)."""
@@ -51,8 +51,7 @@ def resample_curves(
         ``n_curves * n_resamples`` curves, all resamples of the first curve first. Metrics are not
         resampled: they are NaN.
     """
-    numbers = np.arange(n_resamples, dtype=np.uint64)
-    keys = _mix(np.add.outer(_hash_names(curves.run_ids), numbers).reshape(-1))
+    keys = random_keys(curves.run_ids, n_resamples)
     losses = []
     with np.errstate(all="ignore"):
         for values in (curves.train_loss, curves.val_loss):
@@ -150,6 +149,20 @@ def _unpack(
     columns = np.repeat(series.positions, n_resamples, axis=0)[rows, places]
     result[rows, columns] = packed[rows, places]
     return result
+
+
+def random_keys(names: Sequence[str], n_repeats: int) -> NDArray[np.uint64]:
+    """Return 64 random bits for each repeat of each name, all repeats of the first name first."""
+    numbers = np.arange(n_repeats, dtype=np.uint64)
+    return _mix(np.add.outer(_hash_names(names), numbers).reshape(-1))
+
+
+def uniform_numbers(keys: NDArray[np.uint64], n_numbers: int) -> FloatArray:
+    """Return random numbers in [0, 1), shape ``(n_keys, n_numbers)``, the same for equal keys."""
+    steps = np.arange(n_numbers, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    bits = _mix(keys[:, None] + steps) >> np.uint64(11)
+    numbers: FloatArray = bits.astype(np.float64) * 2.0**-53
+    return numbers
 
 
 def _hash_names(names: Sequence[str]) -> NDArray[np.uint64]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweepdiag.config import Settings, SweepConfig, read_settings, validate_settings
 from sweepdiag.errors import ConfigError
-from sweepdiag.pipeline.worker import SweepWorker
+from sweepdiag.pipeline.worker import EarlyStop, SweepWorker
 from sweepdiag.records import (
     OptimizerSettings,
     Plan,
@@ -18,6 +18,7 @@ from sweepdiag.records import (
     TrainingSettings,
     plain,
 )
+from sweepdiag.rules import Thresholds
 from sweepdiag.space import (
     TRAINING_AXES,
     axes_of_configurations,
@@ -144,7 +145,15 @@ def resolve_sweep(config: SweepConfig, workload: Workload | TrainLoop) -> Resolv
     elif "epochs" in {axis.name for axis in axes}:
         message = "axis 'epochs' is the budget of a training; set epochs instead"
         raise ConfigError(message)
+    elif config.stop_early:
+        message = (
+            f"stop_early must be false for training loop {workload.name!r}: a loop of your own "
+            "ends when it returns; got true"
+        )
+        raise ConfigError(message)
     is_in_memory = config.workload.startswith(IN_MEMORY)
+    facts = _facts(workload, prepared)
+    thresholds = Thresholds.from_overrides(config.diagnosis.thresholds)
     identity = {
         "settings": _effective(settings, axes, workload),
         "split": plain(split),
@@ -154,7 +163,7 @@ def resolve_sweep(config: SweepConfig, workload: Workload | TrainLoop) -> Resolv
     return ResolvedSweep(
         config=config,
         plan=plan_trials(axes, configurations, config.seed_values, identity),
-        facts=_facts(workload, prepared),
+        facts=facts,
         sources={} if is_in_memory else source_hashes(config.workload),
         worker=SweepWorker(
             reference=None if is_in_memory else config.workload,
@@ -164,6 +173,7 @@ def resolve_sweep(config: SweepConfig, workload: Workload | TrainLoop) -> Resolv
             settings=settings,
             prepared=prepared,
             fingerprint=None if prepared is None else prepared.fingerprint,
+            stop_rule=EarlyStop(facts=facts, thresholds=thresholds) if config.stop_early else None,
         ),
     )
 

@@ -10,11 +10,28 @@ from sweepdiag.errors import WorkloadError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from sweepdiag.records import Event, Pack, SplitSettings, TrainingSettings
+    from sweepdiag.features import CurveArrays
+    from sweepdiag.features.curves import FloatArray
+    from sweepdiag.records import Event, Pack, SplitSettings, SweepFacts, TrainingSettings
+    from sweepdiag.rules import Thresholds
     from sweepdiag.training import PackTrainer
     from sweepdiag.workloads import PreparedWorkload, TrainLoop, Workload
 
-__all__ = ["SweepWorker"]
+__all__ = ["EarlyStop", "SweepWorker"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlyStop:
+    """The report's own rules, asked during training; picklable."""
+
+    facts: SweepFacts
+    thresholds: Thresholds
+
+    def __call__(self, curves: CurveArrays, epochs: FloatArray) -> list[str | None]:
+        """Return why each training should end now; see ``rules.stop_reasons``."""
+        from sweepdiag.rules import stop_reasons
+
+        return stop_reasons(curves, epochs=epochs, facts=self.facts, thresholds=self.thresholds)
 
 
 @dataclass(kw_only=True)
@@ -29,6 +46,7 @@ class SweepWorker:
         split: Which samples validate.
         settings: How to train.
         fingerprint: Of the data that the plan was made with; ``None`` for a user's own loop.
+        stop_rule: Says which trainings end early; ``None``: none does.
     """
 
     reference: str | None
@@ -37,6 +55,7 @@ class SweepWorker:
     split: SplitSettings
     settings: TrainingSettings
     fingerprint: str | None = None
+    stop_rule: EarlyStop | None = None
     prepared: PreparedWorkload | None = field(default=None, repr=False)
     _trainers: dict[str, PackTrainer] = field(default_factory=dict, init=False, repr=False)
 
@@ -96,6 +115,9 @@ class SweepWorker:
                     )
                     raise WorkloadError(message)
             self._trainers[device] = PackTrainer(
-                prepared=self.prepared.to(device), settings=self.settings, device=device
+                prepared=self.prepared.to(device),
+                settings=self.settings,
+                device=device,
+                stop_rule=self.stop_rule,
             )
         return self._trainers[device]

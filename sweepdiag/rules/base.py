@@ -128,8 +128,9 @@ def at_least(value: FloatArray, limit: FloatArray | float) -> FloatArray:
         difference = value - limit
         scale = np.where(np.asarray(limit) != 0, np.abs(limit), 1.0)
         margin = np.where(value == limit, 0.0, difference / scale)
-    clipped: FloatArray = np.clip(np.nan_to_num(margin, nan=-1.0), -1.0, 1.0)
-    return clipped
+    # Maximum and minimum: np.clip and np.nan_to_num take five times as long for a few curves.
+    clipped: FloatArray = np.minimum(np.maximum(margin, -1.0), 1.0)
+    return np.where(np.isnan(margin), -1.0, clipped)
 
 
 def at_most(value: FloatArray, limit: FloatArray | float) -> FloatArray:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-import time
 import weakref
 from typing import TYPE_CHECKING, TypeAlias
 
 from sweepdiag.errors import TrainingError
 from sweepdiag.messages import describe_error, describe_traceback
-from sweepdiag.records import CurvePoint, Event, PointMeasured, State, TrialEnded, TrialStarted
+from sweepdiag.records import Event, State, TrialEnded
 from sweepdiag.training.members import build_member, common_timetable
 from sweepdiag.training.numerics import reproducible_cpu
+from sweepdiag.training.pack_run import PackRun
 from sweepdiag.training.probe import (
     PROBE_MEMBERS,
     Plan,
@@ -28,9 +29,8 @@ if TYPE_CHECKING:
 
     from sweepdiag.records import Pack, TrainingSettings, Trial
     from sweepdiag.training.fused_model import FusedModel
-    from sweepdiag.training.measures import Evaluation
     from sweepdiag.training.members import Member, Timetable
-    from sweepdiag.training.programs import Program
+    from sweepdiag.training.pack_run import StopRule
     from sweepdiag.workloads import PreparedWorkload
 
 __all__ = ["PackTrainer"]
@@ -52,12 +52,25 @@ class PackTrainer:
     """
 
     def __init__(
-        self, *, prepared: PreparedWorkload, settings: TrainingSettings, device: str
+        self,
+        *,
+        prepared: PreparedWorkload,
+        settings: TrainingSettings,
+        device: str,
+        stop_rule: StopRule | None = None,
     ) -> None:
-        """Take the sweep's data, on the device, and its settings."""
+        """Take what a sweep's packs have in common.
+
+        Args:
+            prepared: The data, on the device.
+            settings: How to train.
+            device: Where to train.
+            stop_rule: Says which trainings end early, from their curves so far.
+        """
         self._prepared = prepared
         self._settings = settings
         self._device = device
+        self._stop_rule = stop_rule
         self._plans: dict[tuple[Structure, int], Plan] = {}
         self._models: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
 
@@ -155,23 +168,15 @@ class PackTrainer:
         """Train trials together; in halves where memory does not suffice, else one by one."""
         left = {trial.trial_id: (trial, attempt) for trial, attempt in trials}
         is_memory = False
-        members: list[Member] = []
         others: list[_Attempt] = []
         try:
-            for trial, attempt in trials:
-                try:
-                    member = self._build(trial, attempt)
-                    if model.accepts(member.model):
-                        members.append(member)
-                    else:
-                        others.append((trial, attempt))
-                except Exception as error:  # the user's code may raise anything
-                    if _is_out_of_memory(error):
-                        raise
-                    del left[trial.trial_id]
-                    yield [_ended(trial.trial_id, attempt, *_state_of(error))]
-            if members:
-                yield from self._run(model, members, timetable)
+            members, others, failed = self._build_all(model, trials)
+            batches = self._run(model, members, timetable) if members else ()
+            for events in itertools.chain([failed] if failed else [], batches):
+                for event in events:
+                    if isinstance(event, TrialEnded):
+                        del left[event.trial_id]
+                yield events
         except Exception as error:  # noqa: BLE001 - any operation may fail inside the user's model
             is_memory = _is_out_of_memory(error)
             told = describe_error(error)
@@ -188,6 +193,26 @@ class PackTrainer:
         else:
             yield from self._train_one_by_one(again, timetable)
 
+    def _build_all(
+        self, model: FusedModel, trials: Sequence[_Attempt]
+    ) -> tuple[list[Member], list[_Attempt], list[Event]]:
+        """Return the members that the model takes, the trials it does not, and those that fail."""
+        members: list[Member] = []
+        others: list[_Attempt] = []
+        failed: list[Event] = []
+        for trial, attempt in trials:
+            try:
+                member = self._build(trial, attempt)
+                if model.accepts(member.model):
+                    members.append(member)
+                else:
+                    others.append((trial, attempt))
+            except Exception as error:  # the user's code may raise anything
+                if _is_out_of_memory(error):
+                    raise
+                failed.append(_failed(trial, attempt, error))
+        return members, others, failed
+
     def _train_one_by_one(
         self, trials: Sequence[_Attempt], timetable: Timetable
     ) -> Iterator[list[Event]]:
@@ -196,20 +221,11 @@ class PackTrainer:
                 member = self._build(trial, attempt)
                 yield from self._run(None, [member], timetable)
             except Exception as error:  # noqa: BLE001 - the user's code may raise anything
-                yield [_ended(trial.trial_id, attempt, *_state_of(error))]
+                yield [_failed(trial, attempt, error)]
 
     def _run(
         self, model: FusedModel | None, members: Sequence[Member], timetable: Timetable
     ) -> Iterator[list[Event]]:
-        yield [
-            TrialStarted(
-                trial_id=member.trial.trial_id,
-                attempt=member.attempt,
-                device=self._device,
-                n_parameters=member.n_parameters,
-            )
-            for member in members
-        ]
         program = make_program(
             model,
             members,
@@ -217,85 +233,17 @@ class PackTrainer:
             timetable=timetable,
             device=self._device,
         )
-        clock = _Clock(len(members))
-        step = 0
-        running = [float("nan")] * len(members)
-        for evaluation_step in timetable.evaluations:
-            with clock:
-                if evaluation_step > step:
-                    running = program.advance(step, evaluation_step)
-                    step = evaluation_step
-                evaluations = program.evaluate()
-            yield _points(program, timetable, step, evaluations, running, clock.seconds)
-        yield [
-            _ended(m.trial.trial_id, m.attempt, State.FINISHED, "", seconds=clock.seconds)
-            for m in members
-        ]
+        run = PackRun(program, timetable, device=self._device, stop_rule=self._stop_rule)
+        return run.events()
 
 
-class _Clock:
-    """Adds up time spent training, as each member's share of it; not the time of whoever reads."""
-
-    def __init__(self, n_members: int) -> None:
-        self._n_members = n_members
-        self._total = 0.0
-        self._started = 0.0
-
-    @property
-    def seconds(self) -> float:
-        return self._total / self._n_members
-
-    def __enter__(self) -> None:
-        self._started = time.perf_counter()
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._total += time.perf_counter() - self._started
-
-
-def _points(
-    program: Program,
-    timetable: Timetable,
-    step: int,
-    evaluations: Sequence[tuple[Evaluation, Evaluation]],
-    running: Sequence[float],
-    seconds: float,
-) -> list[Event]:
-    return [
-        PointMeasured(
-            trial_id=member.trial.trial_id,
-            attempt=member.attempt,
-            point=CurvePoint(
-                epoch=step / timetable.steps_per_epoch,
-                step=step,
-                train_loss=train.loss,
-                val_loss=validation.loss,
-                train_loss_running=float(f"{running_loss:.9g}"),
-                train_metric=train.metric,
-                val_metric=validation.metric,
-                seconds=round(seconds, 6),
-            ),
-        )
-        for member, (train, validation), running_loss in zip(
-            program.members, evaluations, running, strict=True
-        )
-    ]
-
-
-def _ended(
-    trial_id: str, attempt: int, state: State, reason: str, *, seconds: float = float("nan")
-) -> TrialEnded:
+def _failed(trial: Trial, attempt: int, error: Exception) -> TrialEnded:
     return TrialEnded(
-        trial_id=trial_id,
+        trial_id=trial.trial_id,
         attempt=attempt,
-        state=state,
-        reason=reason,
-        seconds=round(seconds, 6),
+        state=State.OUT_OF_MEMORY if _is_out_of_memory(error) else State.FAILED,
+        reason=describe_traceback(error),
     )
-
-
-def _state_of(error: Exception) -> tuple[State, str]:
-    state = State.OUT_OF_MEMORY if _is_out_of_memory(error) else State.FAILED
-    return state, describe_traceback(error)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

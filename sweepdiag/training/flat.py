@@ -63,6 +63,18 @@ class FlatParameters:
                 start += size
         return {name: views[name] for name in self._shapes}
 
+    def keep(self, places: torch.Tensor) -> None:
+        """Drop all members but some.
+
+        Args:
+            places: Rows that stay, in their new order, int64.
+        """
+        import torch
+
+        self.rows = {dtype: rows.index_select(0, places) for dtype, rows in self.rows.items()}
+        self.gradient_rows = {dtype: torch.zeros_like(rows) for dtype, rows in self.rows.items()}
+        self.views = self._views()
+
     def set_gradients(self, gradients: Sequence[torch.Tensor]) -> None:
         """Copy gradients into their rows.
 

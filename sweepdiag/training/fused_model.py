@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sweepdiag.training.dropout import NoiseSource, traced_noise
-from sweepdiag.training.graphs import trace
+from sweepdiag.training.graphs import TracedFunction
 from sweepdiag.training.measures import mean_measures
 from sweepdiag.training.memberwise import memberwise_mode
 from sweepdiag.training.suitability import attributes, have_same_attributes
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sweepdiag.workloads import PreparedWorkload
 
     Tensors = Mapping[str, torch.Tensor]
+    Program = Callable[..., tuple[torch.Tensor, ...]]
 
 __all__ = ["FusedModel"]
 
@@ -54,7 +55,6 @@ class FusedModel:
         from torch.func import grad, vmap
 
         self._prepared = prepared
-        self._is_traced = is_traced
         self._mode = memberwise_mode if is_exact else contextlib.nullcontext
         names = [name for name, _ in model.named_parameters()]
         is_frozen = {
@@ -75,7 +75,21 @@ class FusedModel:
             prepared.metric_fn is None or prepared.sample_metric_fn is not None
         )
         self.noise = NoiseSource()
-        self._programs: dict[Any, Callable[..., tuple[torch.Tensor, ...]]] = {}
+        replacements = {traced_noise(): self.noise.draw}
+        quietly = _without_notes_on_speed
+        self._step: Program = quietly()(self._flat_step)
+        self._evaluation: Program = quietly()(self._flat_evaluation)
+        if is_traced:
+            self._step = TracedFunction(self._step, replacements=replacements)
+            self._evaluation = TracedFunction(
+                self._evaluation, n_shared=2, replacements=replacements
+            )
+
+    @property
+    def layout_s(self) -> float:
+        """Seconds that the last change to another number of members has cost."""
+        programs = (self._step, self._evaluation)
+        return sum(p.build_s for p in programs if isinstance(p, TracedFunction))
 
     def accepts(self, model: torch.nn.Module) -> bool:
         """Return whether a model differs from the traced one in nothing but its numbers."""
@@ -108,9 +122,8 @@ class FusedModel:
             The gradients in the order of ``parameters``, and the loss of each sample (the outputs
             where the loss is the user's own).
         """
-        *gradients, measured = self._run(
-            self._flat_step, (*parameters.values(), *state.values(), inputs, targets)
-        )
+        arguments = (*parameters.values(), *state.values(), inputs, targets)
+        *gradients, measured = self._step(*arguments)
         return gradients, measured
 
     def measure(
@@ -124,28 +137,10 @@ class FusedModel:
             inputs: The same samples for all members, shape ``(n, …)``.
             targets: Their targets, shape ``(n, …)``.
         """
-        arguments = (*parameters.values(), *state.values(), inputs, targets)
-        (result,) = self._run(self._flat_evaluation, arguments)
+        (result,) = self._evaluation(*parameters.values(), *state.values(), inputs, targets)
         if self._has_sample_measures:
             return result
         return mean_measures(result, targets, self._prepared)
-
-    def _run(
-        self,
-        function: Callable[..., tuple[torch.Tensor, ...]],
-        arguments: tuple[torch.Tensor, ...],
-    ) -> tuple[torch.Tensor, ...]:
-        if not self._is_traced:
-            with _without_notes_on_speed():
-                return function(*arguments)
-        # All else about the layout follows from the numbers of members and of samples.
-        key = (function.__name__, len(arguments[0]), arguments[-1].shape)
-        if key not in self._programs:
-            with _without_notes_on_speed():
-                self._programs[key] = trace(
-                    function, *arguments, replacements={traced_noise(): self.noise.draw}
-                )
-        return self._programs[key](*arguments)
 
     def _named(self, arguments: Sequence[torch.Tensor]) -> tuple[Tensors, Tensors]:
         n_trained = len(self._trained)

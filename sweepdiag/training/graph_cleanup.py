@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from sweepdiag.training.graph_nodes import is_alike, is_view, schema_of, unsafe_nodes, value_of
 
 if TYPE_CHECKING:
-    from sweepdiag.training.graph_nodes import Graph, GraphModule, Node
+    import torch
+
+    from sweepdiag.training.graph_nodes import Graph, Node
 
 __all__ = ["fold_constants", "remove_identities", "remove_repetitions", "reuse_memory"]
 
@@ -78,11 +80,10 @@ def _hashable(value: Any) -> Any:
     return (type(value), value)
 
 
-def fold_constants(module: GraphModule) -> None:
-    """Compute once, now, what depends on shapes alone."""
+def fold_constants(root: torch.nn.Module, graph: Graph) -> None:
+    """Compute once, now, what depends on shapes alone, and have the root hold it."""
     import torch
 
-    graph = module.graph
     constants: dict[Node, Any] = {}
     unsafe = unsafe_nodes(graph)
     for node in graph.nodes:
@@ -109,7 +110,7 @@ def fold_constants(module: GraphModule) -> None:
         if not is_needed:
             continue
         name = f"_constant{index}"
-        module.register_buffer(name, constant)
+        root.register_buffer(name, constant)
         with graph.inserting_before(node):
             replacement = graph.get_attr(name)
         replacement.meta = node.meta

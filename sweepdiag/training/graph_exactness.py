@@ -20,7 +20,9 @@ from sweepdiag.training.numerics import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sweepdiag.training.graph_nodes import Graph, GraphModule, Node
+    import torch
+
+    from sweepdiag.training.graph_nodes import Graph, Node
 
 __all__ = [
     "add_biases_first",
@@ -112,18 +114,17 @@ def take_odd_sizes_one_by_one(graph: Graph, *, n_members: int) -> None:
             node.target = member_by_member
 
 
-def take_short_softmax_by_columns(module: GraphModule) -> None:
+def take_short_softmax_by_columns(root: torch.nn.Module, graph: Graph) -> None:
     """Compute a cross-entropy over a few classes in the layout that PyTorch is fast for."""
     import torch
 
     aten = torch.ops.aten
-    graph = module.graph
     for node in graph.nodes:
         if node.target is not aten._log_softmax.default or not _is_over_short_rows(node):
             continue
         picked = [user for user in node.users if _picks_classes(user, node)]
         gradients = [user for user in node.users if user not in picked]
-        weights = [_uniform_weight(module, user, picked) for user in gradients]
+        weights = [_uniform_weight(root, user, picked) for user in gradients]
         if len(picked) != 1 or None in weights:
             continue
         classes = picked[0].args[2].args[0]
@@ -165,7 +166,7 @@ def _picks_classes(node: Node, rows: Node) -> bool:
     )
 
 
-def _uniform_weight(module: GraphModule, node: Node, picked: Sequence[Node]) -> float | None:
+def _uniform_weight(root: torch.nn.Module, node: Node, picked: Sequence[Node]) -> float | None:
     """Return the gradient of all picked entries if a node takes the gradient from just that."""
     import torch
 
@@ -180,7 +181,7 @@ def _uniform_weight(module: GraphModule, node: Node, picked: Sequence[Node]) -> 
         return None
     if zeros.op != "get_attr" or weights.op != "get_attr":
         return None
-    base, values = getattr(module, zeros.target), getattr(module, weights.target)
+    base, values = getattr(root, zeros.target), getattr(root, weights.target)
     if base.any() or not bool((values == values.flatten()[0]).all()):
         return None
     return float(values.flatten()[0])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sweepdiag.training.dropout import dropout
+from sweepdiag.training.graph_template import ANY_NUMBER, NotForAnyNumberError
 
 if TYPE_CHECKING:
     import contextlib
@@ -396,12 +397,18 @@ def _each(
     dims: Sequence[int | None],
     arguments: Sequence[Any],
 ) -> tuple[tuple[torch.Tensor, ...], tuple[int, ...]]:
-    """Return a function's outputs for each member, stacked, and the dimension of the members."""
+    """Return a function's outputs for each member, stacked, and the dimension of the members.
+
+    Raises:
+        NotForAnyNumberError: If a program for any number of members is being traced.
+    """
     import torch
 
     if operation.is_elementwise and all(dim == 0 for dim in dims):
         outputs = tuple(function(*arguments))
         return outputs, (0,) * len(outputs)
+    if n_members == ANY_NUMBER:
+        raise NotForAnyNumberError
     of_members = [
         [argument] * n_members if dim is None else argument.unbind(dim)
         for argument, dim in zip(arguments, dims, strict=True)

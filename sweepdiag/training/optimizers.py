@@ -42,6 +42,13 @@ class FusedOptimizer(Protocol):
                 ``(n_steps, n_members)``, float64.
         """
 
+    def keep(self, places: torch.Tensor) -> None:
+        """Forget all members but some; the next steps have to be planned anew.
+
+        Args:
+            places: Rows that stay, in their new order, int64.
+        """
+
     def step(self, rows: Rows, gradient_rows: Rows) -> None:
         """Update every member at the next of the planned rates.
 
@@ -125,6 +132,13 @@ class _FusedBase(abc.ABC):
         self._planned = {}
         self._next = 0
 
+    def keep(self, places: torch.Tensor) -> None:
+        of_members = places.cpu().numpy()
+        self._momentum = self._momentum[of_members]
+        self._weight_decay = self._weight_decay[of_members]
+        self._planned = {}
+        self._coefficients = {}
+
     def _columns(self, dtype: torch.dtype) -> dict[str, torch.Tensor]:
         """Return the planned numbers of the next step, each of shape ``(n_members, 1)``.
 
@@ -174,6 +188,12 @@ class _FusedSGD(_FusedBase):
         super().__init__(settings, device)
         self._buffers: dict[torch.dtype, torch.Tensor] = {}
 
+    def keep(self, places: torch.Tensor) -> None:
+        super().keep(places)
+        self._buffers = {
+            dtype: buffer.index_select(0, places) for dtype, buffer in self._buffers.items()
+        }
+
     def step(self, rows: Rows, gradient_rows: Rows) -> None:
         for dtype, parameters in rows.items():
             direction = self._with_decay(gradient_rows[dtype], parameters)
@@ -212,6 +232,13 @@ class _FusedAdam(_FusedBase):
         self._is_decoupled = self._settings.name == "adamw"
         self._averages: dict[torch.dtype, tuple[torch.Tensor, torch.Tensor]] = {}
         self._n_steps = 0
+
+    def keep(self, places: torch.Tensor) -> None:
+        super().keep(places)
+        self._averages = {
+            dtype: (mean.index_select(0, places), square.index_select(0, places))
+            for dtype, (mean, square) in self._averages.items()
+        }
 
     def _coefficients_of(self, rates: np.ndarray) -> dict[str, np.ndarray]:
         first = self._n_steps + 1

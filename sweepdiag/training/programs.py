@@ -40,11 +40,22 @@ class Program(Protocol):
     def members(self) -> Sequence[Member]:
         """Who is trained, in the order of everything that is returned."""
 
+    @property
+    def layout_s(self) -> float:
+        """Seconds that a change of the members costs, as far as has been measured."""
+
     def advance(self, first_step: int, last_step: int) -> list[float]:
         """Train all members for some steps and return the mean minibatch loss of each."""
 
     def evaluate(self) -> list[tuple[Evaluation, Evaluation]]:
         """Return each member's evaluation on the training subset and on the validation set."""
+
+    def keep(self, places: Sequence[int]) -> None:
+        """Go on with some of the members only.
+
+        Args:
+            places: Their places among ``members``, ascending; at least one.
+        """
 
 
 class FusedProgram:
@@ -81,6 +92,11 @@ class FusedProgram:
         self._optimizer = make_fused_optimizer([m.optimizer for m in members], device=device)
         self._lrs = np.array([member.lr for member in members])
 
+    @property
+    def layout_s(self) -> float:
+        """Seconds that a change of the members costs, as far as has been measured."""
+        return self._model.layout_s
+
     def advance(self, first_step: int, last_step: int) -> list[float]:
         """Train all members for some steps and return the mean minibatch loss of each."""
         import torch
@@ -116,6 +132,17 @@ class FusedProgram:
                 )
             )
         return list(zip(train, validation, strict=True))
+
+    def keep(self, places: Sequence[int]) -> None:
+        """Go on with some of the members only; see :class:`Program`."""
+        import torch
+
+        self.members = [self.members[place] for place in places]
+        kept = torch.tensor(places, device=self._device)
+        self.parameters.keep(kept)
+        self._state = {name: rows.index_select(0, kept) for name, rows in self._state.items()}
+        self._optimizer.keep(kept)
+        self._lrs = self._lrs[list(places)]
 
     def _samples(self, first_step: int, last_step: int) -> torch.Tensor:
         """Return the samples of each step, shape ``(n_steps, n_members * batch_size)``."""
@@ -162,6 +189,7 @@ class UnfusedProgram:
             device: Where to train.
         """
         self.members = (member,)
+        self.layout_s = 0.0
         self._model = member.model
         self._prepared = prepared
         self._timetable = timetable
@@ -202,6 +230,9 @@ class UnfusedProgram:
                 self._measure, prepared.validation_inputs, prepared.validation_targets
             )
         return [(train, validation)]
+
+    def keep(self, places: Sequence[int]) -> None:
+        """Do nothing: there is only one member, and it stays."""
 
     def _step(self, step: int, indices: torch.Tensor) -> torch.Tensor:
         import torch

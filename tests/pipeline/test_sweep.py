@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import sweepdiag
-from sweepdiag import ConfigError, Workload, resume_sweep, run_sweep
+from sweepdiag import ConfigError, TrainLoop, Workload, resume_sweep, run_sweep
 from sweepdiag.config import load_config
 from sweepdiag.pipeline import resolve_config, resolve_sweep
 from sweepdiag.store import RunFolder
@@ -421,3 +421,35 @@ def test_resuming_from_another_folder_says_where_to_go(tmp_path, my_workload, mo
         resume_sweep(tmp_path / "run")
     monkeypatch.chdir(my_workload.parent)
     assert set(resume_sweep(tmp_path / "run").trials["state"]) == {"finished"}
+
+
+def test_hopeless_trainings_end_early_and_the_others_stay_as_they_are(small, tmp_path):
+    sweep = {**small, "epochs": 12, "parameters": {"lr": [1e-6, 0.1, 1e6], "batch_size": [32]}}
+    whole = run_sweep(**sweep, output=tmp_path / "whole")
+    stopped = run_sweep(**sweep, output=tmp_path / "stopped", stop_early=True)
+    states = stopped.trials.set_index("trial_id")["state"]
+    ended = states.index[states == "stopped"]
+    assert set(stopped.trials.set_index("trial_id").loc[ended, "lr"]) == {1e-6, 1e6}
+    reasons = stopped.trials.set_index("trial_id").loc[ended, "reason"]
+    assert reasons.str.match("(diverging|not_learning): ").all()
+    columns = ["trial_id", "step", "train_loss", "val_loss"]
+    both = stopped.curves[columns].merge(whole.curves[columns], how="left", indicator=True)
+    assert (both["_merge"] == "both").all()
+    assert len(both) < len(whole.curves)
+    verdicts = [run.verdicts.set_index("trial_id")["verdict"] for run in (whole, stopped)]
+    assert (verdicts[0] == verdicts[1]).all()
+    again = run_sweep(**sweep, output=tmp_path / "stopped", stop_early=True)
+    assert len(again.curves) == len(stopped.curves)
+
+
+def test_a_loop_of_ones_own_cannot_be_stopped_early(tmp_path):
+    def loop(config, report):
+        report(epoch=1, train_loss=1.0, val_loss=1.0)
+
+    with pytest.raises(ConfigError, match="stop_early must be false for training loop 'mine'"):
+        run_sweep(
+            TrainLoop(name="mine", function=loop),
+            parameters={"lr": [0.1]},
+            stop_early=True,
+            output=tmp_path / "run",
+        )

@@ -3,7 +3,7 @@ import torch
 from torch.func import grad, vmap
 from torch.nn import functional
 
-from sweepdiag.training.graphs import trace
+from sweepdiag.training.graphs import TracedFunction, trace
 from sweepdiag.training.numerics import reproducible_cpu
 
 
@@ -168,3 +168,35 @@ def test_memory_that_a_reshape_shares_is_not_overwritten():
         return turned.reshape(len(x), -1).tanh(), turned.reshape(-1) * 2.0
 
     assert_traced(function, INPUTS)
+
+
+@pytest.mark.parametrize("n_members", [2, 3, 5])
+def test_another_number_of_members_computes_the_same(n_members):
+    function = vmap(grad(sample_loss, has_aux=True))
+    traced = TracedFunction(function)
+    traced(WEIGHTS, INPUTS, CLASSES)
+    inputs = [tensor[:n_members] for tensor in (WEIGHTS, INPUTS, CLASSES)]
+    assert_same_tensors(traced(*inputs), trace(function, *inputs)(*inputs))
+
+
+def test_inputs_that_members_share_keep_their_size():
+    def outputs(weight, x):
+        return (vmap(functional.linear, in_dims=(None, 0))(x, weight),)
+
+    traced = TracedFunction(outputs, n_shared=1)
+    for n_members in (5, 2):
+        found = traced(WEIGHTS[:n_members], INPUTS[0])
+        assert_same_tensors(
+            found, trace(outputs, WEIGHTS[:n_members], INPUTS[0])(WEIGHTS[:n_members], INPUTS[0])
+        )
+
+
+def test_what_is_taken_member_by_member_is_traced_for_each_number():
+    def each(weight, x):
+        # No rule of vmap takes this for all members at once.
+        return vmap(lambda w, one: torch.kthvalue(one @ w.T, 2, dim=1).values)(weight, x)[None]
+
+    traced = TracedFunction(each)
+    for n_members in (5, 3):
+        inputs = WEIGHTS[:n_members], INPUTS[:n_members]
+        assert_same_tensors(traced(*inputs), each(*inputs))
