@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["COMPILER_OPTIONS", "kernel_arguments", "kernel_name", "kernel_source"]
 
 COMPILER_OPTIONS = ("--std=c++17", "--fmad=false")
-"""Without fused multiply-adds the kernel rounds as NumPy does: counts are then equal, not close."""
+"""Without fused multiply-adds the kernel rounds as NumPy does: counts are equal, not close."""
 
 
 def kernel_source() -> str:

@@ -163,13 +163,16 @@ class _SeriesFeatures:
         Taken over the second half, where a falling loss has lost most of its curvature, and from
         the median, so that spikes do not pass for noise.
         """
-        x, t = self.series.values, self.series.epochs
+        # No row's second half begins before that of the shortest one.
+        n_least = int(self.series.counts.min(initial=self.series.values.shape[1]))
+        start = max(1, n_least // 2)
+        x, t = self.series.values[:, start - 1 :], self.series.epochs[:, start - 1 :]
         if x.shape[1] < 3:
             return np.full(len(x), np.nan)
         weight = (t[:, 1:-1] - t[:, :-2]) / (t[:, 2:] - t[:, :-2])
         residual = x[:, 1:-1] - (1 - weight) * x[:, :-2] - weight * x[:, 2:]
         residual /= np.sqrt(1 + (1 - weight) ** 2 + weight**2)
-        place = np.arange(1, x.shape[1] - 1)
+        place = np.arange(start, start + x.shape[1] - 2)
         counts = self.series.counts[:, None]
         is_used = (place >= counts // 2) & (place <= counts - 2) & np.isfinite(residual)
         return _median(np.abs(residual), is_used) / _NORMAL_MEDIAN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
@@ -103,6 +104,7 @@ def test_gpu_and_numpy_agree(cuda: str, dtype: str) -> None:
 
     from sweepdiag.features import array_features
 
+    require("gpu", importlib.util.find_spec("cupy") is not None, "no CuPy")
     curves = generated_curves(7, 4000)
     columns = (curves.epochs, curves.train_loss, curves.val_loss, curves.val_metric)
     with np.errstate(over="ignore"):
