@@ -118,6 +118,8 @@ class _SeriesFeatures:
             "rise_range": np.where(
                 rise > 0, rise / span, np.where(series.counts > 0, 0.0, np.nan)
             ),
+            "rise_z": rise / (noise * np.sqrt(2 / series.windows)),
+            "smooth_min_position": _position(series, levels["smooth_min_epoch"]),
             "later_fall": _later_fall(series, levels["smooth_min"]),
             "noise": noise,
             "noise_level": noise / np.abs(levels["smooth_last"]),
@@ -161,13 +163,16 @@ class _SeriesFeatures:
         Taken over the second half, where a falling loss has lost most of its curvature, and from
         the median, so that spikes do not pass for noise.
         """
-        x, t = self.series.values, self.series.epochs
+        # No row's second half begins before that of the shortest one.
+        n_least = int(self.series.counts.min(initial=self.series.values.shape[1]))
+        start = max(1, n_least // 2)
+        x, t = self.series.values[:, start - 1 :], self.series.epochs[:, start - 1 :]
         if x.shape[1] < 3:
             return np.full(len(x), np.nan)
         weight = (t[:, 1:-1] - t[:, :-2]) / (t[:, 2:] - t[:, :-2])
         residual = x[:, 1:-1] - (1 - weight) * x[:, :-2] - weight * x[:, 2:]
         residual /= np.sqrt(1 + (1 - weight) ** 2 + weight**2)
-        place = np.arange(1, x.shape[1] - 1)
+        place = np.arange(start, start + x.shape[1] - 2)
         counts = self.series.counts[:, None]
         is_used = (place >= counts // 2) & (place <= counts - 2) & np.isfinite(residual)
         return _median(np.abs(residual), is_used) / _NORMAL_MEDIAN
@@ -184,9 +189,13 @@ class _SeriesFeatures:
         x = (series.values - level[:, None]) * weight
         t_squares = (t * t).sum(axis=1)
         slope = (t * x).sum(axis=1) / t_squares
-        misfit = x - slope[:, None] * t
+        # A power of two changes no digit and keeps the squares of huge and tiny losses in range.
+        size = np.abs(series.values * weight).max(axis=1, initial=0.0)
+        exponent = np.frexp(size)[1]
+        misfit = np.ldexp(x - slope[:, None] * t, -exponent[:, None])
         variance = (misfit * misfit).sum(axis=1) / np.maximum(n_used - 2, 1)
-        error = np.where(n_used >= 3, np.sqrt(variance / t_squares), np.nan)
+        deviation = np.ldexp(np.sqrt(variance / t_squares), exponent)
+        error = np.where(n_used >= 3, deviation, np.nan)
         span = gather(series.epochs, series.last_index) - gather(series.epochs, start)
         first = np.where(series.counts > 0, start, -1)
         return {
@@ -249,6 +258,13 @@ def _median(rows: FloatArray, is_used: NDArray[np.bool_]) -> FloatArray:
     return 0.5 * (lower + gather(ordered, np.where(counts > 0, counts // 2, -1)))
 
 
+def _position(series: Series, epochs: FloatArray) -> FloatArray:
+    """Return where epochs lie between the first (0) and the last finite value (1)."""
+    start = gather(series.epochs, np.where(series.counts > 0, 0, -1))
+    position: FloatArray = (epochs - start) / (gather(series.epochs, series.last_index) - start)
+    return position
+
+
 def _later_fall(series: Series, smooth_min: FloatArray) -> FloatArray:
     second = gather(series.values, np.where(series.counts > 1, 1, -1))
     fall: FloatArray = (second - smooth_min) / np.abs(second)
@@ -282,7 +298,8 @@ def _pair_features(curves: CurveArrays, train: Series, val: Series) -> Columns:
     peak = np.where(is_after, val.smooth, -np.inf).max(axis=1, initial=-np.inf)
     regained = np.where(peak > val_best, (peak - val_last) / (peak - val_best), 0.0)
     both = curves.train_loss[:, 1:] - curves.val_loss[:, 1:]
-    n_pairs = np.isfinite(both).sum(axis=1)
+    is_pair = np.isfinite(both)
+    n_pairs = is_pair.sum(axis=1)
     gap_last, gap_at_best = val_last - train_last, val_best - train_at_best
     return {
         "gap_last": gap_last,
@@ -292,7 +309,8 @@ def _pair_features(curves: CurveArrays, train: Series, val: Series) -> Columns:
         "train_at_val_min": train_at_best,
         "train_change": (train_last - train_at_best) / np.abs(train_at_best),
         "val_regained": np.where(val.counts > 0, regained, np.nan),
-        "val_below_train": (both > 0).sum(axis=1) / np.where(n_pairs > 0, n_pairs, np.nan),
+        "val_below_train": (is_pair & (both > 0)).sum(axis=1)
+        / np.where(n_pairs > 0, n_pairs, np.nan),
     }
 
 

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweepdiag.errors import unknown_name
+from sweepdiag.errors import ConfigError, unknown_name
 from sweepdiag.features._numpy import features_numpy
+from sweepdiag.features._oracle import features_oracle
 from sweepdiag.features.table import FEATURE_NAMES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sweepdiag.features.curves import CurveArrays, FloatArray
 
 __all__ = ["FeatureMatrix", "compute_features"]
@@ -56,18 +59,32 @@ class FeatureMatrix:
         return self.values[:, self.names.index(name)]
 
 
-def compute_features(curves: CurveArrays) -> FeatureMatrix:
+def compute_features(curves: CurveArrays, *, form: str = "numpy") -> FeatureMatrix:
     """Return every feature of every curve.
+
+    All forms give the same numbers: counts, places and levels to the last bit, late slopes up to
+    rounding. Curves that are on a GPU already are for ``array_features``.
 
     Features of unit ``1`` do not change when all losses of a curve are multiplied by a positive
     number. No curve's features depend on the other curves.
 
     Args:
         curves: The curves; NaN and infinities are allowed anywhere.
+        form: ``numpy``; ``oracle`` (plain Python, slow, to test the others against); ``cupy`` (the
+            CUDA kernel: copies the curves to the GPU and the features back).
 
     Returns:
         The features, in float64, in the order of ``FEATURES``.
+
+    Raises:
+        ConfigError: If there is no such form.
     """
+    if form not in _FORMS:
+        raise ConfigError(unknown_name("form", form, _FORMS))
+    return FeatureMatrix(run_ids=curves.run_ids, names=FEATURE_NAMES, values=_FORMS[form](curves))
+
+
+def _numpy_values(curves: CurveArrays) -> FloatArray:
     values = np.empty((len(FEATURE_NAMES), curves.n_curves))
     batch = max(1, _BATCH_ELEMENTS // max(curves.n_points, 1))
     with np.errstate(all="ignore"):
@@ -76,4 +93,22 @@ def compute_features(curves: CurveArrays) -> FeatureMatrix:
             columns = features_numpy(curves.select(rows))
             for index, name in enumerate(FEATURE_NAMES):
                 values[index, rows] = columns[name]
-    return FeatureMatrix(run_ids=curves.run_ids, names=FEATURE_NAMES, values=values.T)
+    return values.T
+
+
+def _oracle_values(curves: CurveArrays) -> FloatArray:
+    columns = features_oracle(curves)
+    return np.array([columns[name] for name in FEATURE_NAMES], dtype=np.float64).T
+
+
+def _cupy_values(curves: CurveArrays) -> FloatArray:
+    from sweepdiag.features._cupy import features_from_host
+
+    return features_from_host(curves)
+
+
+_FORMS: dict[str, Callable[[CurveArrays], FloatArray]] = {
+    "numpy": _numpy_values,
+    "oracle": _oracle_values,
+    "cupy": _cupy_values,
+}

@@ -21,6 +21,7 @@ class FeatureSpec:
         unit: ``loss``, ``epoch``, ``count``, ``metric`` or ``1`` (unchanged by positive scaling).
         source: ``train_loss``, ``val_loss``, ``both`` losses, ``val_metric`` or ``epochs``.
         description: What it tells.
+        reference: Who looks at the same quantity; empty where it is sweepdiag's own.
     """
 
     name: str
@@ -28,6 +29,7 @@ class FeatureSpec:
     unit: str
     source: str
     description: str
+    reference: str = ""
 
 
 _SERIES: tuple[tuple[str, str, str, str], ...] = (
@@ -68,6 +70,12 @@ _SERIES: tuple[tuple[str, str, str, str], ...] = (
         "When that level was reached first.",
     ),
     (
+        "smooth_min_position",
+        "(smooth_min_epoch - epoch of x[0]) / (epoch of x[n-1] - epoch of x[0])",
+        "1",
+        "Where the best level lies: near 0 the budget is too long, near 1 too short.",
+    ),
+    (
         "tail_min",
         "min(x[n-w:])",
         "loss",
@@ -81,6 +89,15 @@ _SERIES: tuple[tuple[str, str, str, str], ...] = (
         (
             "The same relative to the fall before it: 0 none of it was lost, 1 all of it. "
             "Not changed by adding a constant to the loss."
+        ),
+    ),
+    (
+        "rise_z",
+        "(s[n-1] - min(s)) / (noise sqrt(2 / w))",
+        "1",
+        (
+            "Significance of the rise: its size in standard errors of the difference of two means "
+            "over w values."
         ),
     ),
     (
@@ -214,12 +231,33 @@ _EPOCHS: tuple[tuple[str, str, str, str], ...] = (
 )
 
 
+_REFERENCES: dict[str, str] = {
+    "n_nonfinite": "AUTOTRAINER (Zhang et al., 2021)",
+    "smooth_min_position": "Deep Learning Tuning Playbook (Godbole et al., 2023)",
+    "rise": "Prechelt, 1998: generalisation loss GL",
+    "noise": "Gasser, Sroka and Jennen-Steinmetz, 1986: pseudo-residuals",
+    "noise_level": "BTTackler (2024): coefficient of variation",
+    "late_slope": "BTTackler (2024): slope of the last evaluations",
+    "late_slope_se": "ordinary least squares",
+    "late_change_se": "ordinary least squares",
+    "sign_changes": "TheDeepChecker (Ben Braiek and Khomh): smoothness",
+    "gap_ratio": "skore: gap relative to the reference",
+    "val_below_train": "UMLAUT (Schoop et al., 2021)",
+}
+"""By name without the prefix of a series."""
+
+
 def _specs(
     rows: tuple[tuple[str, str, str, str], ...], source: str, prefix: str = ""
 ) -> tuple[FeatureSpec, ...]:
     return tuple(
         FeatureSpec(
-            name=prefix + name, formula=formula, unit=unit, source=source, description=description
+            name=prefix + name,
+            formula=formula,
+            unit=unit,
+            source=source,
+            description=description,
+            reference=_REFERENCES.get(name, ""),
         )
         for name, formula, unit, description in rows
     )
