@@ -62,8 +62,7 @@ class ItemReader:
     is_classes: bool
 
     def read(self, indices: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return inputs and targets of some items, ``(n, …)`` each, converted and checked.
-        """
+        """Return inputs and targets of some items, ``(n, …)`` each, converted and checked."""
         numbers = indices.tolist()
         items = self._items(numbers)
         if self.collate is None:

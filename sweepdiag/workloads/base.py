@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sweepdiag.workloads import _checks
+from sweepdiag.workloads._data_checks import check_data
 from sweepdiag.workloads._datasets import n_samples
 from sweepdiag.workloads._tasks import LOSS_OF_TASK, METRIC_MODES, METRIC_OF_TASK
 
@@ -80,7 +81,7 @@ class Workload:
         _checks.check_defaults(self.optimizer, self.axes, self.settings)
         _checks.check_model(self.model)
         has_own_loss = callable(self.loss)
-        _checks.check_data(self.task, self.train, self.validation, has_own_loss=has_own_loss)
+        check_data(self.task, self.train, self.validation, has_own_loss=has_own_loss)
 
     @property
     def n_samples(self) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sweepdiag.records import SplitSettings, SweepFacts
-from sweepdiag.workloads._checks import check_rows
+from sweepdiag.workloads._data_checks import check_rows
 from sweepdiag.workloads._split import choose_stratified, hold_out
 from sweepdiag.workloads.losses import (
     Baseline,

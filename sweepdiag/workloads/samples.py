@@ -24,6 +24,7 @@ Batch: TypeAlias = "tuple[torch.Tensor, torch.Tensor]"
 
 _N_EXAMPLES = 2
 _N_AHEAD = 2
+_READ_AT_ONCE = 512
 
 
 class Samples(Protocol):
@@ -131,9 +132,31 @@ class StreamedSamples:
             for start in range(0, len(self), size)
         )
 
-    def to(self, device: torch.device | str, *, room_bytes: float) -> Samples:  # noqa: ARG002
-        """Return the same samples, streamed to a device."""
+    def to(self, device: torch.device | str, *, room_bytes: float) -> Samples:
+        """Return the same samples on a device; streamed to it if they take more than the room.
+
+        The room of a device is none of the host's: what is streamed from a host with little memory
+        may fit on a GPU.
+        """
+        import torch
+
+        has_own_memory = torch.device(device).type != "cpu"
+        if has_own_memory and self.n_bytes <= room_bytes and not self.part.rows.is_random:
+            return self.gathered(device)
         return dataclasses.replace(self, device=str(device), examples=self.examples.to(device))
+
+    def gathered(self, device: torch.device | str) -> TensorSamples:
+        """Return all samples in tensors on a device, read a piece at a time."""
+        import torch
+
+        rows = self.part.rows
+        dtype = torch.from_numpy(np.empty(0, rows.input_dtype)).dtype
+        inputs = torch.empty((len(self), *rows.input_shape), dtype=dtype, device=device)
+        start = 0
+        for piece, _ in self.chunks(_READ_AT_ONCE):
+            inputs[start : start + len(piece)] = piece.to(device)
+            start += len(piece)
+        return TensorSamples(inputs, self.targets.to(device))
 
     def fetch(self, places: np.ndarray, *, seed: int, stream: str) -> Batch:
         """Return some samples on the host.
@@ -156,7 +179,7 @@ class StreamedSamples:
         """
         is_cuda = self.device.startswith("cuda")
         if is_cuda:
-            # Only from pinned memory is a copy made beside the computation.
+            # Only from pinned memory can a copy be begun without waiting for the device.
             jobs = (functools.partial(_pinned, job, self.device) for job in jobs)
         n_ahead = 0 if self.part.rows.is_random else _N_AHEAD
         for inputs, targets in prefetched(jobs, n_ahead=n_ahead):

@@ -190,6 +190,18 @@ def test_samples_that_do_not_fit_on_a_device_are_streamed_to_it(make_workload):
     assert torch.equal(samples.examples, prepared.train.examples)
 
 
+def test_what_did_not_fit_on_the_host_may_fit_on_a_device(make_workload):
+    held = get(make_workload, (INPUTS, CLASSES)).train
+    samples = get(make_workload, (INPUTS, CLASSES), memory_gb=NOTHING).train
+    on_device = samples.to("meta", room_bytes=samples.n_bytes)
+    assert on_device.inputs.device.type == on_device.targets.device.type == "meta"
+    assert isinstance(samples.to("meta", room_bytes=samples.n_bytes - 1), StreamedSamples)
+    assert isinstance(samples.to("cpu", room_bytes=samples.n_bytes), StreamedSamples)
+    gathered = samples.gathered("cpu")
+    assert torch.equal(gathered.inputs, held.inputs)
+    assert torch.equal(gathered.targets, held.targets)
+
+
 def test_streamed_samples_can_be_pickled(make_workload):
     tensors = TensorDataset(torch.from_numpy(INPUTS[:60]), torch.from_numpy(CLASSES[:60]))
     prepared = get(make_workload, tensors, memory_gb=NOTHING)
