@@ -148,12 +148,12 @@ def quick(case: Case) -> Case:
 def train_by_loop(trial: Trial, data: PreparedWorkload, epochs: int, form: str) -> Curve:
     """Train one trial as an expert would write it."""
     with seeded(trial.seed, "weights"):
-        model = data.model(capacity=trial.axes["capacity"]).to(data.train_targets.device)
+        model = data.model(capacity=trial.axes["capacity"]).to(data.train.targets.device)
     forms = {"single": {"foreach": False}, "foreach": {"foreach": True}, "fused": {"fused": True}}
     optimizer = torch.optim.SGD(
         model.parameters(), lr=float(trial.axes["lr"]), momentum=MOMENTUM, **forms[form]
     )
-    inputs, targets = data.train_inputs, data.train_targets
+    inputs, targets = data.train.inputs, data.train.targets
     batch_size, n = int(trial.axes["batch_size"]), len(targets)
     steps = n // batch_size
     curve = [evaluate_by_loop(model, data)]
@@ -180,8 +180,8 @@ def evaluate_by_loop(model: nn.Module, data: PreparedWorkload) -> list[float]:
     model.eval()
     losses, hits = [], []
     for x, y in (
-        (data.train_eval_inputs, data.train_eval_targets),
-        (data.validation_inputs, data.validation_targets),
+        (data.train_eval.inputs, data.train_eval.targets),
+        (data.validation.inputs, data.validation.targets),
     ):
         outputs = model(x)
         losses.append(functional.cross_entropy(outputs, y))
@@ -205,7 +205,7 @@ def fastest_form(case: Case, data: PreparedWorkload) -> str:
 
 def train_by_tutorial(pack: Pack, data: PreparedWorkload, epochs: int) -> None:
     """Train trials of one architecture and batch size as the tutorial on ensembling does."""
-    place = data.train_targets.device
+    place = data.train.targets.device
     models = []
     for trial in pack.trials:
         with seeded(trial.seed, "weights"):
@@ -231,12 +231,12 @@ def train_by_tutorial(pack: Pack, data: PreparedWorkload, epochs: int) -> None:
     def evaluate() -> None:
         with torch.no_grad():
             for x, y in (
-                (data.train_eval_inputs, data.train_eval_targets),
-                (data.validation_inputs, data.validation_targets),
+                (data.train_eval.inputs, data.train_eval.targets),
+                (data.validation.inputs, data.validation.targets),
             ):
                 measures_of(parameters, buffers, x, y).tolist()
 
-    batch_size, n = int(pack.trials[0].axes["batch_size"]), len(data.train_targets)
+    batch_size, n = int(pack.trials[0].axes["batch_size"]), len(data.train.targets)
     steps = n // batch_size
     evaluate()
     for epoch in range(epochs):
@@ -251,7 +251,7 @@ def train_by_tutorial(pack: Pack, data: PreparedWorkload, epochs: int) -> None:
         total = torch.zeros(len(pack.trials), device=place)
         for indices in order.to(place):
             gradients, losses = gradients_of(
-                parameters, buffers, data.train_inputs[indices], data.train_targets[indices]
+                parameters, buffers, data.train.inputs[indices], data.train.targets[indices]
             )
             with torch.no_grad():
                 for name, parameter in parameters.items():

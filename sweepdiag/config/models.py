@@ -127,6 +127,11 @@ class ExecutionConfig(SettingsModel):
     pack_size: Annotated[int, Integer(at_least=1)] = Field(
         default=64, description="Most trials trained together as one program."
     )
+    data_memory_gb: Annotated[float | None, Number(at_least=0, or_null=True)] = Field(
+        default=None,
+        description="Memory that samples may take in each worker and on each GPU, in GB; what "
+        "does not fit is streamed; null: a share of what is free.",
+    )
     address: Annotated[str | None, Text(what="an address", max_length=256, or_null=True)] = Field(
         default=None, description="Address of a Ray cluster to join; null: this machine."
     )

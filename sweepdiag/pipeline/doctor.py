@@ -80,7 +80,9 @@ def examine_workload(
         message = f"workload {workload.name!r} has no data"
         raise ConfigError(message)
     trainer = PackTrainer(
-        prepared=prepared.to(device), settings=sweep.worker.settings, device=device
+        prepared=prepared.to(device, memory_gb=config.execution.data_memory_gb),
+        settings=sweep.worker.settings,
+        device=device,
     )
     packs = plan_packs(
         sweep.plan.trials,

@@ -133,8 +133,9 @@ def resolve_sweep(config: SweepConfig, workload: Workload | TrainLoop) -> Resolv
     axes, configurations = _configurations(config)
     prepared = None
     if isinstance(workload, Workload):
-        prepared = prepare(workload, split, loss=config.loss)
-        _check_model_axes(axes, workload, n_train=len(prepared.train_targets))
+        memory_gb = config.execution.data_memory_gb
+        prepared = prepare(workload, split, loss=config.loss, memory_gb=memory_gb)
+        _check_model_axes(axes, workload, n_train=len(prepared.train))
         _check_optimizer_axes(axes, config.optimizer.name)
     elif not axes:
         message = (
@@ -171,6 +172,7 @@ def resolve_sweep(config: SweepConfig, workload: Workload | TrainLoop) -> Resolv
             workload=workload,
             split=split,
             settings=settings,
+            data_memory_gb=config.execution.data_memory_gb,
             prepared=prepared,
             fingerprint=None if prepared is None else prepared.fingerprint,
             stop_rule=EarlyStop(facts=facts, thresholds=thresholds) if config.stop_early else None,
@@ -218,7 +220,7 @@ def _validated(settings: Settings, workload: Workload | TrainLoop) -> SweepConfi
         optimizer.setdefault("name", workload.optimizer)
         low, high = _DEFAULT_LR.get(optimizer["name"], _DEFAULT_LR["sgd"])
         blocks.setdefault("lr", _block((low, high)))
-        n_samples = len(workload.train[1])
+        n_samples = workload.n_samples
         fitting = [size for size in _DEFAULT_BATCH_SIZES if size <= n_samples // 2]
         blocks.setdefault("batch_size", {"values": fitting or [1]})
     return validate_settings(settings, defaults={**defaults, "parameters": blocks})

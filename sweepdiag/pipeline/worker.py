@@ -45,6 +45,7 @@ class SweepWorker:
         workload: The workload in this process; left behind when there is a reference.
         split: Which samples validate.
         settings: How to train.
+        data_memory_gb: Memory that samples may take on a device, in GB; ``None``: measured.
         fingerprint: Of the data that the plan was made with; ``None`` for a user's own loop.
         stop_rule: Says which trainings end early; ``None``: none does.
     """
@@ -54,6 +55,7 @@ class SweepWorker:
     workload: Workload | TrainLoop | None
     split: SplitSettings
     settings: TrainingSettings
+    data_memory_gb: float | None = None
     fingerprint: str | None = None
     stop_rule: EarlyStop | None = None
     prepared: PreparedWorkload | None = field(default=None, repr=False)
@@ -107,7 +109,12 @@ class SweepWorker:
                 if not isinstance(workload, Workload):
                     message = f"expected a Workload, got {type(workload).__name__}"
                     raise WorkloadError(message)
-                self.prepared = prepare(workload, self.split, loss=self.settings.loss)
+                self.prepared = prepare(
+                    workload,
+                    self.split,
+                    loss=self.settings.loss,
+                    memory_gb=self.data_memory_gb,
+                )
                 if self.prepared.fingerprint != self.fingerprint:
                     message = (
                         f"workload {workload.name!r} gives other data each time it is built: seed "
@@ -115,7 +122,7 @@ class SweepWorker:
                     )
                     raise WorkloadError(message)
             self._trainers[device] = PackTrainer(
-                prepared=self.prepared.to(device),
+                prepared=self.prepared.to(device, memory_gb=self.data_memory_gb),
                 settings=self.settings,
                 device=device,
                 stop_rule=self.stop_rule,

@@ -12,16 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import torch
 
-    from sweepdiag.workloads import PreparedWorkload
+    from sweepdiag.workloads import PreparedWorkload, Samples
 
 __all__ = [
     "EVALUATION_CHUNK",
     "Evaluation",
-    "chunks",
     "evaluate",
     "fixed_order_sums",
     "mean_measures",
@@ -40,27 +39,16 @@ class Evaluation:
     metric: float
 
 
-def chunks(
-    inputs: torch.Tensor, targets: torch.Tensor
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield a set of samples in pieces of ``EVALUATION_CHUNK``."""
-    for start in range(0, len(targets), EVALUATION_CHUNK):
-        stop = start + EVALUATION_CHUNK
-        yield inputs[start:stop], targets[start:stop]
-
-
 def evaluate(
     measure: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    inputs: torch.Tensor,
-    targets: torch.Tensor,
+    samples: Samples,
 ) -> list[Evaluation]:
     """Return the mean loss and metric of each member.
 
     Args:
         measure: From inputs ``(n, …)`` and targets ``(n, …)`` to what :func:`mean_measures`
             returns for all members.
-        inputs: Samples, shape ``(n_samples, …)``.
-        targets: Their targets, shape ``(n_samples, …)``.
+        samples: What to evaluate on.
 
     Returns:
         One evaluation per member.
@@ -69,9 +57,9 @@ def evaluate(
 
     totals: Any = 0.0
     with torch.no_grad():
-        for x, y in chunks(inputs, targets):
+        for x, y in samples.chunks(EVALUATION_CHUNK):
             totals = totals + len(y) * measure(x, y)
-    losses, metrics = (totals / len(targets)).tolist()
+    losses, metrics = (totals / len(samples)).tolist()
     return [
         Evaluation(loss=_recorded(loss), metric=_recorded(metric))
         for loss, metric in zip(losses, metrics, strict=True)

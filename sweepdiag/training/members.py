@@ -130,7 +130,7 @@ def common_timetable(
 ) -> Timetable:
     """Return the timetable that all trials of a pack share."""
     batch_size = int(trials[0].axes["batch_size"])
-    return Timetable.plan(settings, batch_size=batch_size, n_samples=len(prepared.train_targets))
+    return Timetable.plan(settings, batch_size=batch_size, n_samples=len(prepared.train))
 
 
 def _check_outputs(model: torch.nn.Module, prepared: PreparedWorkload) -> None:
@@ -147,10 +147,10 @@ def _check_outputs(model: torch.nn.Module, prepared: PreparedWorkload) -> None:
     with torch.no_grad():
         parameter = next(model.parameters(), None)
         device = "cpu" if parameter is None else parameter.device
-        outputs: object = model.eval()(prepared.train_eval_inputs[:2].to(device))
+        outputs: object = model.eval()(prepared.train_eval.examples.to(device))
     model.train(was_training)
     if not isinstance(outputs, torch.Tensor):
         message = f"model must return one tensor, got {type(outputs).__name__}"
         raise TrainingError(message)
     if prepared.named_loss is not None:
-        check_outputs(prepared.facts.task, tuple(outputs.shape), prepared.train_targets)
+        check_outputs(prepared.facts.task, tuple(outputs.shape), prepared.train.targets)

@@ -17,6 +17,7 @@ from sweepdiag.space import MEMBER_AXES
 from sweepdiag.training.fused_model import FusedModel
 from sweepdiag.training.programs import FusedProgram, UnfusedProgram
 from sweepdiag.training.suitability import why_unsuitable
+from sweepdiag.workloads import StreamedSamples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,12 +129,14 @@ def probe(
     """
     trial = _Trial(members[:PROBE_MEMBERS], prepared, timetable, device)
     alone = trial.run_alone(1)
-    if device == "cpu" and alone.step_s > _LONG_STEP_S:
+    # A long step on streamed data may be spent on reading, which members that are fused share.
+    is_streamed = isinstance(prepared.train, StreamedSamples)
+    if device == "cpu" and alone.step_s > _LONG_STEP_S and not is_streamed:
         reason = f"a step takes {1000 * alone.step_s:.3g} ms, which is arithmetic, not overhead"
         return _unfused(alone, reason, members[0])
     if len(members) == 1:
         return _unfused(alone, "a single training is not fused", members[0])
-    why_not = why_unsuitable(members[0].model, prepared.train_inputs[:2])
+    why_not = why_unsuitable(members[0].model, prepared.train.examples)
     if why_not is not None:
         logger.warning("trained one by one, since the model %s: %s", _CANNOT, why_not)
         return _unfused(alone, f"{_CANNOT}: {why_not}", members[0])

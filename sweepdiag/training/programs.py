@@ -5,6 +5,7 @@ Neither knows trials, events or budgets: they advance by steps and evaluate.
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ from sweepdiag.training.measures import (
 from sweepdiag.training.numerics import tiny_numbers_as_zero
 from sweepdiag.training.optimizers import make_fused_optimizer, make_torch_optimizer
 from sweepdiag.training.seeds import seeded
+from sweepdiag.training.streaming import minibatches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,15 +103,15 @@ class FusedProgram:
         """Train all members for some steps and return the mean minibatch loss of each."""
         import torch
 
-        samples = self._samples(first_step, last_step)
         factors = np.asarray(self._timetable.factors[first_step:last_step])
         self._optimizer.plan(factors[:, None] * self._lrs)
         seeds = [member.trial.seed for member in self.members]
         self._model.noise.seed(seeds, f"forward/{first_step}")
         totals: torch.Tensor | None = None
-        with torch.no_grad(), tiny_numbers_as_zero():
-            for of_step in samples:
-                losses = self._step(of_step)
+        batches = minibatches(self._prepared.train, self._timetable, seeds, first_step, last_step)
+        with torch.no_grad(), tiny_numbers_as_zero(), closing(batches):
+            for inputs, targets in batches:
+                losses = self._step(inputs, targets)
                 if totals is None:
                     totals = losses.double()
                 else:
@@ -125,11 +127,8 @@ class FusedProgram:
         prepared = self._prepared
         with tiny_numbers_as_zero():
             train, validation = (
-                evaluate(self._measure, inputs, targets)
-                for inputs, targets in (
-                    (prepared.train_eval_inputs, prepared.train_eval_targets),
-                    (prepared.validation_inputs, prepared.validation_targets),
-                )
+                evaluate(self._measure, samples)
+                for samples in (prepared.train_eval, prepared.validation)
             )
         return list(zip(train, validation, strict=True))
 
@@ -144,31 +143,15 @@ class FusedProgram:
         self._optimizer.keep(kept)
         self._lrs = self._lrs[list(places)]
 
-    def _samples(self, first_step: int, last_step: int) -> torch.Tensor:
-        """Return the samples of each step, shape ``(n_steps, n_members * batch_size)``."""
-        import torch
-
-        of_seed = {
-            seed: self._timetable.indices(seed, first_step, last_step)
-            for seed in {member.trial.seed for member in self.members}
-        }
-        table = torch.stack([of_seed[member.trial.seed] for member in self.members], dim=1)
-        return table.flatten(1).to(self._device)
-
-    def _step(self, samples: torch.Tensor) -> torch.Tensor:
+    def _step(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Take one step; return the losses of its samples, shape ``(n_members, n)``."""
-        prepared, n_members = self._prepared, len(self.members)
-        inputs, targets = (
-            all_samples.index_select(0, samples).view(n_members, -1, *all_samples.shape[1:])
-            for all_samples in (prepared.train_inputs, prepared.train_targets)
-        )
         parameters = self.parameters
         gradients, measured = self._model.step(parameters.views, self._state, inputs, targets)
         parameters.set_gradients(gradients)
         self._optimizer.step(parameters.rows, parameters.gradient_rows)
-        if prepared.sample_loss_fn is not None:
-            return measured.view(n_members, -1)
-        return minibatch_losses(measured, targets, prepared)
+        if self._prepared.sample_loss_fn is not None:
+            return measured.view(len(self.members), -1)
+        return minibatch_losses(measured, targets, self._prepared)
 
     def _measure(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return self._model.measure(self.parameters.views, self._state, inputs, targets)
@@ -202,13 +185,18 @@ class UnfusedProgram:
         import torch
 
         member = self.members[0]
-        table = self._timetable.indices(member.trial.seed, first_step, last_step)
+        seeds = [member.trial.seed]
+        batches = minibatches(self._prepared.train, self._timetable, seeds, first_step, last_step)
         totals: torch.Tensor | float = 0.0
         self._model.train()
         name = f"forward/{first_step}"
-        with seeded(member.trial.seed, name, device=self._device), tiny_numbers_as_zero():
-            for step, indices in enumerate(table.to(self._device), start=first_step):
-                totals = totals + self._step(step, indices)
+        with (
+            seeded(member.trial.seed, name, device=self._device),
+            tiny_numbers_as_zero(),
+            closing(batches),
+        ):
+            for step, (inputs, targets) in enumerate(batches, start=first_step):
+                totals = totals + self._step(step, inputs[0], targets[0])
         self._n_steps = last_step
         if not isinstance(totals, torch.Tensor):
             return [float("nan")]
@@ -223,23 +211,17 @@ class UnfusedProgram:
         name = f"evaluate/{self._n_steps}"
         seed = self.members[0].trial.seed
         with seeded(seed, name, device=self._device), tiny_numbers_as_zero():
-            (train,) = evaluate(
-                self._measure, prepared.train_eval_inputs, prepared.train_eval_targets
-            )
-            (validation,) = evaluate(
-                self._measure, prepared.validation_inputs, prepared.validation_targets
-            )
+            (train,) = evaluate(self._measure, prepared.train_eval)
+            (validation,) = evaluate(self._measure, prepared.validation)
         return [(train, validation)]
 
     def keep(self, places: Sequence[int]) -> None:
         """Do nothing: there is only one member, and it stays."""
 
-    def _step(self, step: int, indices: torch.Tensor) -> torch.Tensor:
+    def _step(self, step: int, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         import torch
 
         prepared = self._prepared
-        inputs = prepared.train_inputs.index_select(0, indices)
-        targets = prepared.train_targets.index_select(0, indices)
         for group in self._optimizer.param_groups:
             group["lr"] = self.members[0].lr * float(self._timetable.factors[step])
         self._optimizer.zero_grad()

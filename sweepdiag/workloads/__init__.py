@@ -1,7 +1,7 @@
 """What a sweep trains: built-in tasks, and the user's own models and training loops.
 
 A ``Workload`` says what to train in a few lines; ``load_workload`` finds one by its reference;
-``prepare`` turns its data into the tensors that every trial of a sweep shares.
+``prepare`` turns its data into the samples that every trial of a sweep shares.
 """
 
 from __future__ import annotations
@@ -9,10 +9,14 @@ from __future__ import annotations
 from sweepdiag.workloads.base import TrainLoop, Workload
 from sweepdiag.workloads.data import PreparedWorkload, prepare
 from sweepdiag.workloads.losses import baseline, check_outputs, loss_function, metric_function
+from sweepdiag.workloads.randomness import seeded, stream_seed
 from sweepdiag.workloads.registry import load_workload, source_hashes, workload_names
+from sweepdiag.workloads.samples import Samples, StreamedSamples
 
 __all__ = [
     "PreparedWorkload",
+    "Samples",
+    "StreamedSamples",
     "TrainLoop",
     "Workload",
     "baseline",
@@ -21,6 +25,8 @@ __all__ = [
     "loss_function",
     "metric_function",
     "prepare",
+    "seeded",
     "source_hashes",
+    "stream_seed",
     "workload_names",
 ]

@@ -9,9 +9,21 @@ import numpy as np
 from sweepdiag.errors import WorkloadError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-__all__ = ["as_array", "input_array", "target_array"]
+__all__ = [
+    "as_array",
+    "as_inputs",
+    "checked_inputs",
+    "host_tensor",
+    "input_dtype",
+    "target_array",
+]
+
+_VALUES_AT_ONCE = 2**22
+"""Values that are converted at once to look at them: some 16 MB."""
 
 
 def as_array(value: Any, name: str) -> NDArray[Any]:
@@ -28,7 +40,7 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
         WorkloadError: If it is not an array of real numbers with at least one dimension.
     """
     try:
-        array = np.asarray(_host_tensor(value) if hasattr(value, "detach") else value)
+        array = np.asarray(host_tensor(value) if hasattr(value, "detach") else value)
     except (TypeError, ValueError, RuntimeError) as error:
         message = f"{name} must be one tensor or NumPy array, got {type(value).__name__}: {error}"
         raise WorkloadError(message) from error
@@ -41,22 +53,26 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
     return array
 
 
-def _host_tensor(tensor: Any) -> Any:
+def host_tensor(tensor: Any) -> Any:
     """Return a tensor as a NumPy array; types that NumPy does not know become float32."""
     tensor = tensor.detach().cpu()
     has_numpy_type = str(tensor.dtype) != "torch.bfloat16"
     return (tensor if has_numpy_type else tensor.float()).numpy()
 
 
-def input_array(value: Any, name: str) -> NDArray[Any]:
-    """Return inputs as float32, or as int64 where they are integers (token ids).
+def checked_inputs(value: Any, name: str, *, numbers: Sequence[int] | None = None) -> NDArray[Any]:
+    """Return inputs as they are, after checking that they can be trained on.
+
+    Nothing is copied, and values are looked at a part at a time, so that a memory map as large as
+    the disk can be checked.
 
     Args:
         value: The inputs of all samples, samples first.
         name: What they are, for messages.
+        numbers: Index of each sample, for messages; ``None``: as they come.
 
     Returns:
-        The array, all finite, with at least one sample.
+        The array, all finite, with at least one sample; :func:`as_inputs` converts its rows.
 
     Raises:
         WorkloadError: If there is no sample, if rows hold NaN or infinity, or if the inputs are
@@ -72,18 +88,31 @@ def input_array(value: Any, name: str) -> NDArray[Any]:
             "(and scale them, such as x / 255), token ids to int64"
         )
         raise WorkloadError(message)
-    if array.dtype.kind in "iu":
-        return array.astype(np.int64, copy=False)
-    return _finite_float32(array, name)
+    if array.dtype.kind not in "iu":
+        _check_finite(array, name, numbers)
+    return array
 
 
-def target_array(value: Any, name: str, *, is_integer: bool) -> NDArray[Any]:
+def as_inputs(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return checked inputs as float32, or as int64 where they are integers (token ids)."""
+    return rows.astype(input_dtype(rows), copy=False)
+
+
+def input_dtype(rows: NDArray[Any]) -> np.dtype[Any]:
+    """Return the type that inputs are trained with."""
+    return np.dtype(np.int64 if rows.dtype.kind in "iu" else np.float32)
+
+
+def target_array(
+    value: Any, name: str, *, is_integer: bool, numbers: Sequence[int] | None = None
+) -> NDArray[Any]:
     """Return targets as int64 (classes) or float32.
 
     Args:
         value: The targets of all samples, samples first.
         name: What they are, for messages.
         is_integer: Whether they are class numbers.
+        numbers: Index of each sample, for messages; ``None``: as they come.
 
     Returns:
         The array, all finite.
@@ -93,7 +122,8 @@ def target_array(value: Any, name: str, *, is_integer: bool) -> NDArray[Any]:
     """
     array = as_array(value, name)
     if not is_integer:
-        return _finite_float32(array, name)
+        _check_finite(array, name, numbers)
+        return array.astype(np.float32, copy=False)
     if array.dtype.kind == "f":
         message = (
             f"{name} of a classification must be integers (class numbers from 0), got "
@@ -104,20 +134,25 @@ def target_array(value: Any, name: str, *, is_integer: bool) -> NDArray[Any]:
     return array.astype(np.int64, copy=False)
 
 
-def _finite_float32(array: NDArray[Any], name: str) -> NDArray[np.float32]:
-    """Return the array as float32, refusing NaN, infinity and what float32 cannot hold.
+def _check_finite(array: NDArray[Any], name: str, numbers: Sequence[int] | None) -> None:
+    """Refuse NaN, infinity and what float32 cannot hold.
 
     Raises:
         WorkloadError: If a value is refused.
     """
-    with np.errstate(over="ignore"):
-        converted = array.astype(np.float32, copy=False)
-    finite = np.isfinite(converted)
-    if not finite.all():
-        bad_rows = np.flatnonzero(~finite.reshape(len(converted), -1).all(axis=1))
+    n_at_once = max(1, _VALUES_AT_ONCE * len(array) // max(1, array.size))
+    bad_rows: list[int] = []
+    for start in range(0, len(array), n_at_once):
+        rows = array[start : start + n_at_once]
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(rows.astype(np.float32, copy=False))
+        if not finite.all():
+            is_bad = ~finite.reshape(len(rows), -1).all(axis=1)
+            bad_rows += (start + np.flatnonzero(is_bad)).tolist()
+    if bad_rows:
+        first = bad_rows[0] if numbers is None else numbers[bad_rows[0]]
         message = (
-            f"{name} must be finite (as float32): {len(bad_rows)} of {len(converted)} rows hold "
-            f"NaN or infinity, the first at index {bad_rows[0]}"
+            f"{name} must be finite (as float32): {len(bad_rows)} of {len(array)} rows hold "
+            f"NaN or infinity, the first at index {first}"
         )
         raise WorkloadError(message)
-    return converted

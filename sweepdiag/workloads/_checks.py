@@ -6,21 +6,14 @@ import inspect
 import math
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from sweepdiag.errors import ConfigError, WorkloadError, unknown_name
-from sweepdiag.workloads._arrays import input_array, target_array
+from sweepdiag.errors import ConfigError, unknown_name
 from sweepdiag.workloads._tasks import LOSS_OF_TASK, METRIC_MODES, METRIC_OF_TASK
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
 __all__ = [
-    "check_data",
     "check_defaults",
     "check_labels",
     "check_loop",
@@ -221,90 +214,3 @@ def _signature(argument: str, function: Any) -> inspect.Signature:
     except ValueError as error:
         message = f"{argument} must be a function with a readable signature, got {function!r}"
         raise ConfigError(message) from error
-
-
-def check_data(task: str, train: object, validation: object, *, has_own_loss: bool) -> None:
-    """Refuse data that cannot be trained on.
-
-    A loss of the user's own may have targets of any shape; the named losses' targets are checked
-    in full.
-
-    Raises:
-        WorkloadError: If samples are missing or malformed, or the two sets do not fit together.
-    """
-    train_inputs, train_targets = _check_samples("train", task, train, has_own_loss)
-    if not has_own_loss and (train_targets == train_targets[0]).all() and len(train_targets) > 1:
-        message = f"train targets are all {train_targets[0]}: there is nothing to learn"
-        raise WorkloadError(message)
-    if validation is None:
-        return
-    inputs, targets = _check_samples("validation", task, validation, has_own_loss)
-    for kind, first, second in (
-        ("inputs", train_inputs, inputs),
-        ("targets", train_targets, targets),
-    ):
-        if first.shape[1:] != second.shape[1:] or first.dtype != second.dtype:
-            message = (
-                f"validation {kind} must be like train {kind}: train samples are {first.dtype} of "
-                f"shape {first.shape[1:]}, validation samples {second.dtype} of {second.shape[1:]}"
-            )
-            raise WorkloadError(message)
-
-
-def _check_samples(
-    name: str, task: str, samples: object, has_own_loss: bool
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    if not isinstance(samples, tuple | list) or len(samples) != 2:
-        message = f"{name} must be a pair (inputs, targets), got {type(samples).__name__}"
-        raise WorkloadError(message)
-    inputs = input_array(samples[0], f"{name} inputs")
-    is_classes = task == "classification"
-    targets = target_array(samples[1], f"{name} targets", is_integer=is_classes)
-    if len(inputs) != len(targets):
-        message = (
-            f"{name} inputs and targets must have the same number of samples, got {len(inputs)} "
-            f"and {len(targets)}"
-        )
-        raise WorkloadError(message)
-    if not has_own_loss:
-        _TARGET_CHECKS[task](name, targets)
-    return inputs, targets
-
-
-def _check_classes(name: str, targets: NDArray[Any]) -> None:
-    if targets.ndim != 1:
-        message = (
-            f"{name} targets of a classification must be one class number per sample, got shape "
-            f"{targets.shape}; use targets.argmax(1) for one-hot rows, targets[:, 0] for a column,"
-            " or a loss of your own for sequences"
-        )
-        raise WorkloadError(message)
-    if targets.min() < 0:
-        first = int(np.flatnonzero(targets < 0)[0])
-        message = (
-            f"{name} targets of a classification must be class numbers from 0, got "
-            f"{targets[first]} at index {first}"
-        )
-        raise WorkloadError(message)
-
-
-def _check_binary(name: str, targets: NDArray[Any]) -> None:
-    outside = (targets != 0) & (targets != 1)
-    if outside.any():
-        first = int(np.argwhere(outside)[0][0])
-        message = (
-            f"{name} targets of a binary task must be 0 or 1, got {targets[outside][0]:g} at "
-            f"index {first}"
-        )
-        raise WorkloadError(message)
-
-
-def _check_nothing(name: str, targets: NDArray[Any]) -> None:
-    """Accept every finite target: a regression has no range."""
-
-
-_TARGET_CHECKS: dict[str, Callable[[str, NDArray[Any]], None]] = {
-    "classification": _check_classes,
-    "binary": _check_binary,
-    "regression": _check_nothing,
-}

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sweepdiag.workloads import _checks
+from sweepdiag.workloads._data_checks import check_data
+from sweepdiag.workloads._datasets import n_samples
 from sweepdiag.workloads._tasks import LOSS_OF_TASK, METRIC_MODES, METRIC_OF_TASK
 
 if TYPE_CHECKING:
@@ -19,11 +21,12 @@ if TYPE_CHECKING:
 
     import torch
     from numpy.typing import NDArray
+    from torch.utils.data import DataLoader, Dataset
 
-__all__ = ["Array", "AxisDefault", "BatchFunction", "Samples", "TrainLoop", "Workload"]
+__all__ = ["Array", "AxisDefault", "BatchFunction", "Data", "TrainLoop", "Workload"]
 
 Array: TypeAlias = "torch.Tensor | NDArray[Any]"
-Samples: TypeAlias = "tuple[Array, Array]"
+Data: TypeAlias = "tuple[Array, Array] | Dataset[Any] | DataLoader[Any]"
 BatchFunction: TypeAlias = "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]"
 AxisDefault: TypeAlias = "tuple[float, float] | list[Any] | Mapping[str, Any]"
 
@@ -37,10 +40,11 @@ class Workload:
         version: Changed by its author whenever model or loss change; part of a trial's identity.
         task: ``classification`` (targets are class numbers from 0), ``binary`` (targets are 0 or
             1, outputs are logits of the same shape) or ``regression``.
-        train: Inputs and targets, samples first. Inputs are used as float32, integers (token
-            ids) as int64.
-        validation: Inputs and targets; ``None`` holds out a share of ``train``, stratified by
-            class, as the sweep's ``split`` settings say.
+        train: Inputs and targets, samples first, in arrays, tensors or memory maps; or a
+            map-style data set whose items are pairs ``(input, target)``, or a ``DataLoader`` of
+            one. Inputs are used as float32, integers (token ids) as int64.
+        validation: Samples in one of these forms; ``None`` holds out a share of ``train``,
+            stratified by class, as the sweep's ``split`` settings say.
         model: Builds a fresh ``torch.nn.Module``; its arguments are matched to axes by name.
         loss: ``cross_entropy``, ``binary_cross_entropy`` (of logits) or ``mse``; a callable of
             ``(outputs, targets)`` that returns the mean over the batch; ``None``: by task.
@@ -56,11 +60,11 @@ class Workload:
     """
 
     name: str
-    train: Samples = field(repr=False)
+    train: Data = field(repr=False)
     model: Callable[..., torch.nn.Module]
     version: str = "1"
     task: str = "classification"
-    validation: Samples | None = field(default=None, repr=False)
+    validation: Data | None = field(default=None, repr=False)
     loss: str | BatchFunction | None = None
     loss_floor: float | None = None
     metric: str | BatchFunction | None = "auto"
@@ -77,7 +81,12 @@ class Workload:
         _checks.check_defaults(self.optimizer, self.axes, self.settings)
         _checks.check_model(self.model)
         has_own_loss = callable(self.loss)
-        _checks.check_data(self.task, self.train, self.validation, has_own_loss=has_own_loss)
+        check_data(self.task, self.train, self.validation, has_own_loss=has_own_loss)
+
+    @property
+    def n_samples(self) -> int:
+        """How many samples ``train`` holds, those held out for validation among them."""
+        return n_samples(self.train)
 
     def model_arguments(self) -> tuple[str, ...]:
         """Return the names of the arguments that ``model`` declares, in their order."""

@@ -1,17 +1,19 @@
-"""From a workload to the tensors that every trial of a sweep shares."""
+"""From a workload to the samples that every trial of a sweep shares."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import hashlib
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sweepdiag.records import SplitSettings, SweepFacts
-from sweepdiag.workloads._arrays import input_array, target_array
+from sweepdiag.workloads._data_checks import check_rows
 from sweepdiag.workloads._split import choose_stratified, hold_out
 from sweepdiag.workloads.losses import (
     Baseline,
@@ -24,16 +26,25 @@ from sweepdiag.workloads.losses import (
     sample_loss_function,
     sample_metric_function,
 )
+from sweepdiag.workloads.memory import device_room_bytes, host_room_bytes
+from sweepdiag.workloads.rows import Part, open_rows
+from sweepdiag.workloads.samples import TensorSamples, streamed, tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import torch
     from numpy.typing import NDArray
 
     from sweepdiag.workloads.base import BatchFunction, Workload
+    from sweepdiag.workloads.samples import Samples
 
 __all__ = ["PreparedWorkload", "prepare"]
+
+logger = logging.getLogger(__name__)
+
+_IN_ORDER_OF_USE = ("validation", "train_eval", "train")
+"""Which samples memory goes to first: those of evaluations are all used at each of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -43,12 +54,10 @@ class PreparedWorkload:
     Attributes:
         name: Name of the workload.
         version: Its version.
-        train_inputs: All training samples, float32 (or int64 token ids), shape ``(n_train, …)``.
-        train_targets: Their targets: int64 classes, or float32.
-        train_eval_inputs: The fixed subset on which the training loss is evaluated.
-        train_eval_targets: Their targets.
-        validation_inputs: The validation samples.
-        validation_targets: Their targets.
+        train: All training samples: inputs float32 (or int64 token ids), targets int64 classes or
+            float32.
+        train_eval: The fixed subset on which the training loss is evaluated.
+        validation: The validation samples.
         loss_fn: Mean loss of ``(outputs, targets)``.
         metric_fn: Mean metric of ``(outputs, targets)``, if there is one.
         sample_loss_fn: The loss of each sample; ``None`` for a loss of the user's own.
@@ -56,17 +65,15 @@ class PreparedWorkload:
         model: Builds a fresh module from axes by name.
         named_loss: The loss's name if it is one of sweepdiag's; ``None`` for the user's own.
         facts: What is known of the task before training.
-        fingerprint: SHA-256 over all these tensors, the loss and the metric.
+        fingerprint: SHA-256 over the samples, the loss and the metric; of the inputs of a data set
+            that is read by items, up to 1,024 of each part that are evenly spaced.
     """
 
     name: str
     version: str
-    train_inputs: torch.Tensor = field(repr=False)
-    train_targets: torch.Tensor = field(repr=False)
-    train_eval_inputs: torch.Tensor = field(repr=False)
-    train_eval_targets: torch.Tensor = field(repr=False)
-    validation_inputs: torch.Tensor = field(repr=False)
-    validation_targets: torch.Tensor = field(repr=False)
+    train: Samples = field(repr=False)
+    train_eval: Samples = field(repr=False)
+    validation: Samples = field(repr=False)
     loss_fn: BatchFunction
     metric_fn: BatchFunction | None
     sample_loss_fn: BatchFunction | None
@@ -76,23 +83,29 @@ class PreparedWorkload:
     facts: SweepFacts
     fingerprint: str
 
-    def to(self, device: torch.device | str) -> PreparedWorkload:
-        """Return a copy whose tensors are on a device.
+    def to(
+        self, device: torch.device | str, *, memory_gb: float | None = None
+    ) -> PreparedWorkload:
+        """Return a copy whose samples are on a device, or streamed to it where they do not fit.
 
         A loss or metric that is itself a module (with class weights, say) moves too; tensors that
         a function of the user's closes over do not.
 
         Args:
             device: Where to.
+            memory_gb: Memory of the device that samples may take, in GB; ``None``: half of what
+                is free.
 
         Returns:
             The copy; tensors that are there already are shared with it.
         """
-        moved: dict[str, Any] = {
-            name: getattr(self, name).to(device)
-            for name in self.__slots__
-            if name.endswith(("_inputs", "_targets"))
-        }
+        room_bytes = device_room_bytes(str(device), memory_gb)
+        moved: dict[str, Any] = {}
+        for name in _IN_ORDER_OF_USE:
+            samples = getattr(self, name)
+            moved[name] = samples.to(device, room_bytes=room_bytes)
+            if isinstance(moved[name], TensorSamples):
+                room_bytes -= samples.n_bytes
         for name in ("loss_fn", "metric_fn"):
             function = getattr(self, name)
             if hasattr(function, "state_dict"):
@@ -100,19 +113,14 @@ class PreparedWorkload:
         return dataclasses.replace(self, **moved)
 
 
-@dataclass(frozen=True, slots=True)
-class _Samples:
-    inputs: NDArray[Any]
-    targets: NDArray[Any]
-
-    def __getitem__(self, chosen: NDArray[np.int64]) -> _Samples:
-        return _Samples(self.inputs[chosen], self.targets[chosen])
-
-
 def prepare(
-    workload: Workload, split: SplitSettings, *, loss: str | None = None
+    workload: Workload,
+    split: SplitSettings,
+    *,
+    loss: str | None = None,
+    memory_gb: float | None = None,
 ) -> PreparedWorkload:
-    """Return the tensors, loss, metric and facts that all trials of a sweep share.
+    """Return the samples, loss, metric and facts that all trials of a sweep share.
 
     Training loss is evaluated on a fixed subset of the training samples, stratified by class,
     that has as many samples as validation (or on all of them if there are fewer).
@@ -121,6 +129,8 @@ def prepare(
         workload: What to train.
         split: Seed of the choices, and the share held out where the workload has no validation.
         loss: Name of a loss that replaces the workload's.
+        memory_gb: Memory that the samples may take in this process, in GB; ``None``: measured.
+            What does not fit is streamed, which changes no curve and no fingerprint.
 
     Returns:
         The prepared workload, on the CPU.
@@ -128,21 +138,15 @@ def prepare(
     if loss is not None and callable(workload.loss):
         # A loss of the user's own may have targets of any shape, a named one may not.
         workload = dataclasses.replace(workload, loss=loss, loss_floor=None)
-    train, validation = _split(workload, split)
-    train_eval = train[
-        choose_stratified(_strata(workload, train), len(validation.targets), seed=split.seed)
-    ]
-    parts = {"train": train, "train_eval": train_eval, "validation": validation}
-    tensors = {
-        f"{part}_{kind}": _tensor(getattr(samples, kind))
-        for part, samples in parts.items()
-        for kind in ("inputs", "targets")
-    }
+    room_bytes = host_room_bytes(memory_gb)
+    train, validation = _split(workload, split, room_bytes)
+    chosen = choose_stratified(_strata(workload, train), len(validation), seed=split.seed)
+    parts = {"train": train, "train_eval": train[chosen], "validation": validation}
     resolved_loss = workload.resolved_loss(loss)
     return PreparedWorkload(
         name=workload.name,
         version=workload.version,
-        **tensors,
+        **_samples(parts, room_bytes),
         loss_fn=loss_function(resolved_loss) if isinstance(resolved_loss, str) else resolved_loss,
         metric_fn=metric_function(workload),
         sample_loss_fn=sample_loss_function(resolved_loss),
@@ -154,24 +158,35 @@ def prepare(
     )
 
 
-def _split(workload: Workload, split: SplitSettings) -> tuple[_Samples, _Samples]:
-    samples = _samples(workload, "train", workload.train)
-    if workload.validation is not None:
-        return samples, _samples(workload, "validation", workload.validation)
-    strata = _strata(workload, samples)
-    training, validating = hold_out(strata, fraction=split.validation_fraction, seed=split.seed)
-    return samples[training], samples[validating]
-
-
-def _samples(workload: Workload, name: str, pair: tuple[Any, Any]) -> _Samples:
+def _split(workload: Workload, split: SplitSettings, room_bytes: float) -> tuple[Part, Part]:
     is_classes = workload.task == "classification"
-    return _Samples(
-        input_array(pair[0], f"{name} inputs"),
-        target_array(pair[1], f"{name} targets", is_integer=is_classes),
-    )
+    open_set = functools.partial(open_rows, is_classes=is_classes, room_bytes=room_bytes)
+    rows = open_set("train", workload.train)
+    given = None if workload.validation is None else open_set("validation", workload.validation)
+    check_rows(workload.task, rows, given, has_own_loss=callable(workload.loss))
+    train = Part.whole(rows)
+    if given is not None:
+        return train, Part.whole(given)
+    strata = _strata(workload, train)
+    training, validating = hold_out(strata, fraction=split.validation_fraction, seed=split.seed)
+    return train[training], train[validating]
 
 
-def _strata(workload: Workload, samples: _Samples) -> NDArray[np.int64]:
+def _samples(parts: dict[str, Part], room_bytes: float) -> dict[str, Samples]:
+    """Return the samples of each part: in memory as long as there is room, else streamed."""
+    samples: dict[str, Samples] = {}
+    for name in _IN_ORDER_OF_USE:
+        part = parts[name]
+        if part.rows.is_random or part.n_bytes > room_bytes:
+            samples[name] = streamed(part)
+            logger.info("%s: %.3g GB are streamed", name, part.n_bytes / 1e9)
+        else:
+            samples[name] = tensors(part)
+            room_bytes -= part.n_bytes
+    return samples
+
+
+def _strata(workload: Workload, samples: Part) -> NDArray[np.int64]:
     """Return the class of each sample; one class for all where targets are not classes."""
     targets = samples.targets
     if workload.task == "regression" or targets.size != len(targets):
@@ -179,14 +194,7 @@ def _strata(workload: Workload, samples: _Samples) -> NDArray[np.int64]:
     return targets.reshape(-1).astype(np.int64)
 
 
-def _tensor(array: NDArray[Any]) -> torch.Tensor:
-    """Return a tensor with memory of its own, so that the user's later edits change nothing."""
-    import torch
-
-    return torch.from_numpy(np.array(array, order="C"))
-
-
-def _facts(workload: Workload, parts: dict[str, _Samples], loss: str | None) -> SweepFacts:
+def _facts(workload: Workload, parts: dict[str, Part], loss: str | None) -> SweepFacts:
     metric = workload.resolved_metric()
     zero_rule = _baseline(workload, parts, loss)
     return SweepFacts(
@@ -196,9 +204,9 @@ def _facts(workload: Workload, parts: dict[str, _Samples], loss: str | None) -> 
         loss=loss_name(workload.resolved_loss(loss)),
         metric=None if metric is None else loss_name(metric),
         metric_mode=workload.resolved_metric_mode(),
-        n_train=len(parts["train"].targets),
-        n_train_eval=len(parts["train_eval"].targets),
-        n_validation=len(parts["validation"].targets),
+        n_train=len(parts["train"]),
+        n_train_eval=len(parts["train_eval"]),
+        n_validation=len(parts["validation"]),
         baseline_train_loss=zero_rule.train_loss,
         baseline_val_loss=zero_rule.val_loss,
         baseline_metric=zero_rule.metric if isinstance(metric, str) else None,
@@ -206,7 +214,7 @@ def _facts(workload: Workload, parts: dict[str, _Samples], loss: str | None) -> 
     )
 
 
-def _baseline(workload: Workload, parts: dict[str, _Samples], loss: str | None) -> Baseline:
+def _baseline(workload: Workload, parts: dict[str, Part], loss: str | None) -> Baseline:
     """Return the zero-rule baseline; unknown where the user's own loss may mean anything."""
     if not isinstance(workload.resolved_loss(loss), str):
         return Baseline(train_loss=None, val_loss=None, metric=None)
@@ -214,16 +222,30 @@ def _baseline(workload: Workload, parts: dict[str, _Samples], loss: str | None) 
     return baseline(workload.task, *targets)
 
 
-def _fingerprint(workload: Workload, parts: dict[str, _Samples], loss: str | BatchFunction) -> str:
+def _fingerprint(workload: Workload, parts: dict[str, Part], loss: str | BatchFunction) -> str:
     digest = hashlib.sha256()
     metric = workload.resolved_metric()
     mode = workload.resolved_metric_mode()
     for text in (workload.task, function_identity(loss), function_identity(metric), str(mode)):
         digest.update(f"{text}\n".encode())
-    for name, samples in parts.items():
-        for kind, array in (("inputs", samples.inputs), ("targets", samples.targets)):
-            # Little-endian on every machine, so that equal data have equal fingerprints.
-            stored = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-            digest.update(f"{name} {kind} {stored.dtype.str} {stored.shape}\n".encode())
-            digest.update(stored.data.cast("B"))
+    for name, part in parts.items():
+        what = " sampled" if part.rows.is_sampled else ""
+        shape = (len(part), *part.rows.input_shape)
+        _update(digest, f"{name} inputs{what}", shape, part.rows.input_dtype, part.input_pieces())
+        targets = part.targets
+        _update(digest, f"{name} targets", targets.shape, targets.dtype, [targets])
     return digest.hexdigest()
+
+
+def _update(
+    digest: hashlib._Hash,
+    what: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    pieces: Iterable[NDArray[Any]],
+) -> None:
+    # Little-endian on every machine, so that equal data have equal fingerprints.
+    stored = dtype.newbyteorder("<")
+    digest.update(f"{what} {stored.str} {shape}\n".encode())
+    for piece in pieces:
+        digest.update(np.ascontiguousarray(piece, dtype=stored).data.cast("B"))

@@ -251,6 +251,29 @@ def test_a_workload_made_in_python_is_swept_and_continued(tmp_path):
         resume_sweep(tmp_path / "run")
 
 
+def test_streaming_changes_neither_trials_nor_curves(tmp_path):
+    arrays = in_memory().train
+    results = [
+        run_sweep(
+            dataclasses.replace(in_memory(), train=data),
+            output=tmp_path / name,
+            epochs=3,
+            execution={"executor": "serial", "data_memory_gb": memory_gb},
+        )
+        for name, data, memory_gb in (
+            ("held", torch.utils.data.TensorDataset(*arrays), None),
+            ("streamed", torch.utils.data.TensorDataset(*arrays), 0),
+            ("arrays", arrays, 0),
+        )
+    ]
+    held, streamed, of_arrays = (
+        result.curves.drop(columns=["seconds", "trial_id"]) for result in results
+    )
+    assert held.equals(streamed)
+    assert held.equals(of_arrays)
+    assert results[0].curves["trial_id"].equals(results[1].curves["trial_id"])
+
+
 def test_a_training_loop_of_the_users_own_is_swept(tmp_path):
     path = tmp_path / "my_loop.py"
     path.write_text(

@@ -70,7 +70,7 @@ def any_workload(choose, seed):
 def test_a_pack_gives_the_curves_that_its_members_give_alone(seed):
     choose = random.Random(seed).choice
     workload, batch_size = any_workload(choose, seed)
-    n_steps = len(workload.train_targets) // batch_size
+    n_steps = len(workload.train.targets) // batch_size
     optimizer = choose(OPTIMIZERS)
     settings = TrainingSettings(
         optimizer=optimizer,

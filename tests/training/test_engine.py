@@ -60,7 +60,7 @@ def train_by_hand(t, workload, s):
         "adamw": lambda p: torch.optim.AdamW(p, lr=0.0, weight_decay=o.weight_decay),
     }
     optimizer = make[o.name](model.parameters())
-    n, batch_size = len(workload.train_targets), t.axes["batch_size"]
+    n, batch_size = len(workload.train.targets), t.axes["batch_size"]
     steps_per_epoch = n // batch_size
     factors = rate_factors(s.schedule, epochs=s.epochs, steps_per_epoch=steps_per_epoch)
     losses = []
@@ -70,14 +70,14 @@ def train_by_hand(t, workload, s):
             group["lr"] = t.axes["lr"] * factors[step]
         optimizer.zero_grad()
         loss = functional.cross_entropy(
-            model(workload.train_inputs[rows]), workload.train_targets[rows]
+            model(workload.train.inputs[rows]), workload.train.targets[rows]
         )
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
     with torch.no_grad():
         val_losses = functional.cross_entropy(
-            model(workload.validation_inputs), workload.validation_targets, reduction="none"
+            model(workload.validation.inputs), workload.validation.targets, reduction="none"
         )
     return sum(val_losses.double().tolist()) / len(val_losses), float(
         np.mean(losses[-steps_per_epoch:])

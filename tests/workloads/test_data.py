@@ -27,33 +27,33 @@ def prepared(make_workload):
 
 
 def test_train_and_validation_share_no_sample_and_lose_none(prepared):
-    train, validation = rows(prepared.train_inputs), rows(prepared.validation_inputs)
+    train, validation = rows(prepared.train.inputs), rows(prepared.validation.inputs)
     assert not train & validation
     assert train | validation == rows(torch.from_numpy(INPUTS.astype(np.float32)))
 
 
 def test_every_class_is_held_out_by_the_same_fraction(prepared):
-    assert prepared.validation_targets.bincount().tolist() == [10, 6, 4]
-    assert prepared.train_targets.bincount().tolist() == [40, 24, 16]
+    assert prepared.validation.targets.bincount().tolist() == [10, 6, 4]
+    assert prepared.train.targets.bincount().tolist() == [40, 24, 16]
 
 
 def test_training_loss_is_evaluated_on_training_samples_as_many_as_validate(prepared):
-    assert rows(prepared.train_eval_inputs) < rows(prepared.train_inputs)
-    assert prepared.train_eval_targets.bincount().tolist() == [10, 6, 4]
+    assert rows(prepared.train_eval.inputs) < rows(prepared.train.inputs)
+    assert prepared.train_eval.targets.bincount().tolist() == [10, 6, 4]
 
 
 def test_inputs_keep_their_targets(prepared):
     by_input = {tuple(x): c for x, c in zip(INPUTS.astype("f4").tolist(), CLASSES, strict=True)}
     for part in PARTS:
-        inputs = getattr(prepared, f"{part}_inputs").tolist()
-        targets = getattr(prepared, f"{part}_targets").tolist()
+        inputs = getattr(prepared, part).inputs.tolist()
+        targets = getattr(prepared, part).targets.tolist()
         assert [by_input[tuple(x)] for x in inputs] == targets
 
 
 def test_all_training_samples_are_evaluated_where_validation_is_larger(make_workload):
     workload = make_workload(train=(INPUTS[::5], CLASSES[::5]), validation=(INPUTS, CLASSES))
     prepared = prepare(workload, SplitSettings())
-    assert torch.equal(prepared.train_eval_inputs, prepared.train_inputs)
+    assert torch.equal(prepared.train_eval.inputs, prepared.train.inputs)
     assert (prepared.facts.n_train, prepared.facts.n_train_eval) == (20, 20)
     assert prepared.facts.n_validation == 100
 
@@ -86,7 +86,7 @@ def test_a_named_loss_replaces_ones_own(make_workload):
 def test_a_named_loss_cannot_replace_one_whose_targets_it_does_not_fit(make_workload):
     sequences = np.zeros((100, 4), dtype=int)
     workload = make_workload(train=(INPUTS, sequences), loss=lambda o, t: o.mean())
-    assert prepare(workload, SplitSettings()).train_targets.shape == (80, 4)
+    assert prepare(workload, SplitSettings()).train.targets.shape == (80, 4)
     with pytest.raises(WorkloadError, match="one class number per sample"):
         prepare(workload, SplitSettings(), loss="cross_entropy")
 
@@ -103,28 +103,28 @@ def test_a_loss_of_another_task_is_refused(make_workload):
 def test_types_of_inputs(make_workload, given, prepared_type):
     inputs = (np.arange(300).reshape(100, 3) % 7).astype(given)
     prepared = prepare(make_workload(train=(inputs, CLASSES)), SplitSettings())
-    assert prepared.train_inputs.dtype == prepared_type
-    assert prepared.train_targets.dtype == torch.int64
+    assert prepared.train.inputs.dtype == prepared_type
+    assert prepared.train.targets.dtype == torch.int64
 
 
 @pytest.mark.parametrize("task", ["binary", "regression"])
 def test_targets_that_are_not_classes_become_float32(make_workload, task):
     workload = make_workload(task=task, train=(INPUTS, CLASSES > 0))
-    assert prepare(workload, SplitSettings()).train_targets.dtype == torch.float32
+    assert prepare(workload, SplitSettings()).train.targets.dtype == torch.float32
 
 
 def test_binary_targets_in_a_column_are_split_by_class_too(make_workload):
     column = (CLASSES == 2)[:, None]
     prepared = prepare(make_workload(task="binary", train=(INPUTS, column)), SplitSettings())
-    assert prepared.validation_targets.shape == (20, 1)
-    assert prepared.validation_targets.sum() == 4
+    assert prepared.validation.targets.shape == (20, 1)
+    assert prepared.validation.targets.sum() == 4
 
 
 def test_tensors_and_arrays_give_the_same(make_workload, prepared):
     tensors = (torch.from_numpy(INPUTS).requires_grad_(), torch.from_numpy(CLASSES))
     from_tensors = prepare(make_workload(train=tensors), SplitSettings(seed=3))
     assert from_tensors.fingerprint == prepared.fingerprint
-    assert not from_tensors.train_inputs.requires_grad
+    assert not from_tensors.train.inputs.requires_grad
 
 
 def test_later_edits_of_the_users_arrays_change_nothing(make_workload):
@@ -132,7 +132,7 @@ def test_later_edits_of_the_users_arrays_change_nothing(make_workload):
     pair = (inputs, CLASSES.copy())
     prepared = prepare(make_workload(train=pair, validation=pair), SplitSettings())
     inputs[:] = 0
-    assert prepared.train_inputs.abs().sum() > 0
+    assert prepared.train.inputs.abs().sum() > 0
 
 
 def test_read_only_arrays_are_accepted_without_a_warning(make_workload):
@@ -195,10 +195,10 @@ def test_a_copy_on_a_device_has_the_same_data(prepared):
     copy = prepared.to(torch.device("meta"))
     for part in PARTS:
         for kind in ("inputs", "targets"):
-            tensor = getattr(copy, f"{part}_{kind}")
+            tensor = getattr(getattr(copy, part), kind)
             assert tensor.device.type == "meta"
-            assert tensor.shape == getattr(prepared, f"{part}_{kind}").shape
-            assert getattr(prepared, f"{part}_{kind}").device.type == "cpu"
+            assert tensor.shape == getattr(getattr(prepared, part), kind).shape
+            assert getattr(getattr(prepared, part), kind).device.type == "cpu"
     assert (copy.fingerprint, copy.facts) == (prepared.fingerprint, prepared.facts)
 
 
@@ -212,7 +212,7 @@ def test_a_loss_with_weights_moves_as_a_copy(make_workload):
 def test_a_prepared_workload_can_be_pickled(prepared):
     copy = pickle.loads(pickle.dumps(prepared))
     assert copy.facts == prepared.facts
-    assert torch.equal(copy.train_inputs, prepared.train_inputs)
+    assert torch.equal(copy.train.inputs, prepared.train.inputs)
 
 
 def test_one_sample_cannot_be_split(make_workload):

@@ -6,10 +6,10 @@ from sweepdiag.workloads import load_workload, prepare
 
 def test_digits_are_scaled_and_stratified():
     prepared = prepare(load_workload("digits"), SplitSettings())
-    assert prepared.train_inputs.shape == (1438, 64)
-    assert prepared.validation_inputs.shape == prepared.train_eval_inputs.shape == (359, 64)
-    assert (prepared.train_inputs.min(), prepared.train_inputs.max()) == (0.0, 1.0)
-    assert (prepared.validation_targets.bincount() - 35.9).abs().max() < 2
+    assert prepared.train.inputs.shape == (1438, 64)
+    assert prepared.validation.inputs.shape == prepared.train_eval.inputs.shape == (359, 64)
+    assert (prepared.train.inputs.min(), prepared.train.inputs.max()) == (0.0, 1.0)
+    assert (prepared.validation.targets.bincount() - 35.9).abs().max() < 2
 
 
 def test_capacity_is_the_width_of_both_hidden_layers():

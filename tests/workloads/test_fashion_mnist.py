@@ -69,14 +69,14 @@ def test_a_cnn_gets_images_and_returns_ten_outputs(folder):
     workload = fashion_mnist.build(path=str(folder), model="cnn")
     prepared = prepare(workload, SplitSettings())
     assert workload.name == "fashion_mnist-cnn"
-    outputs = prepared.model(capacity=2)(prepared.train_inputs[:3])
-    assert prepared.train_inputs.shape[1:] == (1, 28, 28)
+    outputs = prepared.model(capacity=2)(prepared.train.inputs[:3])
+    assert prepared.train.inputs.shape[1:] == (1, 28, 28)
     assert outputs.shape == (3, 10)
 
 
 def test_an_mlp_returns_ten_outputs(folder):
     prepared = prepare(fashion_mnist.build(path=str(folder)), SplitSettings())
-    assert prepared.model(capacity=2)(prepared.train_inputs[:3]).shape == (3, 10)
+    assert prepared.model(capacity=2)(prepared.train.inputs[:3]).shape == (3, 10)
 
 
 @pytest.mark.parametrize(

@@ -160,8 +160,8 @@ def test_input_scale_multiplies_all_inputs():
 def test_any_number_of_features_can_be_prepared_and_modelled(task, n_features):
     workload = build_from(SyntheticSettings(task=task, n_features=n_features, n_train=40))
     prepared = prepare(workload, SplitSettings())
-    outputs = prepared.model(capacity=3)(prepared.train_inputs)
-    assert prepared.loss_fn(outputs, prepared.train_targets).isfinite()
+    outputs = prepared.model(capacity=3)(prepared.train.inputs)
+    assert prepared.loss_fn(outputs, prepared.train.targets).isfinite()
     assert workload.axes["batch_size"] == [16]
 
 
