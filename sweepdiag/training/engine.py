@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import weakref
+from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
 from sweepdiag.errors import TrainingError
@@ -31,11 +32,15 @@ if TYPE_CHECKING:
     from sweepdiag.training.measures import Evaluation
     from sweepdiag.training.members import Member, Timetable
     from sweepdiag.training.programs import Program
+    from sweepdiag.training.transfers import Reading
     from sweepdiag.workloads import PreparedWorkload
 
 __all__ = ["PackTrainer"]
 
 _Attempt: TypeAlias = "tuple[Trial, int]"
+_Measured: TypeAlias = (
+    "tuple[int, Reading[list[tuple[Evaluation, Evaluation]]], Reading[list[float]] | None]"
+)
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +63,8 @@ class PackTrainer:
         self._prepared = prepared
         self._settings = settings
         self._device = device
+        # A GPU gets its next steps before the numbers of the last ones are waited for.
+        self._n_behind = 0 if device == "cpu" else 1
         self._plans: dict[tuple[Structure, int], Plan] = {}
         self._models: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
 
@@ -219,14 +226,18 @@ class PackTrainer:
         )
         clock = _Clock(len(members))
         step = 0
-        running = [float("nan")] * len(members)
+        running: Reading[list[float]] | None = None
+        measured: deque[_Measured] = deque()
         for evaluation_step in timetable.evaluations:
             with clock:
                 if evaluation_step > step:
                     running = program.advance(step, evaluation_step)
                     step = evaluation_step
-                evaluations = program.evaluate()
-            yield _points(program, timetable, step, evaluations, running, clock.seconds)
+                measured.append((step, program.evaluate(), running))
+            if len(measured) > self._n_behind:
+                yield _points(program, timetable, *measured.popleft(), clock)
+        while measured:
+            yield _points(program, timetable, *measured.popleft(), clock)
         yield [
             _ended(m.trial.trial_id, m.attempt, State.FINISHED, "", seconds=clock.seconds)
             for m in members
@@ -256,10 +267,13 @@ def _points(
     program: Program,
     timetable: Timetable,
     step: int,
-    evaluations: Sequence[tuple[Evaluation, Evaluation]],
-    running: Sequence[float],
-    seconds: float,
+    evaluations: Reading[list[tuple[Evaluation, Evaluation]]],
+    running: Reading[list[float]] | None,
+    clock: _Clock,
 ) -> list[Event]:
+    with clock:
+        of_members = evaluations.result()
+        running_losses = running.result() if running else [float("nan")] * len(of_members)
     return [
         PointMeasured(
             trial_id=member.trial.trial_id,
@@ -272,11 +286,11 @@ def _points(
                 train_loss_running=float(f"{running_loss:.9g}"),
                 train_metric=train.metric,
                 val_metric=validation.metric,
-                seconds=round(seconds, 6),
+                seconds=round(clock.seconds, 6),
             ),
         )
         for member, (train, validation), running_loss in zip(
-            program.members, evaluations, running, strict=True
+            program.members, of_members, running_losses, strict=True
         )
     ]
 

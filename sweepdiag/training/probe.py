@@ -276,19 +276,19 @@ class _Trial:
             timetable=self._timetable,
             device=self._device,
         )
-        first_losses = program.advance(0, 1)  # pays for warming up, and is not timed
+        first_losses = program.advance(0, 1).result()  # pays for warming up, and is not timed
         started = time.perf_counter()
         losses = first_losses
         step_s = [math.inf]
         for step in range(1, self._n_steps, _TIMED_STEPS):
             stop = min(step + _TIMED_STEPS, self._n_steps)
             step_started = time.perf_counter()
-            losses = program.advance(step, stop)
+            losses = program.advance(step, stop).result()
             step_s.append((time.perf_counter() - step_started) / (stop - step))
         stepped = time.perf_counter()
-        program.evaluate()  # warms up as well
+        program.evaluate().result()  # warms up as well
         evaluation_started = time.perf_counter()
-        evaluations = program.evaluate()
+        evaluations = program.evaluate().result()
         ended = time.perf_counter()
         return _Run(
             numbers=(
