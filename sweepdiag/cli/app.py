@@ -93,6 +93,10 @@ def run(
     monitor: Annotated[
         str | None, typer.Option(help="val_loss or val_metric.", rich_help_panel=_HOW)
     ] = None,
+    numerics: Annotated[
+        str | None,
+        typer.Option(help="exact, or fast: curves up to rounding.", rich_help_panel=_HOW),
+    ] = None,
     output: Annotated[
         str | None, typer.Option(help="Folder of the run; continued if it holds this sweep.")
     ] = None,
@@ -129,6 +133,7 @@ def run(
             "n_configurations": n_configurations,
             "epochs": epochs,
             "monitor": monitor,
+            "numerics": numerics,
             "output": output,
             "execution": options.execution_options(
                 gpus=gpus,

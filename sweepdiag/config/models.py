@@ -178,8 +178,9 @@ class SweepConfig(SettingsModel):
     monitor: Annotated[str, Choice(("val_loss", "val_metric"))] = Field(
         default="val_loss", description="What regions and stop epochs are judged by."
     )
-    numerics: Annotated[str, Choice(("exact",))] = Field(
-        default="exact", description="exact: the same bits in whatever pack a trial runs."
+    numerics: Annotated[str, Choice(("exact", "fast"))] = Field(
+        default="exact",
+        description="exact: the same bits in whatever pack a trial runs; fast: up to rounding.",
     )
     diagnosis: DiagnosisConfig = Field(
         default_factory=DiagnosisConfig, description="How curves are judged."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.training.dropout import NoiseSource, traced_noise
@@ -15,6 +16,7 @@ from sweepdiag.training.suitability import attributes, have_same_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     import torch
 
@@ -40,6 +42,7 @@ class FusedModel:
         untrained: frozenset[str] = frozenset(),
         is_traced: bool = True,
         is_exact: bool = True,
+        is_coarse: bool = False,
     ) -> None:
         """Take the architecture of a model.
 
@@ -50,12 +53,21 @@ class FusedModel:
             is_traced: Whether to trace, instead of interpreting the model anew at each step.
             is_exact: Whether to take operations that ``vmap`` would round otherwise member by
                 member; on a GPU, where equal bits are not promised, that would only cost time.
+            is_coarse: Whether products of a step are rounded to bfloat16 by autocast.
         """
+        import torch
         from torch.func import grad, vmap
 
         self._prepared = prepared
         self._is_traced = is_traced
+        self._is_exact = is_exact
         self._mode = memberwise_mode if is_exact else contextlib.nullcontext
+        device = next(model.parameters(), prepared.train_inputs).device.type
+        self._rounding: Callable[[], AbstractContextManager[object]] = (
+            partial(torch.autocast, device, dtype=torch.bfloat16, cache_enabled=False)
+            if is_coarse
+            else contextlib.nullcontext
+        )
         names = [name for name, _ in model.named_parameters()]
         is_frozen = {
             name: name in untrained or not p.requires_grad for name, p in model.named_parameters()
@@ -143,7 +155,10 @@ class FusedModel:
         if key not in self._programs:
             with _without_notes_on_speed():
                 self._programs[key] = trace(
-                    function, *arguments, replacements={traced_noise(): self.noise.draw}
+                    function,
+                    *arguments,
+                    replacements={traced_noise(): self.noise.draw},
+                    is_exact=self._is_exact,
                 )
         return self._programs[key](*arguments)
 
@@ -173,7 +188,7 @@ class FusedModel:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         from torch.func import functional_call
 
-        with self._mode():
+        with self._mode(), self._rounding():
             outputs = functional_call(self._training, ({**parameters}, {**state}), (inputs,))
             per_sample = self._prepared.sample_loss_fn
             if per_sample is None:

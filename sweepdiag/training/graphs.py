@@ -39,12 +39,14 @@ def trace(
     function: Callable[..., Sequence[torch.Tensor]],
     *inputs: torch.Tensor,
     replacements: Mapping[Any, Callable[..., Any]] | None = None,
+    is_exact: bool = True,
 ) -> Program:
     """Return a program that computes what ``function`` does for inputs laid out like these.
 
     Args:
         function: Takes tensors, returns a sequence of tensors.
         replacements: Functions that the program calls in place of operations, by operation.
+        is_exact: Whether to take what would round otherwise on the CPU member by member.
         inputs: Examples; neither read nor changed, only their shapes, strides and types count.
 
     Returns:
@@ -63,9 +65,10 @@ def trace(
     fold_constants(module)
     reuse_memory(graph)
     if inputs[0].device.type == "cpu":
-        take_small_products_one_by_one(graph)
         take_short_softmax_by_columns(module)
-        take_odd_sizes_one_by_one(graph, n_members=len(inputs[0]))
+        if is_exact:
+            take_small_products_one_by_one(graph)
+            take_odd_sizes_one_by_one(graph, n_members=len(inputs[0]))
     # Before the last pass, after which in-place operations are not known as such any more.
     graph.eliminate_dead_code()
     _call_directly(graph, replacements or {})

@@ -193,7 +193,8 @@ def test_nothing_is_recorded_on_the_cpu():
 
 
 def test_a_table_on_the_device_gives_the_rows_of_one_on_the_host():
-    columns = {"rates": torch.arange(15.0).view(5, 3, 1), "shared": torch.arange(5, dtype=torch.float64)}
+    shared = torch.arange(5, dtype=torch.float64)
+    columns = {"rates": torch.arange(15.0).view(5, 3, 1), "shared": shared}
     tables = [HostTable("cpu"), DeviceTable("cpu", n_rows=5)]
     for n_steps in (5, 2):
         for table in tables:
