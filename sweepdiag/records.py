@@ -233,7 +233,8 @@ class TrainingSettings:
         loss: Name of the loss; ``None`` takes the workload's own.
         epochs: Budget of each training.
         evaluate_every_steps: Optimizer steps between evaluations; ``None``: after each epoch.
-        numerics: ``exact`` uses only operations that give the same bits in any pack.
+        numerics: ``exact`` uses only operations that give the same bits in any pack; ``fast``
+            those that round otherwise as well.
     """
 
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)

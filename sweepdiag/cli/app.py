@@ -102,6 +102,10 @@ def run(
             rich_help_panel=_HOW,
         ),
     ] = None,
+    numerics: Annotated[
+        str | None,
+        typer.Option(help="exact, or fast: curves up to rounding.", rich_help_panel=_HOW),
+    ] = None,
     output: Annotated[
         str | None, typer.Option(help="Folder of the run; continued if it holds this sweep.")
     ] = None,
@@ -139,6 +143,7 @@ def run(
             "epochs": epochs,
             "monitor": monitor,
             "stop_early": stop_early,
+            "numerics": numerics,
             "output": output,
             "execution": options.execution_options(
                 gpus=gpus,

@@ -187,8 +187,9 @@ class SweepConfig(SettingsModel):
         default=False,
         description="End trainings that diverge or learn nothing, and would to their end.",
     )
-    numerics: Annotated[str, Choice(("exact",))] = Field(
-        default="exact", description="exact: the same bits in whatever pack a trial runs."
+    numerics: Annotated[str, Choice(("exact", "fast"))] = Field(
+        default="exact",
+        description="exact: the same bits in whatever pack a trial runs; fast: up to rounding.",
     )
     diagnosis: DiagnosisConfig = Field(
         default_factory=DiagnosisConfig, description="How curves are judged."

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import logging
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from sweepdiag.errors import TrainingError
 from sweepdiag.messages import describe_error, describe_traceback
 from sweepdiag.records import Event, State, TrialEnded
 from sweepdiag.training.members import build_member, common_timetable
-from sweepdiag.training.numerics import reproducible_cpu
+from sweepdiag.training.numerics import float32_products, reproducible_cpu
 from sweepdiag.training.pack_run import PackRun
 from sweepdiag.training.probe import (
     PROBE_MEMBERS,
@@ -71,6 +72,8 @@ class PackTrainer:
         self._settings = settings
         self._device = device
         self._stop_rule = stop_rule
+        is_fast = settings.numerics == "fast"
+        self._rounding = partial(float32_products, device, is_fast=is_fast)
         self._plans: dict[tuple[Structure, int], Plan] = {}
         self._models: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
 
@@ -79,12 +82,12 @@ class PackTrainer:
 
         A model that cannot be built or run counts as no time: its trials will fail.
         """
-        with reproducible_cpu():
+        with reproducible_cpu(), self._rounding():
             return [self._estimate(pack) for pack in packs]
 
     def plan(self, pack: Pack) -> Plan:
         """Return how a pack would be trained here, and why; the model's own errors are raised."""
-        with reproducible_cpu():
+        with reproducible_cpu(), self._rounding():
             timetable = common_timetable(pack.trials, self._prepared, self._settings)
             return self._plan(pack, timetable)
 
@@ -106,7 +109,11 @@ class PackTrainer:
         if key not in self._plans:
             members = [self._build(trial, 1) for trial in pack.trials[:PROBE_MEMBERS]]
             self._plans[key] = probe(
-                members, prepared=self._prepared, timetable=timetable, device=self._device
+                members,
+                prepared=self._prepared,
+                timetable=timetable,
+                device=self._device,
+                numerics=self._settings.numerics,
             )
             while len(self._plans) > _MOST_PLANS:
                 del self._plans[next(iter(self._plans))]
@@ -137,7 +144,7 @@ class PackTrainer:
 
     def train(self, pack: Pack) -> Iterator[list[Event]]:
         """Yield batches of events: one per evaluation of the members that train together."""
-        with reproducible_cpu():
+        with reproducible_cpu(), self._rounding():
             timetable = common_timetable(pack.trials, self._prepared, self._settings)
             trials = list(zip(pack.trials, pack.attempts, strict=True))
             model, width = self._fused_model(pack, timetable)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sweepdiag.training.dropout import NoiseSource, traced_noise
@@ -15,6 +16,7 @@ from sweepdiag.training.suitability import attributes, have_same_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     import torch
 
@@ -41,6 +43,7 @@ class FusedModel:
         untrained: frozenset[str] = frozenset(),
         is_traced: bool = True,
         is_exact: bool = True,
+        is_coarse: bool = False,
     ) -> None:
         """Take the architecture of a model.
 
@@ -51,11 +54,19 @@ class FusedModel:
             is_traced: Whether to trace, instead of interpreting the model anew at each step.
             is_exact: Whether to take operations that ``vmap`` would round otherwise member by
                 member; on a GPU, where equal bits are not promised, that would only cost time.
+            is_coarse: Whether products of a step are rounded to bfloat16 by autocast.
         """
+        import torch
         from torch.func import grad, vmap
 
         self._prepared = prepared
         self._mode = memberwise_mode if is_exact else contextlib.nullcontext
+        device = next(model.parameters(), prepared.train.examples).device.type
+        self._rounding: Callable[[], AbstractContextManager[object]] = (
+            partial(torch.autocast, device, dtype=torch.bfloat16, cache_enabled=False)
+            if is_coarse
+            else contextlib.nullcontext
+        )
         names = [name for name, _ in model.named_parameters()]
         is_frozen = {
             name: name in untrained or not p.requires_grad for name, p in model.named_parameters()
@@ -80,10 +91,9 @@ class FusedModel:
         self._step: Program = quietly()(self._flat_step)
         self._evaluation: Program = quietly()(self._flat_evaluation)
         if is_traced:
-            self._step = TracedFunction(self._step, replacements=replacements)
-            self._evaluation = TracedFunction(
-                self._evaluation, n_shared=2, replacements=replacements
-            )
+            traced = partial(TracedFunction, replacements=replacements, is_exact=is_exact)
+            self._step = traced(self._step)
+            self._evaluation = traced(self._evaluation, n_shared=2)
 
     @property
     def layout_s(self) -> float:
@@ -168,7 +178,7 @@ class FusedModel:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         from torch.func import functional_call
 
-        with self._mode():
+        with self._mode(), self._rounding():
             outputs = functional_call(self._training, ({**parameters}, {**state}), (inputs,))
             per_sample = self._prepared.sample_loss_fn
             if per_sample is None:

@@ -56,6 +56,7 @@ class TracedFunction:
         *,
         n_shared: int = 0,
         replacements: Mapping[Any, Callable[..., Any]] | None = None,
+        is_exact: bool = True,
     ) -> None:
         """Take a function; it is traced at its first call.
 
@@ -64,8 +65,10 @@ class TracedFunction:
             n_shared: How many of its inputs, the last ones, are the same for all members; the
                 others have the members as their first dimension.
             replacements: Functions to call in place of operations, by operation.
+            is_exact: Whether to take what would round otherwise on the CPU member by member.
         """
         self._function = function
+        self._is_exact = is_exact
         self._n_shared = n_shared
         self._replacements = replacements or {}
         self._programs: dict[Any, Program] = {}
@@ -90,8 +93,14 @@ class TracedFunction:
             graph = root.graph
         else:
             root, graph = template.program(n_members)
-        is_cpu = inputs[0].device.type == "cpu"
-        program = _finish(root, graph, n_members, self._replacements, is_cpu=is_cpu)
+        program = _finish(
+            root,
+            graph,
+            n_members,
+            self._replacements,
+            is_cpu=inputs[0].device.type == "cpu",
+            is_exact=self._is_exact,
+        )
         self.build_s = time.perf_counter() - started
         return program
 
@@ -110,12 +119,14 @@ def trace(
     function: Callable[..., Sequence[torch.Tensor]],
     *inputs: torch.Tensor,
     replacements: Mapping[Any, Callable[..., Any]] | None = None,
+    is_exact: bool = True,
 ) -> Program:
     """Return a program that computes what ``function`` does for inputs laid out like these.
 
     Args:
         function: Takes tensors, returns a sequence of tensors.
         replacements: Functions that the program calls in place of operations, by operation.
+        is_exact: Whether to take what would round otherwise on the CPU member by member.
         inputs: Examples; neither read nor changed, only their shapes, strides and types count.
 
     Returns:
@@ -123,8 +134,14 @@ def trace(
         cannot be traced raises, such as a decision that depends on the data, is raised as it is.
     """
     module = trace_module(function, *inputs)
-    is_cpu = inputs[0].device.type == "cpu"
-    return _finish(module, module.graph, len(inputs[0]), replacements or {}, is_cpu=is_cpu)
+    return _finish(
+        module,
+        module.graph,
+        len(inputs[0]),
+        replacements or {},
+        is_cpu=inputs[0].device.type == "cpu",
+        is_exact=is_exact,
+    )
 
 
 def _finish(
@@ -134,6 +151,7 @@ def _finish(
     replacements: Mapping[Any, Callable[..., Any]],
     *,
     is_cpu: bool,
+    is_exact: bool,
 ) -> Program:
     import torch
 
@@ -143,9 +161,10 @@ def _finish(
     fold_constants(root, graph)
     reuse_memory(graph)
     if is_cpu:
-        take_small_products_one_by_one(graph)
         take_short_softmax_by_columns(root, graph)
-        take_odd_sizes_one_by_one(graph, n_members=n_members)
+        if is_exact:
+            take_small_products_one_by_one(graph)
+            take_odd_sizes_one_by_one(graph, n_members=n_members)
     # Before the last pass, after which in-place operations are not known as such any more.
     graph.eliminate_dead_code()
     _call_directly(graph, replacements)

@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sweepdiag.training.transfers import Reading
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,6 +27,7 @@ __all__ = [
     "fixed_order_sums",
     "mean_measures",
     "minibatch_losses",
+    "read_evaluations",
 ]
 
 EVALUATION_CHUNK = 512
@@ -42,8 +45,8 @@ class Evaluation:
 def evaluate(
     measure: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     samples: Samples,
-) -> list[Evaluation]:
-    """Return the mean loss and metric of each member.
+) -> torch.Tensor:
+    """Return the mean loss and metric of each member, on the device.
 
     Args:
         measure: From inputs ``(n, …)`` and targets ``(n, …)`` to what :func:`mean_measures`
@@ -51,7 +54,7 @@ def evaluate(
         samples: What to evaluate on.
 
     Returns:
-        One evaluation per member.
+        Shape ``(2, n_members)``, float64.
     """
     import torch
 
@@ -59,11 +62,29 @@ def evaluate(
     with torch.no_grad():
         for x, y in samples.chunks(EVALUATION_CHUNK):
             totals = totals + len(y) * measure(x, y)
-    losses, metrics = (totals / len(samples)).tolist()
-    return [
-        Evaluation(loss=_recorded(loss), metric=_recorded(metric))
-        for loss, metric in zip(losses, metrics, strict=True)
-    ]
+    means: torch.Tensor = totals / len(samples)
+    return means
+
+
+def read_evaluations(
+    train: torch.Tensor, validation: torch.Tensor
+) -> Reading[list[tuple[Evaluation, Evaluation]]]:
+    """Begin to read what :func:`evaluate` returned for the training and the validation set."""
+    import torch
+
+    return Reading(torch.stack([train, validation]), _as_evaluations)
+
+
+def _as_evaluations(means: torch.Tensor) -> list[tuple[Evaluation, Evaluation]]:
+    """Return each member's evaluations from means of shape ``(2, 2, n_members)``."""
+    train, validation = (
+        [
+            Evaluation(loss=_recorded(loss), metric=_recorded(metric))
+            for loss, metric in zip(losses, metrics, strict=True)
+        ]
+        for losses, metrics in means.tolist()
+    )
+    return list(zip(train, validation, strict=True))
 
 
 def minibatch_losses(

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 __all__ = [
     "biased_products_one_by_one",
     "fix_summation_order",
+    "float32_products",
     "gradient_from_columns",
     "has_exact_columns",
     "has_remainder",
@@ -84,6 +85,31 @@ def reproducible_cpu() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(n_threads)
+
+
+@contextlib.contextmanager
+def float32_products(device: str, *, is_fast: bool) -> Iterator[None]:
+    """Say whether a GPU may round factors of products to 11 binary digits (TF32).
+
+    PyTorch does so in convolutions unless told otherwise. On the CPU this changes nothing.
+
+    Args:
+        device: Where to train.
+        is_fast: Whether it may.
+    """
+    import torch
+
+    if device == "cpu":
+        yield
+        return
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if is_fast else "highest")
+    torch.backends.cudnn.allow_tf32 = is_fast
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
 
 
 @contextlib.contextmanager

@@ -16,11 +16,12 @@ import numpy as np
 from sweepdiag.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
     import torch
 
     from sweepdiag.records import OptimizerSettings
+    from sweepdiag.training.step_tables import StepTable
 
     Rows = Mapping[torch.dtype, torch.Tensor]
 
@@ -34,12 +35,13 @@ class FusedOptimizer(Protocol):
     ``(n_members, n)``.
     """
 
-    def plan(self, rates: np.ndarray) -> None:
-        """Take the learning rates of the next steps.
+    def plan(self, rates: np.ndarray, dtypes: Iterable[torch.dtype]) -> None:
+        """Take the learning rates of the next steps, all of which are then taken.
 
         Args:
             rates: Learning rate of each member at each of the steps, shape
                 ``(n_steps, n_members)``, float64.
+            dtypes: Types of number among the parameters.
         """
 
     def keep(self, places: torch.Tensor) -> None:
@@ -58,12 +60,15 @@ class FusedOptimizer(Protocol):
         """
 
 
-def make_fused_optimizer(settings: Sequence[OptimizerSettings], *, device: str) -> FusedOptimizer:
+def make_fused_optimizer(
+    settings: Sequence[OptimizerSettings], *, device: str, new_table: Callable[[], StepTable]
+) -> FusedOptimizer:
     """Return the optimizer of a pack.
 
     Args:
         settings: One per member; they may differ in momentum and weight decay only.
         device: Where the parameters are.
+        new_table: Makes what holds the numbers that differ from step to step.
 
     Returns:
         The optimizer, with no state yet.
@@ -73,9 +78,9 @@ def make_fused_optimizer(settings: Sequence[OptimizerSettings], *, device: str) 
     """
     name = settings[0].name
     if name == "sgd":
-        return _FusedSGD(settings, device)
+        return _FusedSGD(settings, device, new_table)
     if name in {"adam", "adamw"}:
-        return _FusedAdam(settings, device)
+        return _FusedAdam(settings, device, new_table)
     raise ConfigError(unknown_name("optimizer", name, ("sgd", "adam", "adamw")))
 
 
@@ -118,47 +123,63 @@ def make_torch_optimizer(
 class _FusedBase(abc.ABC):
     """What fused optimizers have in common: numbers per member, and rates planned ahead."""
 
-    def __init__(self, settings: Sequence[OptimizerSettings], device: str) -> None:
+    def __init__(
+        self,
+        settings: Sequence[OptimizerSettings],
+        device: str,
+        new_table: Callable[[], StepTable],
+    ) -> None:
         self._settings = settings[0]
         self._momentum = np.array([s.momentum for s in settings])
         self._weight_decay = np.array([s.weight_decay for s in settings])
         self._device = device
-        self._planned: dict[torch.dtype, dict[str, tuple[torch.Tensor, ...]]] = {}
-        self._coefficients: dict[str, np.ndarray] = {}
-        self._next = 0
+        self._new_table = new_table
+        self._tables: dict[torch.dtype, StepTable] = {}
+        self._constants: dict[Hashable, torch.Tensor] = {}
+        self._n_steps = 0
 
-    def plan(self, rates: np.ndarray) -> None:
-        self._coefficients = self._coefficients_of(rates)
-        self._planned = {}
-        self._next = 0
+    def plan(self, rates: np.ndarray, dtypes: Iterable[torch.dtype]) -> None:
+        import torch
+
+        coefficients = self._coefficients_of(rates)
+        self._n_steps += len(rates)
+        for dtype in dtypes:
+            # Computed in float64 and rounded once, as PyTorch rounds its Python numbers.
+            columns = {
+                name: torch.from_numpy(values).to(dtype).unsqueeze(-1)
+                if values.ndim > 1
+                else torch.from_numpy(values)
+                for name, values in coefficients.items()
+            }
+            self._tables.setdefault(dtype, self._new_table()).load(columns)
 
     def keep(self, places: torch.Tensor) -> None:
         of_members = places.cpu().numpy()
         self._momentum = self._momentum[of_members]
         self._weight_decay = self._weight_decay[of_members]
-        self._planned = {}
-        self._coefficients = {}
-
-    def _columns(self, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-        """Return the planned numbers of the next step, each of shape ``(n_members, 1)``.
-
-        They are computed in float64 and rounded once, as PyTorch rounds its Python numbers.
-        """
-        if dtype not in self._planned:
-            self._planned[dtype] = {
-                name: self._column(values, dtype).unbind()
-                for name, values in self._coefficients.items()
-            }
-        return {name: values[self._next] for name, values in self._planned[dtype].items()}
+        self._constants = {}
 
     @abc.abstractmethod
     def _coefficients_of(self, rates: np.ndarray) -> dict[str, np.ndarray]:
-        """Return what the update needs at each step, by name, each ``(n_steps, n_members)``."""
+        """Return what the update needs at each step, by name.
+
+        Each has the shape ``(n_steps, n_members)``, or ``(n_steps,)`` if all members share it.
+        """
 
     def _column(self, values: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
+        """Return a number per member as a column on the device, the same one each time."""
         import torch
 
-        return torch.from_numpy(values).to(dtype).to(self._device).unsqueeze(-1)
+        return self._fixed(
+            (dtype, values.tobytes()),
+            lambda: torch.from_numpy(values).to(dtype).to(self._device).unsqueeze(-1),
+        )
+
+    def _fixed(self, key: Hashable, make: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """Return a tensor that is made once: copying to the device at each step would wait."""
+        if key not in self._constants:
+            self._constants[key] = make()
+        return self._constants[key]
 
     def _with_decay(self, gradients: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
         """Return the gradients with an L2 penalty's on top, where there is one."""
@@ -180,12 +201,20 @@ class _FusedBase(abc.ABC):
 
         if numbers.all() or not numbers.any():
             return None
-        return torch.from_numpy(np.flatnonzero(numbers == 0)).to(self._device)
+        return self._fixed(
+            ("without", numbers.tobytes()),
+            lambda: torch.from_numpy(np.flatnonzero(numbers == 0)).to(self._device),
+        )
 
 
 class _FusedSGD(_FusedBase):
-    def __init__(self, settings: Sequence[OptimizerSettings], device: str) -> None:
-        super().__init__(settings, device)
+    def __init__(
+        self,
+        settings: Sequence[OptimizerSettings],
+        device: str,
+        new_table: Callable[[], StepTable],
+    ) -> None:
+        super().__init__(settings, device, new_table)
         self._buffers: dict[torch.dtype, torch.Tensor] = {}
 
     def keep(self, places: torch.Tensor) -> None:
@@ -199,8 +228,7 @@ class _FusedSGD(_FusedBase):
             direction = self._with_decay(gradient_rows[dtype], parameters)
             if self._momentum.any():
                 direction = self._with_momentum(dtype, direction)
-            parameters.addcmul_(direction, self._columns(dtype)["minus_rate"])
-        self._next += 1
+            parameters.addcmul_(direction, self._tables[dtype].take()["minus_rate"])
 
     def _coefficients_of(self, rates: np.ndarray) -> dict[str, np.ndarray]:
         return {"minus_rate": -rates}
@@ -227,11 +255,15 @@ class _FusedSGD(_FusedBase):
 
 
 class _FusedAdam(_FusedBase):
-    def __init__(self, settings: Sequence[OptimizerSettings], device: str) -> None:
-        super().__init__(settings, device)
+    def __init__(
+        self,
+        settings: Sequence[OptimizerSettings],
+        device: str,
+        new_table: Callable[[], StepTable],
+    ) -> None:
+        super().__init__(settings, device, new_table)
         self._is_decoupled = self._settings.name == "adamw"
         self._averages: dict[torch.dtype, tuple[torch.Tensor, torch.Tensor]] = {}
-        self._n_steps = 0
 
     def keep(self, places: torch.Tensor) -> None:
         super().keep(places)
@@ -241,10 +273,14 @@ class _FusedAdam(_FusedBase):
         }
 
     def _coefficients_of(self, rates: np.ndarray) -> dict[str, np.ndarray]:
-        first = self._n_steps + 1
+        steps = range(self._n_steps + 1, self._n_steps + 1 + len(rates))
         # Python's power, as PyTorch takes it: NumPy's rounds some of them otherwise.
-        corrections = [1.0 - self._settings.beta1**n for n in range(first, first + len(rates))]
-        coefficients = {"minus_step_size": -(rates / np.array(corrections)[:, None])}
+        corrections1 = [1.0 - self._settings.beta1**n for n in steps]
+        corrections2 = [1.0 - self._settings.beta2**n for n in steps]
+        coefficients = {
+            "minus_step_size": -(rates / np.array(corrections1)[:, None]),
+            "correction2_sqrt": np.array([correction**0.5 for correction in corrections2]),
+        }
         if self._is_decoupled:
             coefficients["kept"] = 1.0 - rates * self._weight_decay
         return coefficients
@@ -254,7 +290,7 @@ class _FusedAdam(_FusedBase):
 
         beta1, beta2 = self._settings.beta1, self._settings.beta2
         for dtype, parameters in rows.items():
-            columns = self._columns(dtype)
+            columns = self._tables[dtype].take()
             gradients = gradient_rows[dtype]
             if self._weight_decay.any():
                 if self._is_decoupled:
@@ -267,10 +303,7 @@ class _FusedAdam(_FusedBase):
             mean, square = self._averages[dtype]
             mean.lerp_(gradients, 1.0 - beta1)
             square.mul_(beta2).addcmul_(gradients, gradients, value=1.0 - beta2)
-            correction2_sqrt = (1.0 - beta2 ** (self._n_steps + 1)) ** 0.5
             # The gradients are not needed any more: their rows hold the denominators.
             denominators = torch.sqrt(square, out=gradients)
-            denominators.div_(correction2_sqrt).add_(self._settings.eps)
+            denominators.div_(columns["correction2_sqrt"]).add_(self._settings.eps)
             parameters.addcdiv_(mean * columns["minus_step_size"], denominators)
-        self._n_steps += 1
-        self._next += 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -18,14 +20,16 @@ if TYPE_CHECKING:
     from sweepdiag.training.measures import Evaluation
     from sweepdiag.training.members import Member, Timetable
     from sweepdiag.training.programs import Program
+    from sweepdiag.training.transfers import Reading
 
     StopRule: TypeAlias = Callable[[CurveArrays, FloatArray], Sequence[str | None]]
     """From curves so far, and the epochs of all evaluations of a whole training, to why each
     should end now; ``None`` where it should not."""
 
-    Evaluations: TypeAlias = Sequence[tuple[Evaluation, Evaluation]]
+    Evaluations: TypeAlias = list[tuple[Evaluation, Evaluation]]
+    _Unread: TypeAlias = tuple[int, Reading[Evaluations], Reading[list[float]] | None]
 
-__all__ = ["PackRun"]
+__all__ = ["PackRun", "evaluations_behind"]
 
 _LEAST_SAVED = 0.5
 """Share of a member's time that is saved at least without it; the rest of a step costs the same
@@ -35,6 +39,14 @@ _LEAST_NEWS = 0.1
 by then the curves may look otherwise, and the answer costs as much as some hundred steps."""
 _LEAST_MEMBERS = 2
 """A single member has a layout of its own, for which much more would have to be traced."""
+
+
+def evaluations_behind(device: str) -> int:
+    """Return how many evaluations wait to be read while the next steps are taken.
+
+    A GPU gets its next steps before the numbers of the last ones are waited for.
+    """
+    return 0 if device == "cpu" else 1
 
 
 class PackRun:
@@ -69,6 +81,8 @@ class PackRun:
         self._losses: list[FloatArray] = []
         self._n_judged = 0
         self._seconds = 0.0
+        self._last_s = self._interval_s = 0.0
+        self._n_behind = evaluations_behind(device)
 
     def events(self) -> Iterator[list[Event]]:
         """Train, and yield batches of events: one per evaluation, and those that end members."""
@@ -82,24 +96,50 @@ class PackRun:
             for member in self._live()
         ]
         step = 0
-        running = [float("nan")] * len(self._places)
+        running: Reading[list[float]] | None = None
+        unread: deque[_Unread] = deque()
         for evaluation_step in self._timetable.evaluations:
-            # Time spent training, not the time of whoever reads the events.
-            started = time.perf_counter()
-            if evaluation_step > step:
-                running = self._program.advance(step, evaluation_step)
-                step = evaluation_step
-            evaluations = self._program.evaluate()
-            interval_s = time.perf_counter() - started
-            self._seconds += interval_s / len(self._places)
-            yield self._points(step, evaluations, running)
-            stopped = self._stop(evaluations)
+            with self._clock():
+                if evaluation_step > step:
+                    running = self._program.advance(step, evaluation_step)
+                    step = evaluation_step
+                unread.append((step, self._program.evaluate(), running))
+            self._interval_s = self._last_s
+            if len(unread) > self._n_behind:
+                yield from self._told(*unread.popleft())
+            if self._pays_to_drop():
+                while unread:
+                    yield from self._told(*unread.popleft())
+                self._drop()
+            if not self._places:
+                return
+        while unread:
+            yield from self._told(*unread.popleft())
+        yield [self._ended(member, State.FINISHED) for member in self._live()]
+
+    @contextlib.contextmanager
+    def _clock(self) -> Iterator[None]:
+        """Add time spent training to each member's share; not the time of whoever reads."""
+        started = time.perf_counter()
+        yield
+        self._last_s = time.perf_counter() - started
+        self._seconds += self._last_s / max(len(self._places), 1)
+
+    def _told(
+        self,
+        step: int,
+        evaluations: Reading[Evaluations],
+        running: Reading[list[float]] | None,
+    ) -> Iterator[list[Event]]:
+        """Yield the points of an evaluation, and the ends of those who stop at it."""
+        with self._clock():
+            read = evaluations.result()
+            losses = running.result() if running else [float("nan")] * len(read)
+        if self._places:
+            yield self._points(step, read, losses)
+            stopped = self._stop(read)
             if stopped:
                 yield stopped
-                if not self._places:
-                    return
-                self._drop(interval_s)
-        yield [self._ended(member, State.FINISHED) for member in self._live()]
 
     def _live(self) -> list[Member]:
         return [self._program.members[place] for place in self._places]
@@ -167,15 +207,22 @@ class PackRun:
             lengths=np.full(n_curves, n_points, dtype=np.int64),
         )
 
-    def _drop(self, interval_s: float) -> None:
-        """Take ended members out of the program, if that pays."""
+    def _pays_to_drop(self) -> bool:
+        """Return whether it saves time to take ended members out of the program."""
         n_members = len(self._program.members)
-        others = [place for place in range(n_members) if place not in self._places]
-        kept = sorted([*self._places, *others[: max(0, _LEAST_MEMBERS - len(self._places))]])
+        n_dropped = n_members - max(len(self._places), _LEAST_MEMBERS)
+        if not self._places or n_dropped <= 0:
+            return False
         n_intervals = len(self._epochs) - len(self._losses)
-        gain_s = _LEAST_SAVED * interval_s * n_intervals * (1 - len(kept) / n_members)
-        if gain_s <= self._program.layout_s:
+        gain_s = _LEAST_SAVED * self._interval_s * n_intervals * n_dropped / n_members
+        return gain_s > self._program.layout_s
+
+    def _drop(self) -> None:
+        """Take ended members out of the program."""
+        if not self._places:
             return
+        others = [p for p in range(len(self._program.members)) if p not in self._places]
+        kept = sorted([*self._places, *others[: max(0, _LEAST_MEMBERS - len(self._places))]])
         self._program.keep(kept)
         self._losses = [losses[kept] for losses in self._losses]
         self._places = [kept.index(place) for place in self._places]

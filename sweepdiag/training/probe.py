@@ -9,11 +9,17 @@ import logging
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from sweepdiag.space import MEMBER_AXES
+from sweepdiag.training.agreement import (
+    fused_gradients,
+    gradients_agree,
+    have_same_bits,
+    single_gradients,
+)
 from sweepdiag.training.fused_model import FusedModel
 from sweepdiag.training.programs import FusedProgram, UnfusedProgram
 from sweepdiag.training.suitability import why_unsuitable
@@ -50,7 +56,9 @@ _COMPARED = 3
 
 Structure: TypeAlias = "tuple[tuple[str, AxisValue], ...]"
 """What the trials of a pack have in common: every axis but the per-member ones."""
-_CUDA_TOLERANCE = 1e-3
+_TOLERANCE = 1e-3
+_COARSE_TOLERANCE = 1e-2
+"""Of gradients, where products are rounded to 8 or 11 binary digits."""
 _LONG_STEP_S = 5e-3
 _LEAST_S = 1e-9
 _LEAST_WIDTH = 8
@@ -109,25 +117,57 @@ def make_program(
     )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Way:
+    """A way to train members together."""
+
+    tier: Tier
+    is_exact: bool
+    is_coarse: bool = False
+
+
+def _ways(device: str, *, is_fast: bool) -> tuple[_Way, ...]:
+    """Return the ways to fuse that are allowed; later ones matter where earlier ones fail.
+
+    Where equal bits are promised, only a traced step keeps them. Where speed is wanted, the traced
+    ones compete.
+    """
+    is_cpu = device == "cpu"
+    traced = _Way(tier=Tier.TRACED, is_exact=is_cpu)
+    untraced = _Way(tier=Tier.VMAP, is_exact=False)
+    if not is_fast:
+        return (traced,) if is_cpu else (traced, untraced)
+    other = _Way(tier=Tier.TRACED, is_exact=False, is_coarse=not is_cpu)
+    return (traced, other, untraced)
+
+
 def probe(
-    members: Sequence[Member], *, prepared: PreparedWorkload, timetable: Timetable, device: str
+    members: Sequence[Member],
+    *,
+    prepared: PreparedWorkload,
+    timetable: Timetable,
+    device: str,
+    numerics: str = "exact",
 ) -> Plan:
     """Return how to train members like these.
 
     A few steps are taken both ways from the same start. On the CPU the fused way is taken only if
     every recorded number and every parameter has the same bits; on a GPU, where rounding differs,
-    if they agree within a tolerance. And it is taken only if it is faster.
+    and where it may differ, if losses and gradients of the first step agree within a tolerance.
+    And it is taken only if it is faster.
 
     Args:
         members: What is to be trained; not changed.
         prepared: The data, on the device.
         timetable: Shared by all members.
         device: Where to train.
+        numerics: ``exact``, or ``fast`` to allow operations that round otherwise.
 
     Returns:
         The choice. Errors of the model itself are raised as they are.
     """
-    trial = _Trial(members[:PROBE_MEMBERS], prepared, timetable, device)
+    is_fast = numerics == "fast"
+    trial = _Trial(members[:PROBE_MEMBERS], prepared, timetable, device, is_fast=is_fast)
     alone = trial.run_alone(1)
     # A long step on streamed data may be spent on reading, which members that are fused share.
     is_streamed = isinstance(prepared.train, StreamedSamples)
@@ -141,30 +181,36 @@ def probe(
         logger.warning("trained one by one, since the model %s: %s", _CANNOT, why_not)
         return _unfused(alone, f"{_CANNOT}: {why_not}", members[0])
     alone = trial.run_alone(_COMPARED)
+    best: tuple[_Run, Tier, FusedModel] | None = None
     reason = ""
-    # Where equal bits are promised, only a traced step keeps them.
-    for tier in (Tier.TRACED,) if device == "cpu" else (Tier.TRACED, Tier.VMAP):
+    for way in _ways(device, is_fast=is_fast):
+        if best is not None and (way.tier is Tier.VMAP or not is_fast):
+            break
         model = FusedModel(
             members[0].model,
             prepared=prepared,
             untrained=alone.untrained,
-            is_traced=tier is Tier.TRACED,
-            is_exact=device == "cpu",
+            is_traced=way.tier is Tier.TRACED,
+            is_exact=way.is_exact,
+            is_coarse=way.is_coarse,
         )
         fused, reason = trial.compare(model, alone)
-        if fused is not None:
-            width, fused = trial.best_width(model, fused)
-            speedup = trial.seconds(alone) / trial.seconds(fused)
-            return Plan(
-                tier=tier,
-                reason=f"{speedup:.1f} times as fast as unfused",
-                step_s=fused.step_s,
-                evaluation_s=fused.evaluation_s,
-                width=width,
-                speedup=speedup,
-                n_parameters=members[0].n_parameters,
-                model=model,
-            )
+        if fused is not None and (best is None or trial.seconds(fused) < trial.seconds(best[0])):
+            best = fused, way.tier, model
+    if best is not None:
+        fused, tier, model = best
+        width, fused = trial.best_width(model, fused)
+        speedup = trial.seconds(alone) / trial.seconds(fused)
+        return Plan(
+            tier=tier,
+            reason=f"{speedup:.1f} times as fast as unfused",
+            step_s=fused.step_s,
+            evaluation_s=fused.evaluation_s,
+            width=width,
+            speedup=speedup,
+            n_parameters=members[0].n_parameters,
+            model=model,
+        )
     if reason.startswith(_CANNOT):
         logger.warning("trained one by one, since the model %s", reason)
     return _unfused(alone, reason, members[0])
@@ -182,9 +228,18 @@ def _unfused(alone: _Run, reason: str, member: Member) -> Plan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Run:
-    """Numbers of some steps, one row per member, and what they cost per member."""
+    """Numbers of some steps, one row per member, and what they cost per member.
+
+    Attributes:
+        numbers: Mean losses of the first and the last steps, evaluations and parameters.
+        start: Mean losses of the first step, and losses of the evaluation before it.
+        step_s: Seconds per step and member.
+        evaluation_s: Seconds per evaluation and member.
+        untrained: Parameters without a gradient.
+    """
 
     numbers: tuple[np.ndarray, ...]
+    start: tuple[np.ndarray, ...]
     step_s: float
     evaluation_s: float
     untrained: frozenset[str] = frozenset()
@@ -199,7 +254,12 @@ class _Trial:
         prepared: PreparedWorkload,
         timetable: Timetable,
         device: str,
+        *,
+        is_fast: bool = False,
     ) -> None:
+        self._keeps_bits = device == "cpu" and not is_fast
+        is_coarse = is_fast and device != "cpu"
+        self._tolerance = _COARSE_TOLERANCE if is_coarse else _TOLERANCE
         # At rates that move every parameter: at tiny ones a wrong gradient would not show.
         self._members = [
             dataclasses.replace(member, lr=lr)
@@ -222,9 +282,9 @@ class _Trial:
             member = self._members[place]
             own = dataclasses.replace(member, model=copy.deepcopy(member.model))
             runs.append(self._run(None, [own]))
-        parts_of_all = zip(*(run.numbers for run in runs), strict=True)
         return _Run(
-            numbers=tuple(np.concatenate(parts) for parts in parts_of_all),
+            numbers=_joined([run.numbers for run in runs]),
+            start=_joined([run.start for run in runs]),
             step_s=min(run.step_s for run in runs),
             evaluation_s=min(run.evaluation_s for run in runs),
             untrained=frozenset.intersection(*(run.untrained for run in runs)),
@@ -239,7 +299,10 @@ class _Trial:
         if not all(np.isfinite(numbers).any() for numbers in alone.numbers[:2]):
             return None, "every loss is NaN, so nothing can be compared"
         places = self._compared(len(alone.numbers[0]))
-        if not self._agree(tuple(numbers[places] for numbers in fused.numbers), alone.numbers):
+        if not self._keeps_bits:
+            if not self._agree(model, fused, alone, places):
+                return None, "fusing changes the gradients"
+        elif not have_same_bits([numbers[places] for numbers in fused.numbers], alone.numbers):
             return None, "fusing changes the curve's bits"
         speedup = self.seconds(alone) / self.seconds(fused)
         if speedup * _CLEARLY_LESS < 1.0:
@@ -279,19 +342,19 @@ class _Trial:
             timetable=self._timetable,
             device=self._device,
         )
-        first_losses = program.advance(0, 1)  # pays for warming up, and is not timed
+        before = program.evaluate().result()  # warms up as well
+        first_losses = program.advance(0, 1).result()  # pays for warming up, and is not timed
         started = time.perf_counter()
         losses = first_losses
         step_s = [math.inf]
         for step in range(1, self._n_steps, _TIMED_STEPS):
             stop = min(step + _TIMED_STEPS, self._n_steps)
             step_started = time.perf_counter()
-            losses = program.advance(step, stop)
+            losses = program.advance(step, stop).result()
             step_s.append((time.perf_counter() - step_started) / (stop - step))
         stepped = time.perf_counter()
-        program.evaluate()  # warms up as well
         evaluation_started = time.perf_counter()
-        evaluations = program.evaluate()
+        evaluations = program.evaluate().result()
         ended = time.perf_counter()
         return _Run(
             numbers=(
@@ -300,6 +363,7 @@ class _Trial:
                 np.array([[t.loss, t.metric, v.loss, v.metric] for t, v in evaluations]),
                 _parameters(program),
             ),
+            start=(np.array(first_losses), np.array([[t.loss, v.loss] for t, v in before])),
             # The fastest steps: whatever else the machine does only adds to the others. A training
             # that is over before anything could be timed costs nothing worth knowing.
             step_s=min(*step_s, stepped - started) / len(members),
@@ -307,14 +371,28 @@ class _Trial:
             untrained=frozenset() if model else _untrained(members[0].model),
         )
 
-    def _agree(self, fused: Sequence[np.ndarray], alone: Sequence[np.ndarray]) -> bool:
-        is_cpu = self._device == "cpu"
+    def _agree(self, model: FusedModel, fused: _Run, alone: _Run, places: Sequence[int]) -> bool:
+        """Return whether losses and gradients at the start are the same up to rounding."""
+        for found, expected in zip(fused.start, alone.start, strict=True):
+            bounds = {"rtol": self._tolerance, "atol": self._tolerance}
+            if not np.allclose(found[places], expected, equal_nan=True, **bounds):
+                return False
+        where: Any = {
+            "prepared": self._prepared, "timetable": self._timetable, "device": self._device
+        }  # fmt: skip
+        of_members = fused_gradients(model, self._members, **where)
         return all(
-            np.array_equal(a, b, equal_nan=True)
-            if is_cpu
-            else np.allclose(a, b, rtol=_CUDA_TOLERANCE, atol=_CUDA_TOLERANCE, equal_nan=True)
-            for a, b in zip(fused, alone, strict=True)
+            gradients_agree(
+                of_members[place],
+                single_gradients(self._members[place], **where),
+                tolerance=self._tolerance,
+            )
+            for place in places
         )
+
+
+def _joined(of_runs: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+    return tuple(np.concatenate(parts) for parts in zip(*of_runs, strict=True))
 
 
 def _untrained(model: torch.nn.Module) -> frozenset[str]:

@@ -6,10 +6,12 @@ Neither knows trials, events or budgets: they advance by steps and evaluate.
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from sweepdiag.training.capture import CapturedStep, recorder_for
 from sweepdiag.training.flat import FlatParameters
 from sweepdiag.training.measures import (
     Evaluation,
@@ -17,22 +19,31 @@ from sweepdiag.training.measures import (
     fixed_order_sums,
     mean_measures,
     minibatch_losses,
+    read_evaluations,
 )
 from sweepdiag.training.numerics import tiny_numbers_as_zero
 from sweepdiag.training.optimizers import make_fused_optimizer, make_torch_optimizer
 from sweepdiag.training.seeds import seeded
-from sweepdiag.training.streaming import minibatches
+from sweepdiag.training.step_tables import DeviceTable, HostTable
+from sweepdiag.training.streaming import feed_for
+from sweepdiag.training.transfers import Reading
+from sweepdiag.workloads import StreamedSamples
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import torch
 
     from sweepdiag.training.fused_model import FusedModel
     from sweepdiag.training.members import Member, Timetable
+    from sweepdiag.training.step_tables import StepTable
     from sweepdiag.workloads import PreparedWorkload
 
 __all__ = ["FusedProgram", "Program", "UnfusedProgram"]
+
+_MOST_STEPS = 256
+_MOST_INDICES = 2**23
+"""Steps, and samples of all members, that a captured step's tables hold at a time: 64 MiB."""
 
 
 class Program(Protocol):
@@ -46,10 +57,10 @@ class Program(Protocol):
     def layout_s(self) -> float:
         """Seconds that a change of the members costs, as far as has been measured."""
 
-    def advance(self, first_step: int, last_step: int) -> list[float]:
+    def advance(self, first_step: int, last_step: int) -> Reading[list[float]]:
         """Train all members for some steps and return the mean minibatch loss of each."""
 
-    def evaluate(self) -> list[tuple[Evaluation, Evaluation]]:
+    def evaluate(self) -> Reading[list[tuple[Evaluation, Evaluation]]]:
         """Return each member's evaluation on the training subset and on the validation set."""
 
     def keep(self, places: Sequence[int]) -> None:
@@ -91,38 +102,50 @@ class FusedProgram:
         self._device = device
         self.parameters = FlatParameters([model.trained_of(member.model) for member in members])
         self._state = model.stacked_state_of([member.model for member in members])
-        self._optimizer = make_fused_optimizer([m.optimizer for m in members], device=device)
+        # What is streamed comes in new tensors each time, which no record can hold.
+        is_streamed = isinstance(prepared.train, StreamedSamples)
+        self._recorder = None if is_streamed else recorder_for(device)
+        n_indices = len(members) * timetable.batch_size
+        self._most_steps = max(1, min(_MOST_STEPS, _MOST_INDICES // n_indices))
+        # No methods of this object: in a circle, its memory would outlive it.
+        self._new_table: Callable[[], StepTable] = (
+            partial(HostTable, device)
+            if self._recorder is None
+            else partial(DeviceTable, device, n_rows=self._most_steps)
+        )
+        self._optimizer = make_fused_optimizer(
+            [m.optimizer for m in members], device=device, new_table=self._new_table
+        )
         self._lrs = np.array([member.lr for member in members])
+        self._layout: tuple[int, ...] = ()
+        self._lay_out()
 
     @property
     def layout_s(self) -> float:
         """Seconds that a change of the members costs, as far as has been measured."""
         return self._model.layout_s
 
-    def advance(self, first_step: int, last_step: int) -> list[float]:
+    def advance(self, first_step: int, last_step: int) -> Reading[list[float]]:
         """Train all members for some steps and return the mean minibatch loss of each."""
         import torch
 
-        factors = np.asarray(self._timetable.factors[first_step:last_step])
-        self._optimizer.plan(factors[:, None] * self._lrs)
+        self._lay_out()
         seeds = [member.trial.seed for member in self.members]
         self._model.noise.seed(seeds, f"forward/{first_step}")
-        totals: torch.Tensor | None = None
-        batches = minibatches(self._prepared.train, self._timetable, seeds, first_step, last_step)
-        with torch.no_grad(), tiny_numbers_as_zero(), closing(batches):
-            for inputs, targets in batches:
-                losses = self._step(inputs, targets)
-                if totals is None:
-                    totals = losses.double()
-                else:
-                    totals.add_(losses)
-        if totals is None:
-            return [float("nan")] * len(self.members)
-        n_summed = (last_step - first_step) * totals.shape[1]
-        means: list[float] = (fixed_order_sums(totals) / n_summed).tolist()
-        return means
+        self._forget_losses()
+        with torch.no_grad(), tiny_numbers_as_zero(), closing(self._feed):
+            for first in range(first_step, last_step, self._most_steps):
+                last = min(first + self._most_steps, last_step)
+                self._load(seeds, first, last)
+                for _ in range(first, last):
+                    self._captured.take(self._step)
+        totals = self._totals
+        if totals is None or first_step == last_step:
+            totals = torch.full((len(self.members), 1), float("nan"), dtype=torch.float64)
+        n_summed = max(last_step - first_step, 1) * totals.shape[1]
+        return Reading(fixed_order_sums(totals) / n_summed, torch.Tensor.tolist)
 
-    def evaluate(self) -> list[tuple[Evaluation, Evaluation]]:
+    def evaluate(self) -> Reading[list[tuple[Evaluation, Evaluation]]]:
         """Return each member's evaluation on the training subset and on the validation set."""
         prepared = self._prepared
         with tiny_numbers_as_zero():
@@ -130,7 +153,7 @@ class FusedProgram:
                 evaluate(self._measure, samples)
                 for samples in (prepared.train_eval, prepared.validation)
             )
-        return list(zip(train, validation, strict=True))
+        return read_evaluations(train, validation)
 
     def keep(self, places: Sequence[int]) -> None:
         """Go on with some of the members only; see :class:`Program`."""
@@ -143,15 +166,48 @@ class FusedProgram:
         self._optimizer.keep(kept)
         self._lrs = self._lrs[list(places)]
 
-    def _step(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Take one step; return the losses of its samples, shape ``(n_members, n)``."""
+    def _lay_out(self) -> None:
+        """Begin a new captured step where members, and so the tensors of all, have changed."""
+        tensors = (*self.parameters.rows.values(), *self._state.values())
+        layout = (len(self.members), *(tensor.data_ptr() for tensor in tensors))
+        if layout == self._layout:
+            return
+        self._layout = layout
+        self._captured = CapturedStep(self._recorder)
+        self._totals: torch.Tensor | None = None
+        self._feed = feed_for(self._prepared.train, self._timetable, self._new_table)
+
+    def _load(self, seeds: Sequence[int], first_step: int, last_step: int) -> None:
+        """Lay out what differs from step to step."""
+        self._feed.load(seeds, first_step, last_step)
+        factors = np.asarray(self._timetable.factors[first_step:last_step])
+        self._optimizer.plan(factors[:, None] * self._lrs, self.parameters.rows)
+
+    def _step(self) -> None:
+        """Take one step. Nothing that it leaves on the host is needed by the next."""
+        prepared = self._prepared
+        inputs, targets = self._feed.take()
         parameters = self.parameters
         gradients, measured = self._model.step(parameters.views, self._state, inputs, targets)
         parameters.set_gradients(gradients)
         self._optimizer.step(parameters.rows, parameters.gradient_rows)
-        if self._prepared.sample_loss_fn is not None:
-            return measured.view(len(self.members), -1)
-        return minibatch_losses(measured, targets, self._prepared)
+        if prepared.sample_loss_fn is not None:
+            self._add(measured.view(len(self.members), -1))
+        else:
+            self._add(minibatch_losses(measured, targets, prepared))
+
+    def _add(self, losses: torch.Tensor) -> None:
+        """Add the losses of a step's samples, shape ``(n_members, n)``, to those before."""
+        if self._totals is None:
+            self._totals = losses.double()
+        else:
+            self._totals.add_(losses)
+
+    def _forget_losses(self) -> None:
+        if self._recorder is not None and self._totals is not None:
+            self._totals.zero_()  # a captured step adds to this one
+        else:
+            self._totals = None
 
     def _measure(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return self._model.measure(self.parameters.views, self._state, inputs, targets)
@@ -178,32 +234,33 @@ class UnfusedProgram:
         self._timetable = timetable
         self._device = device
         self._n_steps = 0
+        self._feed = feed_for(prepared.train, timetable, partial(HostTable, device))
         self._optimizer = make_torch_optimizer(member.model, member.optimizer, lr=member.lr)
 
-    def advance(self, first_step: int, last_step: int) -> list[float]:
+    def advance(self, first_step: int, last_step: int) -> Reading[list[float]]:
         """Train for some steps and return the mean minibatch loss."""
         import torch
 
         member = self.members[0]
-        seeds = [member.trial.seed]
-        batches = minibatches(self._prepared.train, self._timetable, seeds, first_step, last_step)
-        totals: torch.Tensor | float = 0.0
+        totals: Any = 0.0
         self._model.train()
         name = f"forward/{first_step}"
         with (
             seeded(member.trial.seed, name, device=self._device),
             tiny_numbers_as_zero(),
-            closing(batches),
+            closing(self._feed),
         ):
-            for step, (inputs, targets) in enumerate(batches, start=first_step):
+            self._feed.load([member.trial.seed], first_step, last_step)
+            for step in range(first_step, last_step):
+                inputs, targets = self._feed.take()
                 totals = totals + self._step(step, inputs[0], targets[0])
         self._n_steps = last_step
-        if not isinstance(totals, torch.Tensor):
-            return [float("nan")]
-        n_summed = (last_step - first_step) * totals.shape[1]
-        return [float(fixed_order_sums(totals)) / n_summed]
+        if first_step == last_step:
+            totals = torch.full((1, 1), float("nan"), dtype=torch.float64)
+        n_summed = max(last_step - first_step, 1) * totals.shape[1]
+        return Reading(fixed_order_sums(totals) / n_summed, torch.Tensor.tolist)
 
-    def evaluate(self) -> list[tuple[Evaluation, Evaluation]]:
+    def evaluate(self) -> Reading[list[tuple[Evaluation, Evaluation]]]:
         """Return the member's evaluation on the training subset and on the validation set."""
         prepared = self._prepared
         self._model.eval()
@@ -211,9 +268,9 @@ class UnfusedProgram:
         name = f"evaluate/{self._n_steps}"
         seed = self.members[0].trial.seed
         with seeded(seed, name, device=self._device), tiny_numbers_as_zero():
-            (train,) = evaluate(self._measure, prepared.train_eval)
-            (validation,) = evaluate(self._measure, prepared.validation)
-        return [(train, validation)]
+            train = evaluate(self._measure, prepared.train_eval)
+            validation = evaluate(self._measure, prepared.validation)
+        return read_evaluations(train, validation)
 
     def keep(self, places: Sequence[int]) -> None:
         """Do nothing: there is only one member, and it stays."""

@@ -3,82 +3,135 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sweepdiag.workloads import StreamedSamples
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     import torch
 
     from sweepdiag.training.members import Timetable
+    from sweepdiag.training.step_tables import StepTable
     from sweepdiag.workloads import Samples
     from sweepdiag.workloads.samples import Batch
 
-__all__ = ["minibatches"]
+__all__ = ["Feed", "feed_for"]
 
 
-def minibatches(
-    samples: Samples,
-    timetable: Timetable,
-    seeds: Sequence[int],
-    first_step: int,
-    last_step: int,
-) -> Generator[Batch]:
-    """Yield the minibatches of some steps, for all members of a pack at once.
+class Feed(Protocol):
+    """Gives the minibatches of all members of a pack, step by step.
 
     Which samples a step takes follows from the member's seed and the step; so do the random
     numbers that reading them draws. What comes from one seed is read once.
+    """
+
+    def load(self, seeds: Sequence[int], first_step: int, last_step: int) -> None:
+        """Begin with some steps.
+
+        Args:
+            seeds: Of each member.
+            first_step: First step.
+            last_step: One past the last step.
+        """
+
+    def take(self) -> Batch:
+        """Return inputs and targets of the next of these steps, on the device.
+
+        Both have the shape ``(n_members, batch_size, …)``.
+        """
+
+    def close(self) -> None:
+        """Stop reading ahead; steps can be loaded again."""
+
+
+def feed_for(samples: Samples, timetable: Timetable, new_table: Callable[[], StepTable]) -> Feed:
+    """Return what feeds a pack with minibatches.
 
     Args:
         samples: The training samples.
         timetable: Shared by all members.
-        seeds: Of each member.
-        first_step: First step.
-        last_step: One past the last step.
-
-    Yields:
-        Inputs and targets of each step, shape ``(n_members, batch_size, …)``, on the device.
+        new_table: Makes what holds the samples' numbers, for samples on the device.
     """
-    of_seed = {
-        seed: timetable.indices(seed, first_step, last_step) for seed in dict.fromkeys(seeds)
-    }
     if isinstance(samples, StreamedSamples):
-        yield from _streamed(samples, of_seed, seeds, first_step)
-    else:
-        yield from _gathered(samples, of_seed, seeds)
+        return _StreamedFeed(samples, timetable)
+    return _GatheredFeed(samples, timetable, new_table())
 
 
-def _gathered(
-    samples: Samples, of_seed: dict[int, torch.Tensor], seeds: Sequence[int]
-) -> Generator[Batch]:
-    import torch
+class _GatheredFeed:
+    """Picks samples that lie on the device."""
 
-    n_members = len(seeds)
-    table = torch.stack([of_seed[seed] for seed in seeds], dim=1).flatten(1)
-    for indices in table.to(samples.targets.device):
-        inputs, targets = samples.take(indices)
-        yield (
-            inputs.view(n_members, -1, *inputs.shape[1:]),
-            targets.view(n_members, -1, *targets.shape[1:]),
+    def __init__(self, samples: Samples, timetable: Timetable, table: StepTable) -> None:
+        self._samples = samples
+        self._timetable = timetable
+        self._table = table
+        self._n_members = 0
+
+    def load(self, seeds: Sequence[int], first_step: int, last_step: int) -> None:
+        import torch
+
+        of_seed = _indices(self._timetable, seeds, first_step, last_step)
+        self._n_members = len(seeds)
+        self._table.load(
+            {"samples": torch.stack([of_seed[seed] for seed in seeds], dim=1).flatten(1)}
         )
 
+    def take(self) -> Batch:
+        inputs, targets = self._samples.take(self._table.take()["samples"])
+        return (
+            inputs.view(self._n_members, -1, *inputs.shape[1:]),
+            targets.view(self._n_members, -1, *targets.shape[1:]),
+        )
 
-def _streamed(
-    samples: StreamedSamples,
-    of_seed: dict[int, torch.Tensor],
-    seeds: Sequence[int],
-    first_step: int,
-) -> Generator[Batch]:
-    import torch
+    def close(self) -> None:
+        """Do nothing: nothing is read ahead."""
 
-    distinct = list(of_seed)
-    places = torch.tensor([distinct.index(seed) for seed in seeds], device=samples.device)
-    n_steps = len(of_seed[distinct[0]])
-    jobs = (functools.partial(_fetch, samples, of_seed, first_step, n) for n in range(n_steps))
-    for inputs, targets in samples.stream(jobs):
-        yield inputs.index_select(0, places), targets.index_select(0, places)
+
+class _StreamedFeed:
+    """Reads samples in a thread, some steps ahead."""
+
+    def __init__(self, samples: StreamedSamples, timetable: Timetable) -> None:
+        self._samples = samples
+        self._timetable = timetable
+        self._batches: Generator[Batch] | None = None
+
+    def load(self, seeds: Sequence[int], first_step: int, last_step: int) -> None:
+        self.close()
+        self._batches = self._read(seeds, first_step, last_step)
+
+    def take(self) -> Batch:
+        if self._batches is None:
+            message = "no steps are loaded"
+            raise RuntimeError(message)
+        return next(self._batches)
+
+    def close(self) -> None:
+        if self._batches is not None:
+            self._batches.close()
+            self._batches = None
+
+    def _read(self, seeds: Sequence[int], first_step: int, last_step: int) -> Generator[Batch]:
+        import torch
+
+        of_seed = _indices(self._timetable, seeds, first_step, last_step)
+        distinct = list(of_seed)
+        places = torch.tensor(
+            [distinct.index(seed) for seed in seeds], device=self._samples.device
+        )
+        jobs = (
+            functools.partial(_fetch, self._samples, of_seed, first_step, n)
+            for n in range(last_step - first_step)
+        )
+        for inputs, targets in self._samples.stream(jobs):
+            yield inputs.index_select(0, places), targets.index_select(0, places)
+
+
+def _indices(
+    timetable: Timetable, seeds: Sequence[int], first_step: int, last_step: int
+) -> dict[int, torch.Tensor]:
+    """Return the samples of each step, shape ``(n_steps, batch_size)``, for each distinct seed."""
+    return {seed: timetable.indices(seed, first_step, last_step) for seed in dict.fromkeys(seeds)}
 
 
 def _fetch(

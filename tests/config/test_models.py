@@ -94,7 +94,7 @@ def test_default_budget_is_that_of_the_records():
         ),
         ({"sampler": 3}, r"^sampler must be one of grid, qmc, got 3$"),
         ({"monitor": "loss"}, r"^monitor must be one of val_loss, val_metric, got 'loss'"),
-        ({"numerics": "fast"}, r"^numerics must be exact, got 'fast'$"),
+        ({"numerics": "rough"}, r"^numerics must be one of exact, fast, got 'rough'"),
         ({"loss": "a b"}, r"^loss must be the name of a loss matching .*, got 'a b'$"),
         ({"loss": 3}, r"^loss must be the name of a loss, got 3$"),
         ({"optimizer": "adam"}, r"^optimizer must be a mapping, got 'adam'$"),

@@ -126,7 +126,7 @@ BAD = [
     "workload: w\nexecution: {gpus: -1}",
     "workload: w\nsplit: {validation_fraction: 1}",
     "workload: w\ndiagnosis: {ignore: [a b]}",
-    "workload: w\nnumerics: fast",
+    "workload: w\nnumerics: rough",
 ]
 
 

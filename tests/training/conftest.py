@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from sweepdiag.records import Pack, SplitSettings, TrainingSettings, Trial
-from sweepdiag.training import PackTrainer, fix_summation_order
+from sweepdiag.training import PackTrainer, fix_summation_order, probe
 from sweepdiag.workloads import Workload, prepare
 
 # Before anything is computed here: whichever test comes first in a process.
@@ -82,3 +82,10 @@ def _torch_state_is_left_alone():
     yield
     assert torch.get_num_threads() == n_threads
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.fixture
+def _fusing_pays(monkeypatch):
+    """Have what can be fused be fused, however long it takes on this machine just now."""
+    monkeypatch.setattr(probe, "_LONG_STEP_S", float("inf"))
+    monkeypatch.setattr(probe, "_CLEARLY_LESS", float("inf"))

@@ -198,15 +198,19 @@ def trained(kind, model, *, is_traced, batch_size=16, n_steps=N_STEPS):
     )
     copies = [dataclasses.replace(m, model=copy.deepcopy(m.model)) for m in members]
     alone = [UnfusedProgram(member, **common) for member in copies]
-    found = [np.array(fused.advance(0, n_steps))]
-    expected = [np.array([loss for program in alone for loss in program.advance(0, n_steps)])]
+    found = [np.array(fused.advance(0, n_steps).result())]
+    expected = [
+        np.array([loss for program in alone for loss in program.advance(0, n_steps).result()])
+    ]
     for name, parameters in fused.parameters.views.items():
         found.append(parameters.numpy())
         expected.append(
             np.stack([dict(m.model.named_parameters())[name].detach().numpy() for m in copies])
         )
-    measured = fused.evaluate()
-    measured_alone = [evaluation for program in alone for evaluation in program.evaluate()]
+    measured = fused.evaluate().result()
+    measured_alone = [
+        evaluation for program in alone for evaluation in program.evaluate().result()
+    ]
     for values, evaluations in ((found, measured), (expected, measured_alone)):
         values.append(np.array([[t.loss, v.loss, v.metric] for t, v in evaluations]))
     return found, expected
@@ -248,6 +252,7 @@ def test_numbers_are_close_to_those_of_a_single_training(layer):
         np.testing.assert_allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE)
 
 
+@pytest.mark.usefixtures("_fusing_pays")
 @pytest.mark.parametrize("layer", UNFUSED)
 def test_what_cannot_be_fused_is_trained_alone_with_one_warning(layer, caplog):
     kind, model, operation = UNFUSED[layer]

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from sweepdiag.records import OptimizerSettings, State, TrainingSettings, TrialEnded
-from sweepdiag.training import PackTrainer
+from sweepdiag.training import PackTrainer, pack_run
 from sweepdiag.training.fused_model import FusedModel
 from tests.training.conftest import assert_same_bits, curves, mlp, pack, prepared, trial
+
+pytestmark = pytest.mark.usefixtures("_fusing_pays")
 
 TRIALS = [trial(lr, seed=seed) for seed in (0, 1) for lr in (0.01, 0.03, 0.1, 0.3)]
 OPTIMIZERS = [
@@ -70,6 +72,12 @@ def normalized():
     )
 
 
+@pytest.fixture(params=[0, 1], ids=["read at once", "read later"])
+def _n_behind(request, monkeypatch):
+    monkeypatch.setattr(pack_run, "evaluations_behind", lambda device: request.param)
+
+
+@pytest.mark.usefixtures("_n_behind")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: o.name)
 @pytest.mark.parametrize("model", [mlp, normalized()], ids=["mlp", "norm and dropout"])
 def test_the_others_keep_their_bits_and_the_ended_a_part_of_theirs(
@@ -96,6 +104,7 @@ def test_the_reason_is_told_and_nothing_comes_after_the_end():
     assert all(e.trial_id not in ends for e in events[events.index(last) + 1 :])
 
 
+@pytest.mark.usefixtures("_n_behind")
 def test_a_pack_of_which_one_is_left_goes_on_with_the_same_bits(cost_of_dropping):
     ends = {t.trial_id: 3 for t in TRIALS[1:]}
     events = train(TRIALS, StopAt(ends))

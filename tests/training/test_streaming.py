@@ -65,10 +65,10 @@ def run(trials, workload, settings, *, is_fused, device="cpu"):
             program = make_program(
                 model, group, prepared=workload, timetable=timetable, device=device
             )
-            rows, step = [program.evaluate()], 0
+            rows, step = [program.evaluate().result()], 0
             for stop in timetable.evaluations[1:]:
                 running = program.advance(step, stop)
-                rows += [running, program.evaluate()]
+                rows += [running.result(), program.evaluate().result()]
                 step = stop
             found += [[row[place] for row in rows] for place in range(len(group))]
     return found
