@@ -93,6 +93,7 @@ def run(
     monitor: Annotated[
         str | None, typer.Option(help="val_loss or val_metric.", rich_help_panel=_HOW)
     ] = None,
+    record: options.Record = None,
     output: Annotated[
         str | None, typer.Option(help="Folder of the run; continued if it holds this sweep.")
     ] = None,
@@ -129,6 +130,7 @@ def run(
             "n_configurations": n_configurations,
             "epochs": epochs,
             "monitor": monitor,
+            "record": record or None,
             "output": output,
             "execution": options.execution_options(
                 gpus=gpus,

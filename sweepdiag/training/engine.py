@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from sweepdiag.records import Pack, TrainingSettings, Trial
     from sweepdiag.training.fused_model import FusedModel
+    from sweepdiag.training.gradients import Recorded
     from sweepdiag.training.measures import Evaluation
     from sweepdiag.training.members import Member, Timetable
-    from sweepdiag.training.programs import Program
     from sweepdiag.workloads import PreparedWorkload
 
 __all__ = ["PackTrainer"]
@@ -216,6 +216,7 @@ class PackTrainer:
             prepared=self._prepared,
             timetable=timetable,
             device=self._device,
+            record=self._settings.record,
         )
         clock = _Clock(len(members))
         step = 0
@@ -226,7 +227,11 @@ class PackTrainer:
                     running = program.advance(step, evaluation_step)
                     step = evaluation_step
                 evaluations = program.evaluate()
-            yield _points(program, timetable, step, evaluations, running, clock.seconds)
+                recorded = program.recorded()
+            yield [
+                _measured(timetable, step, clock.seconds, *of_member)
+                for of_member in zip(program.members, running, evaluations, recorded, strict=True)
+            ]
         yield [
             _ended(m.trial.trial_id, m.attempt, State.FINISHED, "", seconds=clock.seconds)
             for m in members
@@ -252,33 +257,37 @@ class _Clock:
         self._total += time.perf_counter() - self._started
 
 
-def _points(
-    program: Program,
+def _measured(
     timetable: Timetable,
     step: int,
-    evaluations: Sequence[tuple[Evaluation, Evaluation]],
-    running: Sequence[float],
     seconds: float,
-) -> list[Event]:
-    return [
-        PointMeasured(
-            trial_id=member.trial.trial_id,
-            attempt=member.attempt,
-            point=CurvePoint(
-                epoch=step / timetable.steps_per_epoch,
-                step=step,
-                train_loss=train.loss,
-                val_loss=validation.loss,
-                train_loss_running=float(f"{running_loss:.9g}"),
-                train_metric=train.metric,
-                val_metric=validation.metric,
-                seconds=round(seconds, 6),
-            ),
-        )
-        for member, (train, validation), running_loss in zip(
-            program.members, evaluations, running, strict=True
-        )
-    ]
+    member: Member,
+    running_loss: float,
+    evaluations: tuple[Evaluation, Evaluation],
+    recorded: Recorded,
+) -> Event:
+    train, validation = evaluations
+    return PointMeasured(
+        trial_id=member.trial.trial_id,
+        attempt=member.attempt,
+        point=CurvePoint(
+            epoch=step / timetable.steps_per_epoch,
+            step=step,
+            train_loss=train.loss,
+            val_loss=validation.loss,
+            train_loss_running=_nine_digits(running_loss),
+            train_metric=train.metric,
+            val_metric=validation.metric,
+            seconds=round(seconds, 6),
+            grad_norm=_nine_digits(recorded.grad_norm),
+            update_ratio=_nine_digits(recorded.update_ratio),
+            dead_fraction=_nine_digits(recorded.dead_fraction),
+        ),
+    )
+
+
+def _nine_digits(value: float) -> float:
+    return float(f"{value:.9g}")
 
 
 def _ended(

@@ -7,6 +7,7 @@ import copy
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from sweepdiag.training.dead_units import UnitPeaks, has_units
 from sweepdiag.training.dropout import NoiseSource, traced_noise
 from sweepdiag.training.graphs import trace
 from sweepdiag.training.measures import mean_measures
@@ -71,6 +72,7 @@ class FusedModel:
         self._evaluating = copy.deepcopy(self._training).eval()
         self._gradients = vmap(grad(self._loss, has_aux=True))
         self._forward = vmap(self._outputs, in_dims=(0, 0, None))
+        self._peaks = vmap(self._unit_peaks, in_dims=(0, 0, None))
         self._has_sample_measures = prepared.sample_loss_fn is not None and (
             prepared.metric_fn is None or prepared.sample_metric_fn is not None
         )
@@ -130,6 +132,23 @@ class FusedModel:
             return result
         return mean_measures(result, targets, self._prepared)
 
+    def unit_peaks(
+        self, parameters: Tensors, state: Tensors, inputs: torch.Tensor
+    ) -> Sequence[torch.Tensor]:
+        """Return the largest magnitude of each unit of activations that can be zero, in eval mode.
+
+        Args:
+            parameters: Stacked parameters by name.
+            state: Stacked frozen parameters and buffers.
+            inputs: The same samples for all members, shape ``(n, …)``.
+
+        Returns:
+            Per call of such an activation, shape ``(n_members, n_units)``.
+        """
+        if not has_units(self._evaluating):
+            return ()
+        return self._run(self._flat_peaks, (*parameters.values(), *state.values(), inputs))
+
     def _run(
         self,
         function: Callable[..., tuple[torch.Tensor, ...]],
@@ -168,6 +187,11 @@ class FusedModel:
                 return (mean_measures(outputs, targets, self._prepared),)
         return (outputs,)
 
+    def _flat_peaks(self, *arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        parameters, state = self._named(arguments)
+        peaks: tuple[torch.Tensor, ...] = self._peaks(parameters, state, arguments[-1])
+        return peaks
+
     def _loss(
         self, parameters: Tensors, state: Tensors, inputs: torch.Tensor, targets: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -192,6 +216,14 @@ class FusedModel:
                 self._evaluating, ({**parameters}, {**state}), (inputs,)
             )
         return outputs
+
+    def _unit_peaks(
+        self, parameters: Tensors, state: Tensors, inputs: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        units = UnitPeaks(self._evaluating)
+        with units.watching():
+            self._outputs(parameters, state, inputs)
+        return tuple(units.take())
 
 
 @contextlib.contextmanager

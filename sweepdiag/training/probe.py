@@ -99,12 +99,20 @@ def make_program(
     prepared: PreparedWorkload,
     timetable: Timetable,
     device: str,
+    record: Sequence[str] = (),
 ) -> Program:
     """Return the program that trains these members; exactly one where there is no fused model."""
     if model is None:
-        return UnfusedProgram(members[0], prepared=prepared, timetable=timetable, device=device)
+        return UnfusedProgram(
+            members[0], prepared=prepared, timetable=timetable, device=device, record=record
+        )
     return FusedProgram(
-        members, model=model, prepared=prepared, timetable=timetable, device=device
+        members,
+        model=model,
+        prepared=prepared,
+        timetable=timetable,
+        device=device,
+        record=record,
     )
 
 

@@ -5,13 +5,23 @@ Neither knows trials, events or budgets: they advance by steps and evaluate.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from sweepdiag.training.dead_units import UnitPeaks, dead_fractions
 from sweepdiag.training.flat import FlatParameters
+from sweepdiag.training.gradients import (
+    Recorded,
+    RecordingOptimizer,
+    StepNorms,
+    watch_torch_optimizer,
+)
 from sweepdiag.training.measures import (
     Evaluation,
+    chunks,
     evaluate,
     fixed_order_sums,
     mean_measures,
@@ -46,6 +56,9 @@ class Program(Protocol):
     def evaluate(self) -> list[tuple[Evaluation, Evaluation]]:
         """Return each member's evaluation on the training subset and on the validation set."""
 
+    def recorded(self) -> list[Recorded]:
+        """Return what else each member's last steps and evaluation have shown, if asked for."""
+
 
 class FusedProgram:
     """All members in one program: parameters in one tensor, one step for all of them.
@@ -61,6 +74,7 @@ class FusedProgram:
         prepared: PreparedWorkload,
         timetable: Timetable,
         device: str,
+        record: Sequence[str] = (),
     ) -> None:
         """Copy the members' parameters.
 
@@ -70,6 +84,7 @@ class FusedProgram:
             prepared: The data, on the device.
             timetable: Shared by all members.
             device: Where to train.
+            record: What else to record.
         """
         self.members = members
         self._model = model
@@ -79,6 +94,9 @@ class FusedProgram:
         self.parameters = FlatParameters([model.trained_of(member.model) for member in members])
         self._state = model.stacked_state_of([member.model for member in members])
         self._optimizer = make_fused_optimizer([m.optimizer for m in members], device=device)
+        self._norms = StepNorms() if "gradients" in record else None
+        if self._norms is not None:
+            self._optimizer = RecordingOptimizer(self._optimizer, self._norms)
         self._lrs = np.array([member.lr for member in members])
 
     def advance(self, first_step: int, last_step: int) -> list[float]:
@@ -117,6 +135,25 @@ class FusedProgram:
             )
         return list(zip(train, validation, strict=True))
 
+    def recorded(self) -> list[Recorded]:
+        """Return what else each member's last steps and evaluation have shown, if asked for."""
+        if self._norms is None:
+            return [Recorded()] * len(self.members)
+        return self._norms.take(self._dead_fractions())
+
+    def _dead_fractions(self) -> list[float]:
+        import torch
+
+        prepared = self._prepared
+        samples = chunks(prepared.train_eval_inputs, prepared.train_eval_targets)
+        with torch.no_grad(), tiny_numbers_as_zero():
+            of_chunks = [
+                self._model.unit_peaks(self.parameters.views, self._state, inputs)
+                for inputs, _ in samples
+            ]
+            peaks = [functools.reduce(torch.maximum, p) for p in zip(*of_chunks, strict=True)]
+            return dead_fractions(peaks, n_members=len(self.members))
+
     def _samples(self, first_step: int, last_step: int) -> torch.Tensor:
         """Return the samples of each step, shape ``(n_steps, n_members * batch_size)``."""
         import torch
@@ -151,7 +188,13 @@ class UnfusedProgram:
     """One member alone, trained as anybody would: its module, ``backward`` and ``torch.optim``."""
 
     def __init__(
-        self, member: Member, *, prepared: PreparedWorkload, timetable: Timetable, device: str
+        self,
+        member: Member,
+        *,
+        prepared: PreparedWorkload,
+        timetable: Timetable,
+        device: str,
+        record: Sequence[str] = (),
     ) -> None:
         """Take the member's model and make its optimizer.
 
@@ -160,6 +203,7 @@ class UnfusedProgram:
             prepared: The data, on the device.
             timetable: Its steps.
             device: Where to train.
+            record: What else to record.
         """
         self.members = (member,)
         self._model = member.model
@@ -168,6 +212,10 @@ class UnfusedProgram:
         self._device = device
         self._n_steps = 0
         self._optimizer = make_torch_optimizer(member.model, member.optimizer, lr=member.lr)
+        self._norms = StepNorms() if "gradients" in record else None
+        self._units = UnitPeaks(member.model)
+        if self._norms is not None:
+            watch_torch_optimizer(self._optimizer, self._norms)
 
     def advance(self, first_step: int, last_step: int) -> list[float]:
         """Train for some steps and return the mean minibatch loss."""
@@ -178,6 +226,8 @@ class UnfusedProgram:
         totals: torch.Tensor | float = 0.0
         self._model.train()
         name = f"forward/{first_step}"
+        if self._norms is not None:
+            self._norms.expect(last_step - first_step)
         with seeded(member.trial.seed, name, device=self._device), tiny_numbers_as_zero():
             for step, indices in enumerate(table.to(self._device), start=first_step):
                 totals = totals + self._step(step, indices)
@@ -195,13 +245,23 @@ class UnfusedProgram:
         name = f"evaluate/{self._n_steps}"
         seed = self.members[0].trial.seed
         with seeded(seed, name, device=self._device), tiny_numbers_as_zero():
-            (train,) = evaluate(
-                self._measure, prepared.train_eval_inputs, prepared.train_eval_targets
-            )
+            # In the same forward pass: another one might change what the model holds.
+            watching = contextlib.nullcontext() if self._norms is None else self._units.watching()
+            with watching:
+                (train,) = evaluate(
+                    self._measure, prepared.train_eval_inputs, prepared.train_eval_targets
+                )
             (validation,) = evaluate(
                 self._measure, prepared.validation_inputs, prepared.validation_targets
             )
         return [(train, validation)]
+
+    def recorded(self) -> list[Recorded]:
+        """Return what else the member's last steps and evaluation have shown, if asked for."""
+        if self._norms is None:
+            return [Recorded()]
+        peaks = [of_call[None] for of_call in self._units.take()]
+        return self._norms.take(dead_fractions(peaks, n_members=1))
 
     def _step(self, step: int, indices: torch.Tensor) -> torch.Tensor:
         import torch
