@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     UnitsKey: TypeAlias = tuple[int, int, int]
 
-__all__ = ["UnitPeaks", "dead_fractions", "has_units"]
+__all__ = ["UnitPeaks", "dead_fractions"]
 
 
 @functools.cache
@@ -60,12 +60,6 @@ def _kinds() -> tuple[tuple[type, ...], tuple[type, ...], tuple[type, ...]]:
         nn.GroupNorm,
     )
     return can_be_zero, features_last, channels_first
-
-
-def has_units(model: torch.nn.Module) -> bool:
-    """Return whether a model has an activation that can be exactly zero, as a module."""
-    can_be_zero, _, _ = _kinds()
-    return any(isinstance(module, can_be_zero) for module in model.modules())
 
 
 class UnitPeaks:
@@ -135,11 +129,12 @@ def _peaks(output: torch.Tensor, *, is_last_axis: bool) -> torch.Tensor:
     return output.abs().amax(dim=[d for d in range(output.dim()) if d != axis])
 
 
-def dead_fractions(peaks: Sequence[torch.Tensor], *, n_members: int) -> list[float]:
+def dead_fractions(pieces: Sequence[Sequence[torch.Tensor]], *, n_members: int) -> list[float]:
     """Return the share of dead units of each member.
 
     Args:
-        peaks: Largest magnitudes of units, each of shape ``(n_members, n_units)``.
+        pieces: For each piece of the samples, the largest magnitudes of units by call, each of
+            shape ``(n_members, n_units)``.
         n_members: How many members there are.
 
     Returns:
@@ -147,9 +142,11 @@ def dead_fractions(peaks: Sequence[torch.Tensor], *, n_members: int) -> list[flo
     """
     import torch
 
+    # This maximum keeps NaN.
+    peaks = [functools.reduce(torch.maximum, of_call) for of_call in zip(*pieces, strict=True)]
     if not peaks:
         return [math.nan] * n_members
-    units = torch.cat([part.double() for part in peaks], dim=1)
+    units = torch.cat([of_call.double() for of_call in peaks], dim=1)
     shares = (units == 0).double().mean(dim=1)
     shares[units.isnan().any(dim=1)] = math.nan
     found: list[float] = shares.tolist()

@@ -93,7 +93,11 @@ class PackTrainer:
         if key not in self._plans:
             members = [self._build(trial, 1) for trial in pack.trials[:PROBE_MEMBERS]]
             self._plans[key] = probe(
-                members, prepared=self._prepared, timetable=timetable, device=self._device
+                members,
+                prepared=self._prepared,
+                timetable=timetable,
+                device=self._device,
+                record=self._settings.record,
             )
             while len(self._plans) > _MOST_PLANS:
                 del self._plans[next(iter(self._plans))]

@@ -7,7 +7,7 @@ import copy
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from sweepdiag.training.dead_units import UnitPeaks, has_units
+from sweepdiag.training.dead_units import UnitPeaks
 from sweepdiag.training.dropout import NoiseSource, traced_noise
 from sweepdiag.training.graphs import trace
 from sweepdiag.training.measures import mean_measures
@@ -41,6 +41,7 @@ class FusedModel:
         untrained: frozenset[str] = frozenset(),
         is_traced: bool = True,
         is_exact: bool = True,
+        is_watched: bool = False,
     ) -> None:
         """Take the architecture of a model.
 
@@ -51,11 +52,13 @@ class FusedModel:
             is_traced: Whether to trace, instead of interpreting the model anew at each step.
             is_exact: Whether to take operations that ``vmap`` would round otherwise member by
                 member; on a GPU, where equal bits are not promised, that would only cost time.
+            is_watched: Whether to look for dead units when evaluating.
         """
         from torch.func import grad, vmap
 
         self._prepared = prepared
         self._is_traced = is_traced
+        self._is_watched = is_watched
         self._mode = memberwise_mode if is_exact else contextlib.nullcontext
         names = [name for name, _ in model.named_parameters()]
         is_frozen = {
@@ -72,7 +75,6 @@ class FusedModel:
         self._evaluating = copy.deepcopy(self._training).eval()
         self._gradients = vmap(grad(self._loss, has_aux=True))
         self._forward = vmap(self._outputs, in_dims=(0, 0, None))
-        self._peaks = vmap(self._unit_peaks, in_dims=(0, 0, None))
         self._has_sample_measures = prepared.sample_loss_fn is not None and (
             prepared.metric_fn is None or prepared.sample_metric_fn is not None
         )
@@ -117,37 +119,25 @@ class FusedModel:
 
     def measure(
         self, parameters: Tensors, state: Tensors, inputs: torch.Tensor, targets: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the mean loss and metric of each member in eval mode, shape ``(2, n_members)``.
+    ) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
+        """Return the mean loss and metric of each member in eval mode, and the peaks of its units.
 
         Args:
             parameters: Stacked parameters by name.
             state: Stacked frozen parameters and buffers.
             inputs: The same samples for all members, shape ``(n, …)``.
             targets: Their targets, shape ``(n, …)``.
-        """
-        arguments = (*parameters.values(), *state.values(), inputs, targets)
-        (result,) = self._run(self._flat_evaluation, arguments)
-        if self._has_sample_measures:
-            return result
-        return mean_measures(result, targets, self._prepared)
-
-    def unit_peaks(
-        self, parameters: Tensors, state: Tensors, inputs: torch.Tensor
-    ) -> Sequence[torch.Tensor]:
-        """Return the largest magnitude of each unit of activations that can be zero, in eval mode.
-
-        Args:
-            parameters: Stacked parameters by name.
-            state: Stacked frozen parameters and buffers.
-            inputs: The same samples for all members, shape ``(n, …)``.
 
         Returns:
-            Per call of such an activation, shape ``(n_members, n_units)``.
+            Losses and metrics, shape ``(2, n_members)``, and per call of an activation that can be
+            zero the largest magnitude of each unit, shape ``(n_members, n_units)``; none unless
+            units are watched.
         """
-        if not has_units(self._evaluating):
-            return ()
-        return self._run(self._flat_peaks, (*parameters.values(), *state.values(), inputs))
+        arguments = (*parameters.values(), *state.values(), inputs, targets)
+        result, *peaks = self._run(self._flat_evaluation, arguments)
+        if self._has_sample_measures:
+            return result, peaks
+        return mean_measures(result, targets, self._prepared), peaks
 
     def _run(
         self,
@@ -178,19 +168,14 @@ class FusedModel:
         return (*(gradients[name] for name in self._trained), measured)
 
     def _flat_evaluation(self, *arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the measures; the outputs where they are taken by code of the user's own."""
+        """Return the measures (outputs where the user's own code takes them) and units' peaks."""
         parameters, state = self._named(arguments)
         inputs, targets = arguments[-2:]
-        outputs = self._forward(parameters, state, inputs)
+        outputs, *peaks = self._forward(parameters, state, inputs)
         if self._has_sample_measures:
             with self._mode():
-                return (mean_measures(outputs, targets, self._prepared),)
-        return (outputs,)
-
-    def _flat_peaks(self, *arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        parameters, state = self._named(arguments)
-        peaks: tuple[torch.Tensor, ...] = self._peaks(parameters, state, arguments[-1])
-        return peaks
+                return (mean_measures(outputs, targets, self._prepared), *peaks)
+        return (outputs, *peaks)
 
     def _loss(
         self, parameters: Tensors, state: Tensors, inputs: torch.Tensor, targets: torch.Tensor
@@ -208,22 +193,18 @@ class FusedModel:
                 return self._prepared.loss_fn(outputs, targets), losses
             return losses.mean(), losses
 
-    def _outputs(self, parameters: Tensors, state: Tensors, inputs: torch.Tensor) -> torch.Tensor:
+    def _outputs(
+        self, parameters: Tensors, state: Tensors, inputs: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        """Return one member's outputs, and the peaks of its units if they are watched."""
         from torch.func import functional_call
 
-        with self._mode():
+        units = UnitPeaks(self._evaluating)
+        with self._mode(), units.watching() if self._is_watched else contextlib.nullcontext():
             outputs: torch.Tensor = functional_call(
                 self._evaluating, ({**parameters}, {**state}), (inputs,)
             )
-        return outputs
-
-    def _unit_peaks(
-        self, parameters: Tensors, state: Tensors, inputs: torch.Tensor
-    ) -> tuple[torch.Tensor, ...]:
-        units = UnitPeaks(self._evaluating)
-        with units.watching():
-            self._outputs(parameters, state, inputs)
-        return tuple(units.take())
+        return outputs, *units.take()
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
     import torch
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Recorded", "RecordingOptimizer", "StepNorms", "watch_torch_optimizer"]
 
-_BLOCK = 2**10
+_BLOCK = 2**12
 """Numbers whose squares are added in their own precision; sums of blocks are taken in float64."""
+_MOST_WAITING = 64
+"""Steps whose norms are kept until they are added up."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +56,7 @@ class StepNorms:
         """Begin with no steps."""
         self._n_expected = 0
         self._n_steps = 0
+        self._waiting: list[Sequence[torch.Tensor]] = []
         self._total: torch.Tensor | None = None
         self._before: dict[torch.dtype, torch.Tensor] | None = None
         self._ratios: torch.Tensor | None = None
@@ -74,9 +77,9 @@ class StepNorms:
             rows: The parameters.
             gradient_rows: Their gradients; not changed.
         """
-        norms = row_norms(gradient_rows.values())
-        self._total = norms if self._total is None else self._total + norms
-        self._n_steps += 1
+        self._waiting.append(_norms_of_blocks(gradient_rows.values()))
+        if len(self._waiting) == _MOST_WAITING:
+            self._add_up()
         if self.is_last_step:
             self._before = {dtype: of_dtype.clone() for dtype, of_dtype in rows.items()}
 
@@ -99,6 +102,7 @@ class StepNorms:
         Args:
             dead_fractions: What the evaluation has shown, one per member.
         """
+        self._add_up()
         nothing = [math.nan] * len(dead_fractions)
         total, ratios = self._total, self._ratios
         norms = nothing if total is None else (total / self._n_steps).tolist()
@@ -109,33 +113,49 @@ class StepNorms:
             for norm, ratio, dead in zip(norms, last_ratios, dead_fractions, strict=True)
         ]
 
+    def _add_up(self) -> None:
+        """Add the norms of the steps that wait for it: many at once cost no more than one."""
+        if self._waiting:
+            sums = _joined(self._waiting).sum(dim=0)
+            self._total = sums if self._total is None else self._total + sums
+            self._n_steps += len(self._waiting)
+            self._waiting = []
+
 
 def row_norms(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
     """Return the L2 norm of each row over all tensors, shape ``(n_members,)``, float64.
 
-    Rows of a pack give the bits that each gives alone. A number whose square overflows its own
-    type (1.8e19 in float32) makes its row's norm infinite.
+    A number whose square overflows its own type (1.8e19 in float32) makes its row's norm infinite.
 
     Args:
         tensors: Each of shape ``(n_members, n)``.
     """
+    return _joined([_norms_of_blocks(tensors)])[0]
+
+
+def _norms_of_blocks(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+    """Return norms of pieces of each row, each tensor of shape ``(n_members, n_blocks)``."""
     import torch
 
-    parts = [part for tensor in tensors for part in _norms_of_blocks(tensor)]
-    norms: torch.Tensor = torch.linalg.vector_norm(torch.cat(parts, dim=1).double(), dim=1)
+    norms = []
+    for rows in tensors:
+        n_whole = rows.shape[1] // _BLOCK * _BLOCK
+        if n_whole:
+            whole = torch.unflatten(rows[:, :n_whole], 1, (-1, _BLOCK))
+            norms.append(torch.linalg.vector_norm(whole, dim=2))
+        if n_whole < rows.shape[1]:
+            rest = rows[:, n_whole:]
+            norms.append(torch.linalg.vector_norm(rest, dim=1, keepdim=True))
     return norms
 
 
-def _norms_of_blocks(rows: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Yield norms of pieces of each row, of shape ``(n_members, n_blocks)``."""
+def _joined(steps: Sequence[Sequence[torch.Tensor]]) -> torch.Tensor:
+    """Return the norms of whole rows, shape ``(n_steps, n_members)``, float64."""
     import torch
 
-    n_whole = rows.shape[1] // _BLOCK * _BLOCK
-    if n_whole:
-        whole = torch.unflatten(rows[:, :n_whole], 1, (-1, _BLOCK))
-        yield torch.linalg.vector_norm(whole, dim=2)
-    if n_whole < rows.shape[1]:
-        yield torch.linalg.vector_norm(rows[:, n_whole:], dim=1, keepdim=True)
+    kinds = [torch.stack(of_steps).double() for of_steps in zip(*steps, strict=True)]
+    norms: torch.Tensor = torch.linalg.vector_norm(torch.cat(kinds, dim=2), dim=2)
+    return norms
 
 
 class RecordingOptimizer:

@@ -117,7 +117,12 @@ def make_program(
 
 
 def probe(
-    members: Sequence[Member], *, prepared: PreparedWorkload, timetable: Timetable, device: str
+    members: Sequence[Member],
+    *,
+    prepared: PreparedWorkload,
+    timetable: Timetable,
+    device: str,
+    record: Sequence[str] = (),
 ) -> Plan:
     """Return how to train members like these.
 
@@ -130,6 +135,7 @@ def probe(
         prepared: The data, on the device.
         timetable: Shared by all members.
         device: Where to train.
+        record: What else to record.
 
     Returns:
         The choice. Errors of the model itself are raised as they are.
@@ -155,6 +161,7 @@ def probe(
             untrained=alone.untrained,
             is_traced=tier is Tier.TRACED,
             is_exact=device == "cpu",
+            is_watched="gradients" in record,
         )
         fused, reason = trial.compare(model, alone)
         if fused is not None:

@@ -21,7 +21,6 @@ from sweepdiag.training.gradients import (
 )
 from sweepdiag.training.measures import (
     Evaluation,
-    chunks,
     evaluate,
     fixed_order_sums,
     mean_measures,
@@ -95,6 +94,7 @@ class FusedProgram:
         self._state = model.stacked_state_of([member.model for member in members])
         self._optimizer = make_fused_optimizer([m.optimizer for m in members], device=device)
         self._norms = StepNorms() if "gradients" in record else None
+        self._peaks: Sequence[Sequence[torch.Tensor]] = ()
         if self._norms is not None:
             self._optimizer = RecordingOptimizer(self._optimizer, self._norms)
         self._lrs = np.array([member.lr for member in members])
@@ -126,33 +126,23 @@ class FusedProgram:
         """Return each member's evaluation on the training subset and on the validation set."""
         prepared = self._prepared
         with tiny_numbers_as_zero():
+            peaks: list[Sequence[torch.Tensor]] = []
             train, validation = (
-                evaluate(self._measure, inputs, targets)
-                for inputs, targets in (
-                    (prepared.train_eval_inputs, prepared.train_eval_targets),
-                    (prepared.validation_inputs, prepared.validation_targets),
+                evaluate(functools.partial(self._measure, seen), inputs, targets)
+                for seen, inputs, targets in (
+                    (peaks, prepared.train_eval_inputs, prepared.train_eval_targets),
+                    ([], prepared.validation_inputs, prepared.validation_targets),
                 )
             )
+        self._peaks = peaks
         return list(zip(train, validation, strict=True))
 
     def recorded(self) -> list[Recorded]:
         """Return what else each member's last steps and evaluation have shown, if asked for."""
+        n_members = len(self.members)
         if self._norms is None:
-            return [Recorded()] * len(self.members)
-        return self._norms.take(self._dead_fractions())
-
-    def _dead_fractions(self) -> list[float]:
-        import torch
-
-        prepared = self._prepared
-        samples = chunks(prepared.train_eval_inputs, prepared.train_eval_targets)
-        with torch.no_grad(), tiny_numbers_as_zero():
-            of_chunks = [
-                self._model.unit_peaks(self.parameters.views, self._state, inputs)
-                for inputs, _ in samples
-            ]
-            peaks = [functools.reduce(torch.maximum, p) for p in zip(*of_chunks, strict=True)]
-            return dead_fractions(peaks, n_members=len(self.members))
+            return [Recorded()] * n_members
+        return self._norms.take(dead_fractions(self._peaks, n_members=n_members))
 
     def _samples(self, first_step: int, last_step: int) -> torch.Tensor:
         """Return the samples of each step, shape ``(n_steps, n_members * batch_size)``."""
@@ -180,8 +170,17 @@ class FusedProgram:
             return measured.view(n_members, -1)
         return minibatch_losses(measured, targets, prepared)
 
-    def _measure(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return self._model.measure(self.parameters.views, self._state, inputs, targets)
+    def _measure(
+        self,
+        seen: list[Sequence[torch.Tensor]],
+        inputs: torch.Tensor,
+        targets: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return losses and metrics, and add the peaks of units to those seen."""
+        views = self.parameters.views
+        measures, peaks = self._model.measure(views, self._state, inputs, targets)
+        seen.append(peaks)
+        return measures
 
 
 class UnfusedProgram:
@@ -261,7 +260,7 @@ class UnfusedProgram:
         if self._norms is None:
             return [Recorded()]
         peaks = [of_call[None] for of_call in self._units.take()]
-        return self._norms.take(dead_fractions(peaks, n_members=1))
+        return self._norms.take(dead_fractions([peaks], n_members=1))
 
     def _step(self, step: int, indices: torch.Tensor) -> torch.Tensor:
         import torch
