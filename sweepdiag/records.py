@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 __all__ = [
     "DONE_STATES",
     "JUDGED_STATES",
+    "RECORDED_FIELDS",
     "Axis",
     "AxisRange",
     "AxisValue",
@@ -227,7 +228,7 @@ class SplitSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingSettings:
-    """Everything beside axes, seed, workload and data that a curve depends on.
+    """Everything beside axes, seed, workload and data that a training depends on.
 
     Attributes:
         loss: Name of the loss; ``None`` takes the workload's own.
@@ -235,6 +236,8 @@ class TrainingSettings:
         evaluate_every_steps: Optimizer steps between evaluations; ``None``: after each epoch.
         numerics: ``exact`` uses only operations that give the same bits in any pack; ``fast``
             those that round otherwise as well.
+        record: What else is measured (``gradients``). It changes no bit of a curve, and so is no
+            part of a trial's identity.
     """
 
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
@@ -243,6 +246,7 @@ class TrainingSettings:
     epochs: int = 30
     evaluate_every_steps: int | None = None
     numerics: str = "exact"
+    record: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -296,6 +300,11 @@ class CurvePoint:
         train_metric: The workload's metric on the subset of the training samples.
         val_metric: The workload's metric on the validation samples.
         seconds: Time spent on this trial so far, its share where a pack was trained together.
+        grad_norm: Mean L2 norm of the gradient over the steps since the last evaluation, before
+            weight decay. Like the next two, NaN unless recording ``gradients``.
+        update_ratio: L2 norm of the last update over that of the parameters before it.
+        dead_fraction: Share of units of ReLU-like modules that are zero for every sample of the
+            training subset, in [0, 1].
     """
 
     epoch: float
@@ -306,6 +315,13 @@ class CurvePoint:
     train_metric: float = math.nan
     val_metric: float = math.nan
     seconds: float = math.nan
+    grad_norm: float = math.nan
+    update_ratio: float = math.nan
+    dead_fraction: float = math.nan
+
+
+RECORDED_FIELDS = ("grad_norm", "update_ratio", "dead_fraction")
+"""What a point has only if it was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -106,6 +106,7 @@ def run(
         str | None,
         typer.Option(help="exact, or fast: curves up to rounding.", rich_help_panel=_HOW),
     ] = None,
+    record: options.Record = None,
     output: Annotated[
         str | None, typer.Option(help="Folder of the run; continued if it holds this sweep.")
     ] = None,
@@ -144,6 +145,7 @@ def run(
             "monitor": monitor,
             "stop_early": stop_early,
             "numerics": numerics,
+            "record": record or None,
             "output": output,
             "execution": options.execution_options(
                 gpus=gpus,

@@ -13,6 +13,7 @@ __all__ = [
     "Gpus",
     "PackSize",
     "Quiet",
+    "Record",
     "RunDirectory",
     "Workers",
     "execution_options",
@@ -50,6 +51,14 @@ PackSize = Annotated[
 Address = Annotated[
     str | None,
     typer.Option("--address", help="Ray cluster to join.", rich_help_panel=_WHERE),
+]
+Record = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--record",
+        help="Record more with each curve: gradients (norms, update ratio, dead units).",
+        rich_help_panel="How to train",
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 AcceptChangedCode = Annotated[

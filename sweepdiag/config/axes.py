@@ -34,7 +34,8 @@ RESERVED_COLUMNS = frozenset(
     {
         "trial_id", "config_id", "seed", "attempt", "state", "reason", "device", "seconds",
         "n_parameters", "epoch", "step", "train_loss", "val_loss", "train_loss_running",
-        "train_metric", "val_metric", "verdict", "runner_up", "tags", "confidence",
+        "train_metric", "val_metric", "grad_norm", "update_ratio", "dead_fraction",
+        "verdict", "runner_up", "tags", "confidence",
         "turning_epoch", "evidence", "context", "reference_id", "n_seeds", "n_judged", "n_failed",
         "share", "best_val_loss", "worst_val_loss", "last_val_loss", "best_train_loss",
         "best_val_metric", "best_monitor", "worst_monitor", "best_epoch", "n_evaluations",

@@ -15,12 +15,13 @@ from sweepdiag.config.checks import (
     IDENTIFIER,
     LARGEST_INTEGER,
     Check,
+    Choice,
     Schema,
     refuse,
     whole,
 )
 
-__all__ = ["Names", "PlainMapping", "Seeds", "Thresholds"]
+__all__ = ["Choices", "Names", "PlainMapping", "Seeds", "Thresholds"]
 
 _MAX_DEPTH = 8
 _MAX_TEXT = 4096
@@ -71,6 +72,26 @@ class Names(Check):
         """Return the JSON Schema of what is accepted in a file."""
         name = {"type": "string", "pattern": f"^{IDENTIFIER}$"}
         return {"type": "array", "items": name, "uniqueItems": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Choices(Check):
+    """Some names out of a few: a list, or one name alone."""
+
+    names: tuple[str, ...]
+
+    def check(self, value: Any) -> tuple[str, ...]:
+        """Return the names as a tuple, each once, or refuse them."""
+        listed = [value] if isinstance(value, str) else value
+        if not isinstance(listed, list | tuple):
+            refuse(f"must be a list of names out of {', '.join(self.names)}", value)
+        choice = Choice(self.names)
+        return tuple(dict.fromkeys(str(choice.check(name)) for name in listed))
+
+    def schema(self) -> Schema:
+        """Return the JSON Schema of what is accepted in a file."""
+        name = Choice(self.names).schema()
+        return {"anyOf": [name, {"type": "array", "items": name}]}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from sweepdiag.config.axes import Parameters, ParameterSpec
 from sweepdiag.config.checks import IDENTIFIER, Choice, Flag, Integer, Number, Text
-from sweepdiag.config.containers import Names, PlainMapping, Seeds, Thresholds
+from sweepdiag.config.containers import Choices, Names, PlainMapping, Seeds, Thresholds
 from sweepdiag.config.problems import Problem, SettingsModel, lift
 from sweepdiag.config.yaml_writing import write_yaml
 
@@ -190,6 +190,11 @@ class SweepConfig(SettingsModel):
     numerics: Annotated[str, Choice(("exact", "fast"))] = Field(
         default="exact",
         description="exact: the same bits in whatever pack a trial runs; fast: up to rounding.",
+    )
+    record: Annotated[tuple[str, ...], Choices(("gradients",))] = Field(
+        default=(),
+        description="What to record beside the losses, changing none of their bits: gradients "
+        "(norm of the gradient, ratio of update to weights, share of dead units).",
     )
     diagnosis: DiagnosisConfig = Field(
         default_factory=DiagnosisConfig, description="How curves are judged."

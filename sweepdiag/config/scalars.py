@@ -29,7 +29,7 @@ _AMBIGUOUS = (
     (re.compile(r"[-+]?0[0-9]+"), "has a leading zero, which some read as octal"),
     (re.compile(r"[-+]?0[xob][0-9a-fA-F_]+"), "is a number that not every reader takes for one"),
     (re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?"), "is base 60 to some readers"),
-    (re.compile(r"[-+]?[0-9.]*[0-9]_[0-9_.eE+-]*"), "has underscores, which some readers drop"),
+    (re.compile(r"[-+]?\.?[0-9][0-9.]*_[0-9_.eE+-]*"), "has underscores, which some readers drop"),
 )
 _MAX_DIGITS = 40
 

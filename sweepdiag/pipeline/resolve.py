@@ -194,8 +194,9 @@ def _effective(
     named = {axis.name for axis in axes}
     loss = workload.resolved_loss(settings.loss)
     optimizer, schedule = plain(settings.optimizer), plain(settings.schedule)
+    of_curve = {name: value for name, value in plain(settings).items() if name != "record"}
     return {
-        **plain(settings),
+        **of_curve,
         "loss": loss if isinstance(loss, str) else "own",
         "optimizer": {
             name: optimizer[name]
@@ -253,6 +254,7 @@ def _training_settings(config: SweepConfig) -> TrainingSettings:
         epochs=config.epochs,
         evaluate_every_steps=config.evaluation.every_steps,
         numerics=config.numerics,
+        record=config.record,
     )
 
 

@@ -7,7 +7,8 @@ Columns of the tables (``<axes>`` stands for one column per axis):
 
 * ``plan.parquet``: trial_id, config_id, <axes>, seed
 * ``curves.parquet``: trial_id, attempt, epoch, step, train_loss, val_loss, train_loss_running,
-  train_metric, val_metric, seconds
+  train_metric, val_metric, seconds, grad_norm, update_ratio, dead_fraction; the last three are NaN
+  unless the sweep records ``gradients``
 * ``trials.parquet``: trial_id, config_id, <axes>, seed, n_parameters, state, reason, attempt,
   device, seconds
 * ``verdicts.parquet``: trial_id, config_id, <axes>, seed, verdict, runner_up, tags, confidence,

@@ -13,6 +13,7 @@ from sweepdiag.errors import StoreError
 from sweepdiag.records import (
     DONE_STATES,
     JUDGED_STATES,
+    RECORDED_FIELDS,
     Axis,
     CurvePoint,
     Event,
@@ -36,7 +37,7 @@ __all__ = ["History", "TrialHistory", "event_records", "header_record", "plan_re
 
 FORMAT_VERSION = 1
 
-_POINT_FIELDS = (
+_MEASURED_FIELDS = (
     "epoch",
     "step",
     "train_loss",
@@ -46,6 +47,7 @@ _POINT_FIELDS = (
     "val_metric",
     "seconds",
 )
+_POINT_FIELDS = (*_MEASURED_FIELDS, *RECORDED_FIELDS)
 
 
 def header_record(
@@ -102,7 +104,7 @@ def event_records(events: Iterable[Event]) -> list[dict[str, Any]]:
         base = {"trial": event.trial_id, "attempt": event.attempt}
         match event:
             case PointMeasured(point=point):
-                row = [_number(getattr(point, name)) for name in _POINT_FIELDS]
+                row = _row_of(point)
                 last = records[-1] if records else {}
                 if last.get("kind") == "points" and base.items() <= last.items():
                     last["points"].append(row)
@@ -262,10 +264,7 @@ class History:
                 )
             case "points" if self._is_current(record):
                 rows = self.trials[record["trial"]].rows
-                rows.extend(
-                    [float(v) if isinstance(v, str) else v for v in row]
-                    for row in record["points"]
-                )
+                rows.extend(_whole_row(row) for row in record["points"])
             case "ended" if self._is_current(record):
                 history = self.trials[record["trial"]]
                 history.state = State(record["state"])
@@ -325,6 +324,19 @@ def _trial_row(trial: Trial) -> dict[str, Any]:
         **trial.axes,
         "seed": trial.seed,
     }
+
+
+def _row_of(point: CurvePoint) -> list[float | str]:
+    """Return a point as a row of the journal; what was not recorded is left out at its end."""
+    is_recorded = any(not math.isnan(getattr(point, name)) for name in RECORDED_FIELDS)
+    names = _POINT_FIELDS if is_recorded else _MEASURED_FIELDS
+    return [_number(getattr(point, name)) for name in names]
+
+
+def _whole_row(row: Sequence[float | str]) -> list[float]:
+    """Return a row of the journal with a number for every field."""
+    left_out = [math.nan] * (len(_POINT_FIELDS) - len(row))
+    return [float(v) if isinstance(v, str) else v for v in row] + left_out
 
 
 def _number(value: float) -> float | str:

@@ -114,6 +114,7 @@ class PackTrainer:
                 timetable=timetable,
                 device=self._device,
                 numerics=self._settings.numerics,
+                record=self._settings.record,
             )
             while len(self._plans) > _MOST_PLANS:
                 del self._plans[next(iter(self._plans))]
@@ -239,6 +240,7 @@ class PackTrainer:
             prepared=self._prepared,
             timetable=timetable,
             device=self._device,
+            record=self._settings.record,
         )
         run = PackRun(program, timetable, device=self._device, stop_rule=self._stop_rule)
         return run.events()

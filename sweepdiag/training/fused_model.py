@@ -8,6 +8,7 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sweepdiag.training.dead_units import UnitPeaks
 from sweepdiag.training.dropout import NoiseSource, traced_noise
 from sweepdiag.training.graphs import TracedFunction
 from sweepdiag.training.measures import mean_measures
@@ -44,6 +45,7 @@ class FusedModel:
         is_traced: bool = True,
         is_exact: bool = True,
         is_coarse: bool = False,
+        is_watched: bool = False,
     ) -> None:
         """Take the architecture of a model.
 
@@ -55,11 +57,13 @@ class FusedModel:
             is_exact: Whether to take operations that ``vmap`` would round otherwise member by
                 member; on a GPU, where equal bits are not promised, that would only cost time.
             is_coarse: Whether products of a step are rounded to bfloat16 by autocast.
+            is_watched: Whether to look for dead units when evaluating.
         """
         import torch
         from torch.func import grad, vmap
 
         self._prepared = prepared
+        self._is_watched = is_watched
         self._mode = memberwise_mode if is_exact else contextlib.nullcontext
         device = next(model.parameters(), prepared.train.examples).device.type
         self._rounding: Callable[[], AbstractContextManager[object]] = (
@@ -138,19 +142,25 @@ class FusedModel:
 
     def measure(
         self, parameters: Tensors, state: Tensors, inputs: torch.Tensor, targets: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the mean loss and metric of each member in eval mode, shape ``(2, n_members)``.
+    ) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
+        """Return the mean loss and metric of each member in eval mode, and the peaks of its units.
 
         Args:
             parameters: Stacked parameters by name.
             state: Stacked frozen parameters and buffers.
             inputs: The same samples for all members, shape ``(n, …)``.
             targets: Their targets, shape ``(n, …)``.
+
+        Returns:
+            Losses and metrics, shape ``(2, n_members)``, and per call of an activation that can be
+            zero the largest magnitude of each unit, shape ``(n_members, n_units)``; none unless
+            units are watched.
         """
-        (result,) = self._evaluation(*parameters.values(), *state.values(), inputs, targets)
+        arguments = (*parameters.values(), *state.values(), inputs, targets)
+        result, *peaks = self._evaluation(*arguments)
         if self._has_sample_measures:
-            return result
-        return mean_measures(result, targets, self._prepared)
+            return result, peaks
+        return mean_measures(result, targets, self._prepared), peaks
 
     def _named(self, arguments: Sequence[torch.Tensor]) -> tuple[Tensors, Tensors]:
         n_trained = len(self._trained)
@@ -164,14 +174,14 @@ class FusedModel:
         return (*(gradients[name] for name in self._trained), measured)
 
     def _flat_evaluation(self, *arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the measures; the outputs where they are taken by code of the user's own."""
+        """Return the measures (outputs where the user's own code takes them) and units' peaks."""
         parameters, state = self._named(arguments)
         inputs, targets = arguments[-2:]
-        outputs = self._forward(parameters, state, inputs)
+        outputs, *peaks = self._forward(parameters, state, inputs)
         if self._has_sample_measures:
             with self._mode():
-                return (mean_measures(outputs, targets, self._prepared),)
-        return (outputs,)
+                return (mean_measures(outputs, targets, self._prepared), *peaks)
+        return (outputs, *peaks)
 
     def _loss(
         self, parameters: Tensors, state: Tensors, inputs: torch.Tensor, targets: torch.Tensor
@@ -189,14 +199,18 @@ class FusedModel:
                 return self._prepared.loss_fn(outputs, targets), losses
             return losses.mean(), losses
 
-    def _outputs(self, parameters: Tensors, state: Tensors, inputs: torch.Tensor) -> torch.Tensor:
+    def _outputs(
+        self, parameters: Tensors, state: Tensors, inputs: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        """Return one member's outputs, and the peaks of its units if they are watched."""
         from torch.func import functional_call
 
-        with self._mode():
+        units = UnitPeaks(self._evaluating)
+        with self._mode(), units.watching() if self._is_watched else contextlib.nullcontext():
             outputs: torch.Tensor = functional_call(
                 self._evaluating, ({**parameters}, {**state}), (inputs,)
             )
-        return outputs
+        return outputs, *units.take()
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import WorkloadError, unknown_name
 from sweepdiag.messages import describe_traceback
-from sweepdiag.records import CurvePoint, State, plain
+from sweepdiag.records import RECORDED_FIELDS, CurvePoint, State, plain
 from sweepdiag.training.seeds import seeded
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ __all__ = ["Reporter", "call_loop", "decode_point", "main"]
 
 _TINY = 1e-300  # so that 0 is allowed
 _LARGEST = 2.0**53
-_METRICS = ("train_loss_running", "train_metric", "val_metric")
+_METRICS = ("train_loss_running", "train_metric", "val_metric", *RECORDED_FIELDS)
 
 
 class Reporter:
@@ -46,7 +46,7 @@ class Reporter:
             train_loss: Training loss; a number or a tensor with one element. NaN is allowed.
             val_loss: Validation loss, likewise.
             **more: ``step``, ``train_loss_running``, ``train_metric``, ``val_metric``,
-                ``seconds``.
+                ``seconds``, ``grad_norm``, ``update_ratio``, ``dead_fraction``.
 
         Raises:
             WorkloadError: If a name is unknown or a value is not a number.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from sweepdiag.features.curves import FloatArray
     from sweepdiag.records import Event
+    from sweepdiag.training.gradients import Recorded
     from sweepdiag.training.measures import Evaluation
     from sweepdiag.training.members import Member, Timetable
     from sweepdiag.training.programs import Program
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     should end now; ``None`` where it should not."""
 
     Evaluations: TypeAlias = list[tuple[Evaluation, Evaluation]]
-    _Unread: TypeAlias = tuple[int, Reading[Evaluations], Reading[list[float]] | None]
+    _Unread: TypeAlias = tuple[
+        int, Reading[Evaluations], Reading[list[float]] | None, list[Recorded]
+    ]
 
 __all__ = ["PackRun", "evaluations_behind"]
 
@@ -103,7 +106,8 @@ class PackRun:
                 if evaluation_step > step:
                     running = self._program.advance(step, evaluation_step)
                     step = evaluation_step
-                unread.append((step, self._program.evaluate(), running))
+                evaluations = self._program.evaluate()
+                unread.append((step, evaluations, running, self._program.recorded()))
             self._interval_s = self._last_s
             if len(unread) > self._n_behind:
                 yield from self._told(*unread.popleft())
@@ -130,13 +134,14 @@ class PackRun:
         step: int,
         evaluations: Reading[Evaluations],
         running: Reading[list[float]] | None,
+        recorded: list[Recorded],
     ) -> Iterator[list[Event]]:
         """Yield the points of an evaluation, and the ends of those who stop at it."""
         with self._clock():
             read = evaluations.result()
             losses = running.result() if running else [float("nan")] * len(read)
         if self._places:
-            yield self._points(step, read, losses)
+            yield self._points(step, read, losses, recorded)
             stopped = self._stop(read)
             if stopped:
                 yield stopped
@@ -154,7 +159,11 @@ class PackRun:
         )
 
     def _points(
-        self, step: int, evaluations: Evaluations, running: Sequence[float]
+        self,
+        step: int,
+        evaluations: Evaluations,
+        running: Sequence[float],
+        recorded: Sequence[Recorded],
     ) -> list[Event]:
         events: list[Event] = []
         for place in self._places:
@@ -165,10 +174,13 @@ class PackRun:
                 step=step,
                 train_loss=train.loss,
                 val_loss=validation.loss,
-                train_loss_running=float(f"{running[place]:.9g}"),
+                train_loss_running=_nine_digits(running[place]),
                 train_metric=train.metric,
                 val_metric=validation.metric,
                 seconds=round(self._seconds, 6),
+                grad_norm=_nine_digits(recorded[place].grad_norm),
+                update_ratio=_nine_digits(recorded[place].update_ratio),
+                dead_fraction=_nine_digits(recorded[place].dead_fraction),
             )
             events.append(
                 PointMeasured(trial_id=member.trial.trial_id, attempt=member.attempt, point=point)
@@ -226,3 +238,8 @@ class PackRun:
         self._program.keep(kept)
         self._losses = [losses[kept] for losses in self._losses]
         self._places = [kept.index(place) for place in self._places]
+
+
+def _nine_digits(value: float) -> float:
+    """Round to what tells any two float32 numbers apart, to keep the journal small."""
+    return float(f"{value:.9g}")

@@ -108,12 +108,20 @@ def make_program(
     prepared: PreparedWorkload,
     timetable: Timetable,
     device: str,
+    record: Sequence[str] = (),
 ) -> Program:
     """Return the program that trains these members; exactly one where there is no fused model."""
     if model is None:
-        return UnfusedProgram(members[0], prepared=prepared, timetable=timetable, device=device)
+        return UnfusedProgram(
+            members[0], prepared=prepared, timetable=timetable, device=device, record=record
+        )
     return FusedProgram(
-        members, model=model, prepared=prepared, timetable=timetable, device=device
+        members,
+        model=model,
+        prepared=prepared,
+        timetable=timetable,
+        device=device,
+        record=record,
     )
 
 
@@ -148,6 +156,7 @@ def probe(
     timetable: Timetable,
     device: str,
     numerics: str = "exact",
+    record: Sequence[str] = (),
 ) -> Plan:
     """Return how to train members like these.
 
@@ -162,6 +171,7 @@ def probe(
         timetable: Shared by all members.
         device: Where to train.
         numerics: ``exact``, or ``fast`` to allow operations that round otherwise.
+        record: What else to record.
 
     Returns:
         The choice. Errors of the model itself are raised as they are.
@@ -193,6 +203,7 @@ def probe(
             is_traced=way.tier is Tier.TRACED,
             is_exact=way.is_exact,
             is_coarse=way.is_coarse,
+            is_watched="gradients" in record,
         )
         fused, reason = trial.compare(model, alone)
         if fused is not None and (best is None or trial.seconds(fused) < trial.seconds(best[0])):

@@ -5,14 +5,21 @@ Neither knows trials, events or budgets: they advance by steps and evaluate.
 
 from __future__ import annotations
 
-from contextlib import closing
+import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from sweepdiag.training.capture import CapturedStep, recorder_for
+from sweepdiag.training.dead_units import UnitPeaks, dead_fractions
 from sweepdiag.training.flat import FlatParameters
+from sweepdiag.training.gradients import (
+    Recorded,
+    RecordingOptimizer,
+    StepNorms,
+    watch_torch_optimizer,
+)
 from sweepdiag.training.measures import (
     Evaluation,
     evaluate,
@@ -70,6 +77,9 @@ class Program(Protocol):
             places: Their places among ``members``, ascending; at least one.
         """
 
+    def recorded(self) -> list[Recorded]:
+        """Return what else each member's last steps and evaluation have shown, if asked for."""
+
 
 class FusedProgram:
     """All members in one program: parameters in one tensor, one step for all of them.
@@ -85,6 +95,7 @@ class FusedProgram:
         prepared: PreparedWorkload,
         timetable: Timetable,
         device: str,
+        record: Sequence[str] = (),
     ) -> None:
         """Copy the members' parameters.
 
@@ -94,6 +105,7 @@ class FusedProgram:
             prepared: The data, on the device.
             timetable: Shared by all members.
             device: Where to train.
+            record: What else to record.
         """
         self.members = members
         self._model = model
@@ -102,9 +114,10 @@ class FusedProgram:
         self._device = device
         self.parameters = FlatParameters([model.trained_of(member.model) for member in members])
         self._state = model.stacked_state_of([member.model for member in members])
-        # What is streamed comes in new tensors each time, which no record can hold.
-        is_streamed = isinstance(prepared.train, StreamedSamples)
-        self._recorder = None if is_streamed else recorder_for(device)
+        # What is streamed comes in new tensors each time, and norms are kept by the host: neither
+        # can be captured.
+        is_capturable = not record and not isinstance(prepared.train, StreamedSamples)
+        self._recorder = recorder_for(device) if is_capturable else None
         n_indices = len(members) * timetable.batch_size
         self._most_steps = max(1, min(_MOST_STEPS, _MOST_INDICES // n_indices))
         # No methods of this object: in a circle, its memory would outlive it.
@@ -116,6 +129,10 @@ class FusedProgram:
         self._optimizer = make_fused_optimizer(
             [m.optimizer for m in members], device=device, new_table=self._new_table
         )
+        self._norms = StepNorms() if "gradients" in record else None
+        self._peaks: Sequence[Sequence[torch.Tensor]] = ()
+        if self._norms is not None:
+            self._optimizer = RecordingOptimizer(self._optimizer, self._norms)
         self._lrs = np.array([member.lr for member in members])
         self._layout: tuple[int, ...] = ()
         self._lay_out()
@@ -133,7 +150,7 @@ class FusedProgram:
         seeds = [member.trial.seed for member in self.members]
         self._model.noise.seed(seeds, f"forward/{first_step}")
         self._forget_losses()
-        with torch.no_grad(), tiny_numbers_as_zero(), closing(self._feed):
+        with torch.no_grad(), tiny_numbers_as_zero(), contextlib.closing(self._feed):
             for first in range(first_step, last_step, self._most_steps):
                 last = min(first + self._most_steps, last_step)
                 self._load(seeds, first, last)
@@ -149,11 +166,20 @@ class FusedProgram:
         """Return each member's evaluation on the training subset and on the validation set."""
         prepared = self._prepared
         with tiny_numbers_as_zero():
+            peaks: list[Sequence[torch.Tensor]] = []
             train, validation = (
-                evaluate(self._measure, samples)
-                for samples in (prepared.train_eval, prepared.validation)
+                evaluate(partial(self._measure, seen), samples)
+                for seen, samples in ((peaks, prepared.train_eval), ([], prepared.validation))
             )
+        self._peaks = peaks
         return read_evaluations(train, validation)
+
+    def recorded(self) -> list[Recorded]:
+        """Return what else each member's last steps and evaluation have shown, if asked for."""
+        n_members = len(self.members)
+        if self._norms is None:
+            return [Recorded()] * n_members
+        return self._norms.take(dead_fractions(self._peaks, n_members=n_members))
 
     def keep(self, places: Sequence[int]) -> None:
         """Go on with some of the members only; see :class:`Program`."""
@@ -209,15 +235,30 @@ class FusedProgram:
         else:
             self._totals = None
 
-    def _measure(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return self._model.measure(self.parameters.views, self._state, inputs, targets)
+    def _measure(
+        self,
+        seen: list[Sequence[torch.Tensor]],
+        inputs: torch.Tensor,
+        targets: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return losses and metrics, and add the peaks of units to those seen."""
+        views = self.parameters.views
+        measures, peaks = self._model.measure(views, self._state, inputs, targets)
+        seen.append(peaks)
+        return measures
 
 
 class UnfusedProgram:
     """One member alone, trained as anybody would: its module, ``backward`` and ``torch.optim``."""
 
     def __init__(
-        self, member: Member, *, prepared: PreparedWorkload, timetable: Timetable, device: str
+        self,
+        member: Member,
+        *,
+        prepared: PreparedWorkload,
+        timetable: Timetable,
+        device: str,
+        record: Sequence[str] = (),
     ) -> None:
         """Take the member's model and make its optimizer.
 
@@ -226,6 +267,7 @@ class UnfusedProgram:
             prepared: The data, on the device.
             timetable: Its steps.
             device: Where to train.
+            record: What else to record.
         """
         self.members = (member,)
         self.layout_s = 0.0
@@ -236,6 +278,10 @@ class UnfusedProgram:
         self._n_steps = 0
         self._feed = feed_for(prepared.train, timetable, partial(HostTable, device))
         self._optimizer = make_torch_optimizer(member.model, member.optimizer, lr=member.lr)
+        self._norms = StepNorms() if "gradients" in record else None
+        self._units = UnitPeaks(member.model)
+        if self._norms is not None:
+            watch_torch_optimizer(self._optimizer, self._norms)
 
     def advance(self, first_step: int, last_step: int) -> Reading[list[float]]:
         """Train for some steps and return the mean minibatch loss."""
@@ -245,10 +291,12 @@ class UnfusedProgram:
         totals: Any = 0.0
         self._model.train()
         name = f"forward/{first_step}"
+        if self._norms is not None:
+            self._norms.expect(last_step - first_step)
         with (
             seeded(member.trial.seed, name, device=self._device),
             tiny_numbers_as_zero(),
-            closing(self._feed),
+            contextlib.closing(self._feed),
         ):
             self._feed.load([member.trial.seed], first_step, last_step)
             for step in range(first_step, last_step):
@@ -268,9 +316,19 @@ class UnfusedProgram:
         name = f"evaluate/{self._n_steps}"
         seed = self.members[0].trial.seed
         with seeded(seed, name, device=self._device), tiny_numbers_as_zero():
-            train = evaluate(self._measure, prepared.train_eval)
+            # In the same forward pass: another one might change what the model holds.
+            watching = contextlib.nullcontext() if self._norms is None else self._units.watching()
+            with watching:
+                train = evaluate(self._measure, prepared.train_eval)
             validation = evaluate(self._measure, prepared.validation)
         return read_evaluations(train, validation)
+
+    def recorded(self) -> list[Recorded]:
+        """Return what else the member's last steps and evaluation have shown, if asked for."""
+        if self._norms is None:
+            return [Recorded()]
+        peaks = [of_call[None] for of_call in self._units.take()]
+        return self._norms.take(dead_fractions([peaks], n_members=1))
 
     def keep(self, places: Sequence[int]) -> None:
         """Do nothing: there is only one member, and it stays."""

@@ -84,6 +84,12 @@ def test_the_resolved_configuration_is_printed_and_can_be_run(tmp_path):
     assert "epochs: 5" in again.stdout
 
 
+def test_what_to_record_is_an_option_and_a_setting():
+    for asked in ("--record=gradients", "record=gradients", "record=[gradients]"):
+        printed = command("run", *SMALL, asked, "--print-config")
+        assert "record: [gradients]" in printed.stdout, printed.stderr
+
+
 def test_the_schema_is_printed():
     schema = json.loads(command("run", "--print-schema").stdout)
     assert "parameters" in schema["properties"]
@@ -100,6 +106,7 @@ def test_the_schema_is_printed():
         (["run", "nothing.yaml"], "nothing.yaml"),
         (["run", "nothing.py:build"], "nothing.py"),
         (["run", "digits", "--sampler=random"], "sampler"),
+        (["run", "digits", "--record=gradient"], "record must be gradients, got 'gradient'"),
         (["resume", "/dev/null", "--retry=lots"], "unknown state for --retry 'lots'"),
         (["explain", "SD1"], "SD101"),
         (["run", "--no-such-option"], "No such option"),

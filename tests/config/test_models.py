@@ -95,6 +95,12 @@ def test_default_budget_is_that_of_the_records():
         ({"sampler": 3}, r"^sampler must be one of grid, qmc, got 3$"),
         ({"monitor": "loss"}, r"^monitor must be one of val_loss, val_metric, got 'loss'"),
         ({"numerics": "rough"}, r"^numerics must be one of exact, fast, got 'rough'"),
+        (
+            {"record": ["gradient"]},
+            r"^record must be gradients, got 'gradient' \(did you mean 'gradients'\?\)$",
+        ),
+        ({"record": [1]}, r"^record must be gradients, got 1$"),
+        ({"record": None}, r"^record must be a list of names out of gradients, got null$"),
         ({"loss": "a b"}, r"^loss must be the name of a loss matching .*, got 'a b'$"),
         ({"loss": 3}, r"^loss must be the name of a loss, got 3$"),
         ({"optimizer": "adam"}, r"^optimizer must be a mapping, got 'adam'$"),
@@ -177,6 +183,13 @@ def test_settings_are_not_shared_between_configurations():
     sweep().diagnosis.thresholds["a"] = 1.0
     assert sweep().parameters == {}
     assert sweep().diagnosis.thresholds == {}
+
+
+@pytest.mark.parametrize("given", ["gradients", ["gradients"], ("gradients", "gradients")])
+def test_what_to_record_is_a_list_or_one_name(given):
+    assert sweep(record=given).record == ("gradients",)
+    assert sweep().record == TrainingSettings().record == ()
+    assert sweep(record=given).to_mapping()["record"] == ["gradients"]
 
 
 def test_a_path_is_kept_as_text():

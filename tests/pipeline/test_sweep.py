@@ -166,6 +166,41 @@ def test_a_different_sweep_is_refused_and_replaced_only_when_asked(tmp_path, sma
     assert replaced.curves["epoch"].max() == 2
 
 
+RECORDED = ["grad_norm", "update_ratio", "dead_fraction"]
+
+
+def test_recording_changes_no_curve(tmp_path, small):
+    without = numbers(run_sweep(**small, output=tmp_path / "without"))
+    recorded = run_sweep(**small, record=["gradients"], output=tmp_path / "with")
+    pd.testing.assert_frame_equal(
+        numbers(recorded).drop(columns=RECORDED),
+        without.drop(columns=RECORDED),
+        check_exact=True,
+    )
+    assert without[RECORDED].isna().all(axis=None)
+    stepped = recorded.curves[recorded.curves["epoch"] > 0]
+    assert stepped[RECORDED].notna().all(axis=None)
+    assert (stepped[["grad_norm", "update_ratio"]] > 0).all(axis=None)
+    assert recorded.curves["dead_fraction"].between(0, 1).all()
+
+
+def test_a_resumed_sweep_goes_on_recording(tmp_path, small):
+    small["record"] = ["gradients"]
+    whole = run_sweep(**small, output=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(**small, output=tmp_path / "cut", observer=Interrupting(7))
+    resumed = resume_sweep(tmp_path / "cut")
+    pd.testing.assert_frame_equal(numbers(whole), numbers(resumed), check_exact=False, rtol=1e-7)
+    assert resumed.curves["dead_fraction"].notna().all()
+
+
+def test_a_folder_records_all_of_its_trials_or_none(tmp_path, small):
+    run_sweep(**small, output=tmp_path / "run")
+    small["record"] = ["gradients"]
+    with pytest.raises(ConfigError, match=r"record: \[\] there, \['gradients'\] here"):
+        run_sweep(**small, output=tmp_path / "run")
+
+
 def test_where_trials_run_is_no_different_sweep(tmp_path, small):
     run_sweep(**small, output=tmp_path / "run")
     small["execution"] = {"executor": "serial", "pack_size": 1}
@@ -412,6 +447,7 @@ def test_settings_that_nobody_reads_do_not_change_a_trial(small):
     base = ids()
     assert ids(loss="cross_entropy") == base
     assert ids(schedule={"step_epochs": 3.0}) == base
+    assert ids(record=["gradients"]) == base
     assert ids(optimizer={"beta1": 0.5}) == base
     assert ids(optimizer={"momentum": 0.5}) != base
     assert ids(schedule={"name": "cosine"}) != base

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -163,9 +164,28 @@ def test_tables_have_their_columns():
         "train_metric",
         "val_metric",
         "seconds",
+        "grad_norm",
+        "update_ratio",
+        "dead_fraction",
     ]
+    assert curves["grad_norm"].isna().all()
     assert curves["step"].dtype == np.int64
     assert curves["train_loss"].dtype == np.float64
+
+
+def test_what_was_recorded_survives_the_journal_and_costs_nothing_where_it_was_not():
+    plain_point = point(0)
+    full_point = dataclasses.replace(
+        point(1), grad_norm=math.inf, update_ratio=0.5, dead_fraction=math.nan
+    )
+    events = [
+        PointMeasured(trial_id=IDS[0], attempt=1, point=p) for p in (plain_point, full_point)
+    ]
+    (record,) = event_records(events)
+    assert [len(row) for row in record["points"]] == [8, 11]
+    read, again = history_of(*events).trials[IDS[0]].points
+    np.testing.assert_equal(dataclasses.asdict(read), dataclasses.asdict(plain_point))
+    np.testing.assert_equal(dataclasses.asdict(again), dataclasses.asdict(full_point))
 
 
 def test_tables_of_a_plan_without_points_are_empty_and_typed():

@@ -172,6 +172,17 @@ def test_a_loop_of_this_process_runs_here():
     assert pids == [os.getpid()]
 
 
+def test_a_loop_may_report_what_sweepdiag_records_of_its_own_trainings():
+    def train(config, report):
+        report(epoch=0, train_loss=1.0, val_loss=1.0)
+        more = {"grad_norm": 2.0, "update_ratio": 0.1, "dead_fraction": 0.5}
+        report(epoch=1, train_loss=1.0, val_loss=1.0, **more)
+
+    (first, second), _ = run(LoopSource(loop=TrainLoop(name="here", function=train)))
+    assert (second.grad_norm, second.update_ratio, second.dead_fraction) == (2.0, 0.1, 0.5)
+    assert first.grad_norm != first.grad_norm
+
+
 def test_a_loop_of_this_process_that_raises_fails():
     def train(config, report):
         message = "no luck"
