@@ -1,5 +1,4 @@
 import contextlib
-import dataclasses
 import gc
 import logging
 import weakref
@@ -17,9 +16,9 @@ from sweepdiag.training.members import common_timetable
 from sweepdiag.training.probe import Tier
 from sweepdiag.training.programs import FusedProgram, UnfusedProgram
 from sweepdiag.training.step_tables import DeviceTable, HostTable
+from tests.training.cases import MIXED, OPTIMIZERS, SCHEDULES, train_by
 from tests.training.conftest import classes, curves, mlp, pack, prepared, train, trial
 from tests.training.tape import TapeRecorder
-from tests.training.test_engine import MIXED, OPTIMIZERS, SCHEDULES, train_by
 
 # --- on the CPU, by a tape ---
 
@@ -346,8 +345,8 @@ def test_on_a_gpu_out_of_memory_halves_the_pack(cuda):
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_the_next_steps_are_queued_before_points_are_read(cuda):
-    trials = [dataclasses.replace(trial(lr, capacity=16)) for lr in (0.01, 0.1)]
+def test_on_a_gpu_curves_agree_with_those_of_the_cpu_up_to_rounding(cuda):
+    trials = [trial(lr, capacity=16) for lr in (0.01, 0.1)]
     workload = prepared()
     on_cpu = curves(train(pack(*trials), workload=workload))
     on_gpu = curves(train(pack(*trials), workload=workload.to(cuda), device=cuda))
