@@ -18,6 +18,10 @@ class Results:
     def add(self, row: str, column: str, value: float, unit: str) -> None:
         self.rows.append({"row": row, "column": column, "value": value, "unit": unit})
 
+    def skip(self, row: str, column: str, reason: str) -> None:
+        """Say why there is no figure."""
+        self.rows.append({"row": row, "column": column, "skipped": reason})
+
     def write(self, path: str | None) -> None:
         if path is not None:
             text = json.dumps({"device": self.device, "rows": self.rows}, indent=1)
@@ -30,6 +34,9 @@ class Results:
             if entry["row"] != last:
                 last = entry["row"]
                 lines.append(f"{last}")
+            if "skipped" in entry:
+                lines.append(f"  {entry['column']:<{width}}  {'-':>10} ({entry['skipped']})")
+                continue
             value = float(str(entry["value"]))
             lines.append(f"  {entry['column']:<{width}}  {value:>10.4g} {entry['unit']}")
         return "\n".join(lines)

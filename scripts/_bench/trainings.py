@@ -10,6 +10,8 @@ plain_loop        what an expert writes: tensors in memory, index_select, the fa
 tutorial_vmap     PyTorch's tutorial on model ensembling: vmap over grad, an update per parameter
 ray_tune_default  the loop as a Ray Tune function, one process per trial
 ray_tune_reuse    the same with reuse_actors, one process for all
+loop_cuda_graph   the plain loop with its step captured as a CUDA graph (--gpu)
+jax, jax_cold     jit(vmap(scan)) over whole trainings, without and with compiling (--gpu)
 sweepdiag_cold    a new process, from its start to its last trial: imports, probes and traces
 sweepdiag_warm    the same packs again in that process
 """
@@ -35,6 +37,8 @@ from torch import nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn import functional
 
+from _bench.gpu import WHY_NO_HFTA, train_by_captured_loop, utilization
+from _bench.jax_sweep import train_by_jax, why_not
 from _bench.results import Results, device_name
 from sweepdiag.records import (
     OptimizerSettings,
@@ -149,10 +153,7 @@ def train_by_loop(trial: Trial, data: PreparedWorkload, epochs: int, form: str) 
     """Train one trial as an expert would write it."""
     with seeded(trial.seed, "weights"):
         model = data.model(capacity=trial.axes["capacity"]).to(data.train.targets.device)
-    forms = {"single": {"foreach": False}, "foreach": {"foreach": True}, "fused": {"fused": True}}
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=float(trial.axes["lr"]), momentum=MOMENTUM, **forms[form]
-    )
+    optimizer = optimizer_of(form)(model.parameters(), float(trial.axes["lr"]))
     inputs, targets = data.train.inputs, data.train.targets
     batch_size, n = int(trial.axes["batch_size"]), len(targets)
     steps = n // batch_size
@@ -173,6 +174,14 @@ def train_by_loop(trial: Trial, data: PreparedWorkload, epochs: int, form: str) 
         (total / steps).item()
         curve.append(evaluate_by_loop(model, data))
     return np.array(curve)
+
+
+def optimizer_of(form: str) -> Callable[[Any, float], torch.optim.Optimizer]:
+    """Return what makes SGD in one of PyTorch's forms."""
+    forms = {"single": {"foreach": False}, "foreach": {"foreach": True}, "fused": {"fused": True}}
+    return lambda parameters, lr: torch.optim.SGD(
+        parameters, lr=lr, momentum=MOMENTUM, **forms[form]
+    )
 
 
 @torch.no_grad()
@@ -278,9 +287,12 @@ def packs_of(case: Case) -> Sequence[Pack]:
 
 
 def make_trainer(case: Case, data: PreparedWorkload) -> PackTrainer:
+    return PackTrainer(prepared=data, settings=settings_of(case), device=device())
+
+
+def settings_of(case: Case) -> TrainingSettings:
     optimizer = OptimizerSettings(name="sgd", momentum=MOMENTUM)
-    settings = TrainingSettings(optimizer=optimizer, epochs=case.epochs)
-    return PackTrainer(prepared=data, settings=settings, device=device())
+    return TrainingSettings(optimizer=optimizer, epochs=case.epochs)
 
 
 def device() -> str:
@@ -375,6 +387,56 @@ def tune_seconds(case: Case, trials: Sequence[Trial], form: str, *, reuse: bool)
         ray.shutdown()
 
 
+# --- what people use on GPUs ---
+
+
+def gpu_rates(
+    case: Case, data: PreparedWorkload, *, warm_s: float, results: Results
+) -> Iterator[tuple[str, float, str]]:
+    """Yield further figures of one row: column, value, unit.
+
+    Args:
+        case: The row.
+        data: On the device.
+        warm_s: Seconds per trial of the warm sweepdiag.
+        results: Takes the reasons where there is no figure.
+    """
+    packs, trials = packs_of(case), case.trials()
+    sampled, form = case.sampled(case.n_sampled), fastest_form(case, data)
+
+    def train_captured(trial: Trial) -> Curve:
+        make = optimizer_of(form)
+        return train_by_captured_loop(trial, data, case.epochs, make, evaluate_by_loop)
+
+    loop_s = timed(lambda: [train_captured(trial) for trial in sampled]) / len(sampled)
+    if torch.cuda.is_available():
+        yield "loop_cuda_graph", 1.0 / loop_s, "trials/s"
+        yield "warm_over_loop_cuda_graph", loop_s / warm_s, "x"
+    else:
+        results.skip(case.name, "loop_cuda_graph", "there are no CUDA graphs on this device")
+    results.skip(case.name, "hfta", WHY_NO_HFTA)
+    reason = why_not(data, case.capacities[0])
+    if reason:
+        results.skip(case.name, "jax", reason)
+    else:
+        found: dict[str, Curve] = {}
+
+        def train_all() -> None:
+            for pack in packs:
+                found.update(train_by_jax(pack, data, case.epochs, MOMENTUM))
+
+        cold_s, jax_s = (timed(train_all) / len(trials) for _ in range(2))
+        yield "jax_cold", 1.0 / cold_s, "trials/s"
+        yield "jax", 1.0 / jax_s, "trials/s"
+        yield "warm_over_jax", jax_s / warm_s, "x"
+        # Where rates are high, rounding alone drives curves apart: compared is the lower half.
+        calm = sorted(sampled, key=lambda t: float(t.axes["lr"]))[: max(len(sampled) // 2, 1)]
+        gaps = [loss_gap(found[t.trial_id], train_by_loop(t, data, case.epochs, "single"))
+                for t in calm]  # fmt: skip
+        yield "jax_curve_difference", max(gaps), "relative"
+    yield from utilization(make_trainer(case, data), packs[-1], data, settings_of(case))
+
+
 # --- the benchmark ---
 
 
@@ -384,7 +446,9 @@ def timed(function: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def rates(case: Case, *, is_quick: bool, with_tune: bool) -> Iterator[tuple[str, float, str]]:
+def rates(
+    case: Case, *, is_quick: bool, with_tune: bool, with_gpu: bool, results: Results
+) -> Iterator[tuple[str, float, str]]:
     """Yield the figures of one row: column, value, unit."""
     data = case.prepared().to(device())
     packs, trials = packs_of(case), case.trials()
@@ -411,6 +475,8 @@ def rates(case: Case, *, is_quick: bool, with_tune: bool) -> Iterator[tuple[str,
         if column in medians:
             yield f"warm_over_{column}", medians[column] / medians["sweepdiag_warm"], "x"
     yield "cold_over_plain_loop", medians["plain_loop"] / medians["sweepdiag_cold"], "x"
+    if with_gpu:
+        yield from gpu_rates(case, data, warm_s=medians["sweepdiag_warm"], results=results)
     yield "curve_difference", difference(case, data, sampled[: 16 if is_quick else 64]), "relative"
 
 
@@ -422,19 +488,27 @@ def difference(case: Case, data: PreparedWorkload, sampled: Sequence[Trial]) -> 
     found = train_by_sweepdiag(trainer, packs)
     largest = 0.0
     for trial in sampled:
-        expected = train_by_loop(trial, data, case.epochs, "single")[:, :2]
-        losses = found[trial.trial_id][:, :2]
-        if not np.array_equal(np.isfinite(losses), np.isfinite(expected)):
-            return math.inf
-        is_finite = np.isfinite(expected)
-        gaps = np.abs(losses - expected)[is_finite] / (np.abs(expected)[is_finite] + 1e-6)
-        largest = max(largest, float(gaps.max(initial=0.0)))
+        expected = train_by_loop(trial, data, case.epochs, "single")
+        largest = max(largest, loss_gap(found[trial.trial_id], expected))
     return largest
+
+
+def loss_gap(found: Curve, expected: Curve) -> float:
+    """Return the largest relative difference of a loss; infinite where only one is finite."""
+    losses, expected_losses = found[:, :2], expected[:, :2]
+    is_finite = np.isfinite(expected_losses)
+    if not np.array_equal(np.isfinite(losses), is_finite):
+        return math.inf
+    gaps = np.abs(losses - expected_losses)[is_finite]
+    return float((gaps / (np.abs(expected_losses)[is_finite] + 1e-6)).max(initial=0.0))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="smaller grids, once, without Tune")
+    parser.add_argument(
+        "--gpu", action="store_true", help="also what people use on GPUs; default on a GPU"
+    )
     parser.add_argument("--json", metavar="PATH", help="write the figures here")
     parser.add_argument("--row", action="append", help="only this row; may be repeated")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -449,7 +523,11 @@ def main() -> None:
     results = Results(device=f"{device_name()}, one core")
     for name in arguments.row or cases:
         for column, value, unit in rates(
-            cases[name], is_quick=arguments.quick, with_tune=not arguments.quick
+            cases[name],
+            is_quick=arguments.quick,
+            with_tune=not arguments.quick and not torch.cuda.is_available(),
+            with_gpu=arguments.gpu or torch.cuda.is_available(),
+            results=results,
         ):
             results.add(name, column, value, unit)
     results.write(arguments.json)

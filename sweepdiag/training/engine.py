@@ -193,6 +193,7 @@ class PackTrainer:
             yield from self._train_one_by_one(others, timetable)
             return
         # Out of the handler, so that what the failed attempt held is free again.
+        members.clear()
         again = [(trial, attempt + 1) for trial, attempt in left.values()]
         half = len(again) // 2
         if is_memory and half > 1:

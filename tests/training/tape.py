@@ -27,16 +27,14 @@ class Tape(TorchDispatchMode):
         self.entries.append((operation, args, kwargs, results, [r.data_ptr() for r in results]))
         return result
 
+    @torch.no_grad()
     def replay(self):
         """Do the same to the same memory again; what Python would do anew stays as it was."""
         for operation, args, kwargs, results, addresses in self.entries:
             assert [result.data_ptr() for result in results] == addresses
-            again = operation(*args, **kwargs)
-            for new, old in zip(
-                (leaf for leaf in tree_leaves(again) if isinstance(leaf, torch.Tensor)),
-                results,
-                strict=True,
-            ):
+            again = tree_leaves(operation(*args, **kwargs))
+            tensors = [leaf for leaf in again if isinstance(leaf, torch.Tensor)]
+            for new, old in zip(tensors, results, strict=True):
                 if new.data_ptr() != old.data_ptr():
                     old.copy_(new)
 

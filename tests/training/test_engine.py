@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from sweepdiag.records import (
     OptimizerSettings,
-    ScheduleSettings,
     State,
     TrainingSettings,
     TrialEnded,
@@ -18,10 +17,10 @@ from sweepdiag.records import (
 )
 from sweepdiag.training import PackTrainer
 from sweepdiag.training import engine as engine_module
-from sweepdiag.training.fused_model import FusedModel
 from sweepdiag.training.probe import Plan, Tier
 from sweepdiag.training.schedules import rate_factors
 from sweepdiag.training.seeds import batch_indices, seeded
+from tests.training.cases import MIXED, OPTIMIZERS, SCHEDULES, train_by
 from tests.training.conftest import (
     assert_same_bits,
     classes,
@@ -32,19 +31,6 @@ from tests.training.conftest import (
     train,
     trial,
 )
-
-OPTIMIZERS = [
-    OptimizerSettings(momentum=0.0),
-    OptimizerSettings(momentum=0.9),
-    OptimizerSettings(momentum=0.9, nesterov=True, weight_decay=1e-2),
-    OptimizerSettings(name="adam", weight_decay=1e-2),
-    OptimizerSettings(name="adamw", weight_decay=1e-2),
-]
-SCHEDULES = [
-    ScheduleSettings(),
-    ScheduleSettings(name="step", step_epochs=1, step_factor=0.3),
-    ScheduleSettings(name="cosine", warmup_epochs=1),
-]
 
 
 def train_by_hand(t, workload, s):
@@ -347,30 +333,6 @@ def test_a_model_that_cannot_run_counts_as_no_time():
     assert trainer.estimate_seconds([pack(trial())]) == [0.0]
 
 
-MIXED = [
-    trial(lr, seed=seed, capacity=16, momentum=momentum, weight_decay=decay)
-    for seed, (lr, momentum, decay) in enumerate(
-        [(0.01, 0.0, 0.0), (0.1, 0.9, 0.0), (0.03, 0.9, 0.1), (1e30, 0.5, 0.0)]
-    )
-]
-
-
-def train_by(monkeypatch, tier, packed, workload=None, settings=None, width=64):
-    """Train a pack in a way that is not left to its speed on this machine."""
-    workload = workload or prepared()
-
-    def model_of(trainer, packed, timetable):
-        if tier is Tier.UNFUSED:
-            return None, 1
-        model = trainer._build(packed.trials[0], 1).model
-        fused = FusedModel(model, prepared=workload, is_traced=tier is Tier.TRACED)
-        return fused, width
-
-    with monkeypatch.context() as patch:
-        patch.setattr(PackTrainer, "_fused_model", model_of)
-        return curves(train(packed, workload=workload, settings=settings))
-
-
 @pytest.mark.parametrize("tier", [Tier.TRACED, Tier.VMAP])
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_every_fused_tier_gives_the_bits_of_the_unfused_one(monkeypatch, tier, nesterov):
@@ -473,13 +435,3 @@ def test_a_loss_of_the_users_own_may_be_named_like_a_built_in_one():
     workload = prepared(loss=cross_entropy)
     (curve,) = curves(train(pack(trial(1e-6, capacity=8)), workload=workload)).values()
     assert curve[1, 4] == pytest.approx(curve[1, 2], rel=0.05)  # running loss in the same unit
-
-
-@pytest.mark.gpu
-def test_on_a_gpu_curves_agree_up_to_rounding(cuda):
-    trials = [trial(lr, capacity=16) for lr in (0.01, 0.1)]
-    workload = prepared()
-    on_cpu = curves(train(pack(*trials), workload=workload))
-    on_gpu = curves(train(pack(*trials), workload=workload.to(cuda), device=cuda))
-    for key, curve in on_cpu.items():
-        np.testing.assert_allclose(on_gpu[key][:, 2:4], curve[:, 2:4], rtol=1e-3)

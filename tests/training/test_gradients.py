@@ -176,7 +176,7 @@ def test_a_unit_that_lives_for_one_sample_of_many_is_alive(monkeypatch):
         return network
 
     workload = prepared(model, train=(inputs, targets), validation=(inputs, targets))
-    assert len(workload.train_eval_targets) == 700  # two pieces
+    assert len(workload.train_eval.targets) == 700  # two pieces
     for tier in TIERS:
         packed = pack(trial(1e-9), trial(1e-8))
         for rows in recorded(events_by(monkeypatch, tier, packed, workload)).values():
