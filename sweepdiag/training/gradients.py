@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Recorded", "RecordingOptimizer", "StepNorms", "watch_torch_optimizer"]
 
-_BLOCK = 2**12
+_BLOCK = 2**14
 """Numbers whose squares are added in their own precision; sums of blocks are taken in float64."""
 _MOST_WAITING = 64
 """Steps whose norms are kept until they are added up."""
@@ -140,11 +140,11 @@ def _norms_of_blocks(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
     norms = []
     for rows in tensors:
         n_whole = rows.shape[1] // _BLOCK * _BLOCK
+        rest = rows[:, n_whole:] if n_whole else rows
         if n_whole:
             whole = torch.unflatten(rows[:, :n_whole], 1, (-1, _BLOCK))
             norms.append(torch.linalg.vector_norm(whole, dim=2))
-        if n_whole < rows.shape[1]:
-            rest = rows[:, n_whole:]
+        if rest.shape[1]:
             norms.append(torch.linalg.vector_norm(rest, dim=1, keepdim=True))
     return norms
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from sweepdiag.training.dead_units import UnitPeaks, dead_fractions
+from sweepdiag.training.dead_units import UnitSums, dead_fractions
 from sweepdiag.training.flat import FlatParameters
 from sweepdiag.training.gradients import (
     Recorded,
@@ -94,7 +94,7 @@ class FusedProgram:
         self._state = model.stacked_state_of([member.model for member in members])
         self._optimizer = make_fused_optimizer([m.optimizer for m in members], device=device)
         self._norms = StepNorms() if "gradients" in record else None
-        self._peaks: Sequence[Sequence[torch.Tensor]] = ()
+        self._sums: Sequence[Sequence[torch.Tensor]] = ()
         if self._norms is not None:
             self._optimizer = RecordingOptimizer(self._optimizer, self._norms)
         self._lrs = np.array([member.lr for member in members])
@@ -126,15 +126,15 @@ class FusedProgram:
         """Return each member's evaluation on the training subset and on the validation set."""
         prepared = self._prepared
         with tiny_numbers_as_zero():
-            peaks: list[Sequence[torch.Tensor]] = []
+            sums: list[Sequence[torch.Tensor]] = []
             train, validation = (
                 evaluate(functools.partial(self._measure, seen), inputs, targets)
                 for seen, inputs, targets in (
-                    (peaks, prepared.train_eval_inputs, prepared.train_eval_targets),
+                    (sums, prepared.train_eval_inputs, prepared.train_eval_targets),
                     ([], prepared.validation_inputs, prepared.validation_targets),
                 )
             )
-        self._peaks = peaks
+        self._sums = sums
         return list(zip(train, validation, strict=True))
 
     def recorded(self) -> list[Recorded]:
@@ -142,7 +142,7 @@ class FusedProgram:
         n_members = len(self.members)
         if self._norms is None:
             return [Recorded()] * n_members
-        return self._norms.take(dead_fractions(self._peaks, n_members=n_members))
+        return self._norms.take(dead_fractions(self._sums, n_members=n_members))
 
     def _samples(self, first_step: int, last_step: int) -> torch.Tensor:
         """Return the samples of each step, shape ``(n_steps, n_members * batch_size)``."""
@@ -176,10 +176,10 @@ class FusedProgram:
         inputs: torch.Tensor,
         targets: torch.Tensor,
     ) -> torch.Tensor:
-        """Return losses and metrics, and add the peaks of units to those seen."""
+        """Return losses and metrics, and add the sums of units to those seen."""
         views = self.parameters.views
-        measures, peaks = self._model.measure(views, self._state, inputs, targets)
-        seen.append(peaks)
+        measures, sums = self._model.measure(views, self._state, inputs, targets)
+        seen.append(sums)
         return measures
 
 
@@ -212,7 +212,7 @@ class UnfusedProgram:
         self._n_steps = 0
         self._optimizer = make_torch_optimizer(member.model, member.optimizer, lr=member.lr)
         self._norms = StepNorms() if "gradients" in record else None
-        self._units = UnitPeaks(member.model)
+        self._units = UnitSums(member.model)
         if self._norms is not None:
             watch_torch_optimizer(self._optimizer, self._norms)
 
@@ -259,8 +259,8 @@ class UnfusedProgram:
         """Return what else the member's last steps and evaluation have shown, if asked for."""
         if self._norms is None:
             return [Recorded()]
-        peaks = [of_call[None] for of_call in self._units.take()]
-        return self._norms.take(dead_fractions([peaks], n_members=1))
+        sums = [of_call[None] for of_call in self._units.take()]
+        return self._norms.take(dead_fractions([sums], n_members=1))
 
     def _step(self, step: int, indices: torch.Tensor) -> torch.Tensor:
         import torch
