@@ -1,6 +1,15 @@
+import contextlib
 import os
 
 import pytest
+
+# A bare GPU machine may lack it, and has only tests that need none.
+with contextlib.suppress(ImportError):
+    import hypothesis
+
+    # No test fails for being slow: how fast a machine is says nothing about the code.
+    hypothesis.settings.register_profile("any machine", deadline=None)
+    hypothesis.settings.load_profile("any machine")
 
 
 def require(what: str, present: bool, reason: str) -> None:

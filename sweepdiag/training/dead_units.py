@@ -18,6 +18,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import operator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -27,12 +29,28 @@ if TYPE_CHECKING:
 
     UnitsKey: TypeAlias = tuple[int, int, int]
 
-__all__ = ["UnitPeaks", "dead_fractions"]
+__all__ = ["UnitSums", "dead_fractions"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Kinds:
+    """Types of modules.
+
+    Attributes:
+        can_be_zero: Activations whose units are counted.
+        never_negative: Those of them whose outputs need no sign taken away.
+        features_last: Layers whose outputs have their features on the last axis.
+        channels_first: Layers whose outputs have their channels on axis 1.
+    """
+
+    can_be_zero: tuple[type, ...]
+    never_negative: frozenset[type]
+    features_last: tuple[type, ...]
+    channels_first: tuple[type, ...]
 
 
 @functools.cache
-def _kinds() -> tuple[tuple[type, ...], tuple[type, ...], tuple[type, ...]]:
-    """Return modules that can be zero, those with features last, and those with channels on 1."""
+def _kinds() -> _Kinds:
     from torch import nn
 
     can_be_zero = (
@@ -59,13 +77,19 @@ def _kinds() -> tuple[tuple[type, ...], tuple[type, ...], tuple[type, ...]]:
         nn.modules.batchnorm._NormBase,
         nn.GroupNorm,
     )
-    return can_be_zero, features_last, channels_first
+    return _Kinds(
+        can_be_zero=can_be_zero,
+        never_negative=frozenset({nn.ReLU, nn.ReLU6, nn.Hardsigmoid}),
+        features_last=features_last,
+        channels_first=channels_first,
+    )
 
 
-class UnitPeaks:
-    """The largest magnitude of each unit over the forward passes of one model.
+class UnitSums:
+    """The sum of each unit's magnitudes over the forward passes of one model.
 
-    Works on a member's own module as well as under ``vmap``, where the tensors are batched.
+    It is zero where every magnitude is, and cheaper than the largest of them. Works on a member's
+    own module as well as under ``vmap``, where the tensors are batched.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
@@ -74,7 +98,7 @@ class UnitPeaks:
         self._places = {id(module): place for place, module in enumerate(model.modules())}
         self._n_calls: dict[int, int] = {}
         self._is_last_axis = False
-        self._peaks: dict[UnitsKey, torch.Tensor] = {}
+        self._sums: dict[UnitsKey, torch.Tensor] = {}
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -88,9 +112,9 @@ class UnitPeaks:
             handle.remove()
 
     def take(self) -> list[torch.Tensor]:
-        """Return the peaks by call, each of shape ``(n_units,)``, and begin anew."""
-        peaks, self._peaks = self._peaks, {}
-        return list(peaks.values())
+        """Return the sums by call, each of shape ``(n_units,)``, and begin anew."""
+        sums, self._sums = self._sums, {}
+        return list(sums.values())
 
     def _look(self, module: torch.nn.Module, inputs: Any, output: Any) -> None:
         import torch
@@ -99,41 +123,40 @@ class UnitPeaks:
         place = self._places.get(id(module))
         if place is None:
             return
-        can_be_zero, features_last, channels_first = _kinds()
-        if isinstance(module, features_last + channels_first):
-            self._is_last_axis = isinstance(module, features_last)
-        if isinstance(module, can_be_zero) and isinstance(output, torch.Tensor):
+        kinds = _kinds()
+        if isinstance(module, kinds.features_last + kinds.channels_first):
+            self._is_last_axis = isinstance(module, kinds.features_last)
+        if isinstance(module, kinds.can_be_zero) and isinstance(output, torch.Tensor):
             number = self._n_calls.get(place, 0)
             self._n_calls[place] = number + 1
-            self._add(place, number, output.detach())
+            magnitudes = output.detach()
+            if type(module) not in kinds.never_negative:
+                magnitudes = magnitudes.abs()
+            self._add(place, number, magnitudes)
         if module is self._root:
             self._n_calls, self._is_last_axis = {}, False
 
-    def _add(self, place: int, number: int, output: torch.Tensor) -> None:
-        import torch
-
-        if output.numel() == 0:
+    def _add(self, place: int, number: int, magnitudes: torch.Tensor) -> None:
+        if magnitudes.numel() == 0:
             return
-        peaks = _peaks(output, is_last_axis=self._is_last_axis)
-        key = (place, number, len(peaks))
-        seen = self._peaks.get(key)
-        # Both maxima keep NaN.
-        self._peaks[key] = peaks if seen is None else torch.maximum(seen, peaks)
+        sums = _sums(magnitudes, is_last_axis=self._is_last_axis)
+        key = (place, number, len(sums))
+        self._sums[key] = self._sums[key] + sums if key in self._sums else sums
 
 
-def _peaks(output: torch.Tensor, *, is_last_axis: bool) -> torch.Tensor:
-    """Return the largest magnitude of each unit, shape ``(n_units,)``."""
-    if output.dim() < 2:
-        output = output.reshape(-1, 1)
-    axis = output.dim() - 1 if is_last_axis else 1
-    return output.abs().amax(dim=[d for d in range(output.dim()) if d != axis])
+def _sums(magnitudes: torch.Tensor, *, is_last_axis: bool) -> torch.Tensor:
+    """Return the sum over all but the axis of the units, shape ``(n_units,)``."""
+    if magnitudes.dim() < 2:
+        magnitudes = magnitudes.reshape(-1, 1)
+    axis = magnitudes.dim() - 1 if is_last_axis else 1
+    return magnitudes.sum(dim=[d for d in range(magnitudes.dim()) if d != axis])
 
 
 def dead_fractions(pieces: Sequence[Sequence[torch.Tensor]], *, n_members: int) -> list[float]:
     """Return the share of dead units of each member.
 
     Args:
-        pieces: For each piece of the samples, the largest magnitudes of units by call, each of
+        pieces: For each piece of the samples, the sums of units' magnitudes by call, each of
             shape ``(n_members, n_units)``.
         n_members: How many members there are.
 
@@ -142,11 +165,10 @@ def dead_fractions(pieces: Sequence[Sequence[torch.Tensor]], *, n_members: int) 
     """
     import torch
 
-    # This maximum keeps NaN.
-    peaks = [functools.reduce(torch.maximum, of_call) for of_call in zip(*pieces, strict=True)]
-    if not peaks:
+    sums = [functools.reduce(operator.add, of_call) for of_call in zip(*pieces, strict=True)]
+    if not sums:
         return [math.nan] * n_members
-    units = torch.cat([of_call.double() for of_call in peaks], dim=1)
+    units = torch.cat(sums, dim=1)
     shares = (units == 0).double().mean(dim=1)
     shares[units.isnan().any(dim=1)] = math.nan
     found: list[float] = shares.tolist()

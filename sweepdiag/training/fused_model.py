@@ -8,7 +8,7 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sweepdiag.training.dead_units import UnitPeaks
+from sweepdiag.training.dead_units import UnitSums
 from sweepdiag.training.dropout import NoiseSource, traced_noise
 from sweepdiag.training.graphs import TracedFunction
 from sweepdiag.training.measures import mean_measures
@@ -143,7 +143,7 @@ class FusedModel:
     def measure(
         self, parameters: Tensors, state: Tensors, inputs: torch.Tensor, targets: torch.Tensor
     ) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
-        """Return the mean loss and metric of each member in eval mode, and the peaks of its units.
+        """Return the mean loss and metric of each member in eval mode, and the sums of its units.
 
         Args:
             parameters: Stacked parameters by name.
@@ -153,14 +153,14 @@ class FusedModel:
 
         Returns:
             Losses and metrics, shape ``(2, n_members)``, and per call of an activation that can be
-            zero the largest magnitude of each unit, shape ``(n_members, n_units)``; none unless
+            zero the sum of each unit's magnitudes, shape ``(n_members, n_units)``; none unless
             units are watched.
         """
         arguments = (*parameters.values(), *state.values(), inputs, targets)
-        result, *peaks = self._evaluation(*arguments)
+        result, *sums = self._evaluation(*arguments)
         if self._has_sample_measures:
-            return result, peaks
-        return mean_measures(result, targets, self._prepared), peaks
+            return result, sums
+        return mean_measures(result, targets, self._prepared), sums
 
     def _named(self, arguments: Sequence[torch.Tensor]) -> tuple[Tensors, Tensors]:
         n_trained = len(self._trained)
@@ -174,14 +174,14 @@ class FusedModel:
         return (*(gradients[name] for name in self._trained), measured)
 
     def _flat_evaluation(self, *arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the measures (outputs where the user's own code takes them) and units' peaks."""
+        """Return the measures (outputs where the user's own code takes them) and units' sums."""
         parameters, state = self._named(arguments)
         inputs, targets = arguments[-2:]
-        outputs, *peaks = self._forward(parameters, state, inputs)
+        outputs, *sums = self._forward(parameters, state, inputs)
         if self._has_sample_measures:
             with self._mode():
-                return (mean_measures(outputs, targets, self._prepared), *peaks)
-        return (outputs, *peaks)
+                return (mean_measures(outputs, targets, self._prepared), *sums)
+        return (outputs, *sums)
 
     def _loss(
         self, parameters: Tensors, state: Tensors, inputs: torch.Tensor, targets: torch.Tensor
@@ -202,10 +202,10 @@ class FusedModel:
     def _outputs(
         self, parameters: Tensors, state: Tensors, inputs: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
-        """Return one member's outputs, and the peaks of its units if they are watched."""
+        """Return one member's outputs, and the sums of its units if they are watched."""
         from torch.func import functional_call
 
-        units = UnitPeaks(self._evaluating)
+        units = UnitSums(self._evaluating)
         with self._mode(), units.watching() if self._is_watched else contextlib.nullcontext():
             outputs: torch.Tensor = functional_call(
                 self._evaluating, ({**parameters}, {**state}), (inputs,)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Recorded", "RecordingOptimizer", "StepNorms", "watch_torch_optimizer"]
 
-_BLOCK = 2**12
+_BLOCK = 2**14
 """Numbers whose squares are added in their own precision; sums of blocks are taken in float64."""
 _MOST_WAITING = 64
 """Steps whose norms are kept until they are added up."""
@@ -140,11 +140,11 @@ def _norms_of_blocks(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
     norms = []
     for rows in tensors:
         n_whole = rows.shape[1] // _BLOCK * _BLOCK
+        rest = rows[:, n_whole:] if n_whole else rows
         if n_whole:
             whole = torch.unflatten(rows[:, :n_whole], 1, (-1, _BLOCK))
             norms.append(torch.linalg.vector_norm(whole, dim=2))
-        if n_whole < rows.shape[1]:
-            rest = rows[:, n_whole:]
+        if rest.shape[1]:
             norms.append(torch.linalg.vector_norm(rest, dim=1, keepdim=True))
     return norms
 
@@ -184,22 +184,22 @@ class RecordingOptimizer:
 
 def watch_torch_optimizer(optimizer: torch.optim.Optimizer, norms: StepNorms) -> None:
     """Show each step of one model's optimizer to :class:`StepNorms`, by hooks."""
-    import torch
 
     def before(*_: Any) -> None:
-        updated = [p for group in optimizer.param_groups for p in group["params"]]
-        updated = [p for p in updated if p.grad is not None]
-        watched[:] = updated
-        if updated:
-            with torch.no_grad():
-                rows = _row(updated) if norms.is_last_step else {}
-                norms.before_update(rows, _row([p.grad for p in updated]))
+        parameters = (p for group in optimizer.param_groups for p in group["params"])
+        gradients = [(p, p.grad) for p in parameters if p.grad is not None]
+        updated[:] = [p for p, _ in gradients]
+        if gradients:
+            norms.before_update(rows_at_last(), _row([gradient for _, gradient in gradients]))
 
     def after(*_: Any) -> None:
-        with torch.no_grad():
-            norms.after_update(_row(watched) if norms.is_last_step else {})
+        norms.after_update(rows_at_last())
 
-    watched: list[torch.Tensor] = []
+    def rows_at_last() -> Rows:
+        """Return the parameters at the step that needs them, and nothing before."""
+        return _row([p.detach() for p in updated]) if norms.is_last_step else {}
+
+    updated: list[torch.Tensor] = []
     optimizer.register_step_pre_hook(before)
     optimizer.register_step_post_hook(after)
 
@@ -210,6 +210,7 @@ def _row(tensors: Sequence[torch.Tensor]) -> Rows:
 
     of_dtype: dict[torch.dtype, list[torch.Tensor]] = {}
     for tensor in tensors:
-        # A gradient may be sparse, as those of embeddings can be; others are returned as they are.
-        of_dtype.setdefault(tensor.dtype, []).append(tensor.to_dense().reshape(-1))
+        # Gradients of embeddings may be sparse.
+        dense = tensor if tensor.layout is torch.strided else tensor.to_dense()
+        of_dtype.setdefault(tensor.dtype, []).append(dense.reshape(-1))
     return {dtype: torch.cat(parts)[None] for dtype, parts in of_dtype.items()}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from sweepdiag.training.capture import CapturedStep, recorder_for
-from sweepdiag.training.dead_units import UnitPeaks, dead_fractions
+from sweepdiag.training.dead_units import UnitSums, dead_fractions
 from sweepdiag.training.flat import FlatParameters
 from sweepdiag.training.gradients import (
     Recorded,
@@ -130,7 +130,7 @@ class FusedProgram:
             [m.optimizer for m in members], device=device, new_table=self._new_table
         )
         self._norms = StepNorms() if "gradients" in record else None
-        self._peaks: Sequence[Sequence[torch.Tensor]] = ()
+        self._sums: Sequence[Sequence[torch.Tensor]] = ()
         if self._norms is not None:
             self._optimizer = RecordingOptimizer(self._optimizer, self._norms)
         self._lrs = np.array([member.lr for member in members])
@@ -166,12 +166,12 @@ class FusedProgram:
         """Return each member's evaluation on the training subset and on the validation set."""
         prepared = self._prepared
         with tiny_numbers_as_zero():
-            peaks: list[Sequence[torch.Tensor]] = []
+            sums: list[Sequence[torch.Tensor]] = []
             train, validation = (
                 evaluate(partial(self._measure, seen), samples)
-                for seen, samples in ((peaks, prepared.train_eval), ([], prepared.validation))
+                for seen, samples in ((sums, prepared.train_eval), ([], prepared.validation))
             )
-        self._peaks = peaks
+        self._sums = sums
         return read_evaluations(train, validation)
 
     def recorded(self) -> list[Recorded]:
@@ -179,7 +179,7 @@ class FusedProgram:
         n_members = len(self.members)
         if self._norms is None:
             return [Recorded()] * n_members
-        return self._norms.take(dead_fractions(self._peaks, n_members=n_members))
+        return self._norms.take(dead_fractions(self._sums, n_members=n_members))
 
     def keep(self, places: Sequence[int]) -> None:
         """Go on with some of the members only; see :class:`Program`."""
@@ -241,10 +241,10 @@ class FusedProgram:
         inputs: torch.Tensor,
         targets: torch.Tensor,
     ) -> torch.Tensor:
-        """Return losses and metrics, and add the peaks of units to those seen."""
+        """Return losses and metrics, and add the sums of units to those seen."""
         views = self.parameters.views
-        measures, peaks = self._model.measure(views, self._state, inputs, targets)
-        seen.append(peaks)
+        measures, sums = self._model.measure(views, self._state, inputs, targets)
+        seen.append(sums)
         return measures
 
 
@@ -279,7 +279,7 @@ class UnfusedProgram:
         self._feed = feed_for(prepared.train, timetable, partial(HostTable, device))
         self._optimizer = make_torch_optimizer(member.model, member.optimizer, lr=member.lr)
         self._norms = StepNorms() if "gradients" in record else None
-        self._units = UnitPeaks(member.model)
+        self._units = UnitSums(member.model)
         if self._norms is not None:
             watch_torch_optimizer(self._optimizer, self._norms)
 
@@ -327,8 +327,8 @@ class UnfusedProgram:
         """Return what else the member's last steps and evaluation have shown, if asked for."""
         if self._norms is None:
             return [Recorded()]
-        peaks = [of_call[None] for of_call in self._units.take()]
-        return self._norms.take(dead_fractions([peaks], n_members=1))
+        sums = [of_call[None] for of_call in self._units.take()]
+        return self._norms.take(dead_fractions([sums], n_members=1))
 
     def keep(self, places: Sequence[int]) -> None:
         """Do nothing: there is only one member, and it stays."""

@@ -147,7 +147,7 @@ def test_an_unknown_key_is_answered_with_the_nearest_and_all(write):
         load_config(write("workload: w\noptimzer: {name: sgd}\n"))
     (line,) = lines_of(caught)
     assert line.startswith("sweep.yaml:2:1: unknown key 'optimzer'. Did you mean 'optimizer'? ")
-    assert line.endswith("split, workload, workload_parameters")
+    assert line.endswith("split, stop_early, workload, workload_parameters")
 
 
 def test_all_that_is_wrong_is_reported_in_the_order_of_the_file(write):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, vmap
 
-from sweepdiag.training.dead_units import UnitPeaks, dead_fractions
+from sweepdiag.training.dead_units import UnitSums, dead_fractions
 
 
 @pytest.fixture(autouse=True)
@@ -15,8 +15,8 @@ def _draws_are_its_own():
         yield
 
 
-def peaks_of(model, *inputs):
-    units = UnitPeaks(model)
+def sums_of(model, *inputs):
+    units = UnitSums(model)
     with torch.no_grad(), units.watching():
         for of_pass in inputs:
             model(of_pass)
@@ -24,8 +24,8 @@ def peaks_of(model, *inputs):
 
 
 def fraction(model, *inputs):
-    peaks = [of_call[None] for of_call in peaks_of(model, *inputs)]
-    return dead_fractions([peaks], n_members=1)[0]
+    sums = [of_call[None] for of_call in sums_of(model, *inputs)]
+    return dead_fractions([sums], n_members=1)[0]
 
 
 class Shared(nn.Module):
@@ -43,7 +43,7 @@ class Shared(nn.Module):
 
 
 def test_a_shared_activation_counts_at_each_call():
-    assert [len(peaks) for peaks in peaks_of(Shared(), torch.ones(5, 1))] == [4, 2]
+    assert [len(sums) for sums in sums_of(Shared(), torch.ones(5, 1))] == [4, 2]
     assert fraction(Shared(), torch.ones(5, 1)) == 3 / 6
 
 
@@ -91,8 +91,8 @@ def test_without_such_an_activation_there_is_no_share(activation):
 
 
 def test_nan_makes_its_own_member_nan():
-    peaks = torch.tensor([[0.0, 1.0], [0.0, math.nan], [0.0, 0.0]])
-    first, second, third = dead_fractions([[peaks], [peaks / 2]], n_members=3)
+    sums = torch.tensor([[0.0, 1.0], [0.0, math.nan], [0.0, 0.0]])
+    first, second, third = dead_fractions([[sums], [sums / 2]], n_members=3)
     assert (first, third) == (0.5, 1.0)
     assert math.isnan(second)
 
@@ -105,14 +105,14 @@ def test_odd_outputs_do_no_harm():
 
 def test_other_models_and_later_passes_are_not_watched():
     model, other = nn.ReLU(), nn.ReLU()
-    units = UnitPeaks(model)
+    units = UnitSums(model)
     with units.watching():
         other(torch.ones(1, 1))
     model(torch.ones(1, 1))
     assert units.take() == []
 
 
-def test_members_under_vmap_have_the_peaks_that_each_has_alone():
+def test_members_under_vmap_have_the_sums_that_each_has_alone():
     model = nn.Sequential(nn.Conv1d(1, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2), nn.ReLU())
     members = [
         {name: torch.randn_like(parameter) for name, parameter in model.named_parameters()}
@@ -120,15 +120,15 @@ def test_members_under_vmap_have_the_peaks_that_each_has_alone():
     ]
     inputs = torch.randn(6, 1, 5)
 
-    def peaks(parameters):
-        units = UnitPeaks(model)
+    def sums(parameters):
+        units = UnitSums(model)
         with units.watching():
             functional_call(model, parameters, (inputs,))
         return units.take()
 
     stacked = {name: torch.stack([m[name] for m in members]) for name in members[0]}
     with torch.no_grad():
-        together = vmap(peaks)(stacked)
+        together = vmap(sums)(stacked)
         for place, member in enumerate(members):
-            for of_all, alone in zip(together, peaks(member), strict=True):
+            for of_all, alone in zip(together, sums(member), strict=True):
                 torch.testing.assert_close(of_all[place], alone)

@@ -118,15 +118,26 @@ def test_weight_decay_is_in_the_update_and_not_in_the_gradient(monkeypatch, tier
     np.testing.assert_allclose(first[1, :2], [10, update / 3], rtol=1e-5)
 
 
-def test_row_norms_are_exact_for_long_rows_and_the_same_alone():
-    rows = torch.full((3, 200_000), 0.1)
-    rows[1] = math.nan
-    norms = row_norms([rows, torch.ones(3, 4, dtype=torch.float64)])
+@pytest.mark.parametrize(
+    ("rows", "tolerance"),
+    [
+        (torch.linspace(-1.0, 1.0, 600_000).view(3, -1), 1e-6),
+        (torch.full((3, 200_000), 0.1), 1e-5),  # every rounding goes the same way
+    ],
+)
+def test_norms_of_long_rows_are_close_and_those_of_each_row_alone(rows, tolerance):
+    others = torch.ones(3, 4, dtype=torch.float64)
+    norms = row_norms([rows, others])
     assert norms.dtype == torch.float64
-    expected = math.sqrt(200_000 * float(rows[0, 0]) ** 2 + 4)
-    np.testing.assert_allclose(norms[[0, 2]], expected, rtol=5e-6)
-    assert norms[1].isnan()
-    assert row_norms([rows[2:].clone()])[0] == row_norms([rows])[2]
+    exact = (rows.double().square().sum(dim=1) + 4).sqrt()
+    np.testing.assert_allclose(norms, exact, rtol=tolerance)
+    alone = torch.cat([row_norms([rows[i : i + 1].clone(), others[:1]]) for i in range(3)])
+    np.testing.assert_allclose(alone, norms, rtol=1e-14)
+
+
+def test_a_row_that_is_nan_leaves_the_others():
+    norms = row_norms([torch.tensor([[3.0, 4.0], [math.nan, 1.0], [math.inf, 1.0]])])
+    np.testing.assert_array_equal(norms, [5.0, math.nan, math.inf])
 
 
 # --- dead units ---
