@@ -135,6 +135,8 @@ class _FusedBase(abc.ABC):
         self._device = device
         self._new_table = new_table
         self._tables: dict[torch.dtype, StepTable] = {}
+        # What is remembered from step to step: a row per member, as the parameters have.
+        self._state: dict[torch.dtype, tuple[torch.Tensor, ...]] = {}
         self._constants: dict[Hashable, torch.Tensor] = {}
         self._n_steps = 0
 
@@ -157,6 +159,10 @@ class _FusedBase(abc.ABC):
         of_members = places.cpu().numpy()
         self._momentum = self._momentum[of_members]
         self._weight_decay = self._weight_decay[of_members]
+        self._state = {
+            dtype: tuple(rows.index_select(0, places) for rows in of_dtype)
+            for dtype, of_dtype in self._state.items()
+        }
         self._constants = {}
 
     @abc.abstractmethod
@@ -208,21 +214,6 @@ class _FusedBase(abc.ABC):
 
 
 class _FusedSGD(_FusedBase):
-    def __init__(
-        self,
-        settings: Sequence[OptimizerSettings],
-        device: str,
-        new_table: Callable[[], StepTable],
-    ) -> None:
-        super().__init__(settings, device, new_table)
-        self._buffers: dict[torch.dtype, torch.Tensor] = {}
-
-    def keep(self, places: torch.Tensor) -> None:
-        super().keep(places)
-        self._buffers = {
-            dtype: buffer.index_select(0, places) for dtype, buffer in self._buffers.items()
-        }
-
     def step(self, rows: Rows, gradient_rows: Rows) -> None:
         for dtype, parameters in rows.items():
             direction = self._with_decay(gradient_rows[dtype], parameters)
@@ -237,11 +228,11 @@ class _FusedSGD(_FusedBase):
         is_common = bool((self._momentum == self._momentum[0]).all())
         # A Python number is rounded as a column is, and costs less.
         momentum = float(self._momentum[0]) if is_common else self._column(self._momentum, dtype)
-        if dtype not in self._buffers:
-            self._buffers[dtype] = gradients.clone()
+        if dtype not in self._state:
+            self._state[dtype] = (gradients.clone(),)
         else:
-            self._buffers[dtype].mul_(momentum).add_(gradients)
-        buffer = self._buffers[dtype]
+            self._state[dtype][0].mul_(momentum).add_(gradients)
+        (buffer,) = self._state[dtype]
         without = self._members_without(self._momentum)
         if without is not None:
             buffer[without] = gradients[without]
@@ -263,14 +254,6 @@ class _FusedAdam(_FusedBase):
     ) -> None:
         super().__init__(settings, device, new_table)
         self._is_decoupled = self._settings.name == "adamw"
-        self._averages: dict[torch.dtype, tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def keep(self, places: torch.Tensor) -> None:
-        super().keep(places)
-        self._averages = {
-            dtype: (mean.index_select(0, places), square.index_select(0, places))
-            for dtype, (mean, square) in self._averages.items()
-        }
 
     def _coefficients_of(self, rates: np.ndarray) -> dict[str, np.ndarray]:
         steps = range(self._n_steps + 1, self._n_steps + 1 + len(rates))
@@ -297,10 +280,10 @@ class _FusedAdam(_FusedBase):
                     parameters.mul_(columns["kept"])
                 else:
                     gradients = self._with_decay(gradients, parameters)
-            if dtype not in self._averages:
+            if dtype not in self._state:
                 zeros = torch.zeros_like(parameters)
-                self._averages[dtype] = (zeros, zeros.clone())
-            mean, square = self._averages[dtype]
+                self._state[dtype] = (zeros, zeros.clone())
+            mean, square = self._state[dtype]
             mean.lerp_(gradients, 1.0 - beta1)
             square.mul_(beta2).addcmul_(gradients, gradients, value=1.0 - beta2)
             # The gradients are not needed any more: their rows hold the denominators.
