@@ -11,10 +11,18 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["ExampleCurve", "choose_examples", "common_epochs", "loss_matrix", "quantiles"]
+__all__ = [
+    "ExampleCurve",
+    "choose_examples",
+    "common_epochs",
+    "have_ended",
+    "loss_matrix",
+    "quantiles",
+]
 
 _MAX_POINTS = 200
 _N_TYPICAL = 2
+_LEAST_GOING_ON = 0.5
 # Larger than any loss worth drawing: stands for a loss that is not finite while ranks are taken.
 _BEYOND = 1e100
 
@@ -60,13 +68,24 @@ def quantiles(matrix: NDArray[np.float64], shares: tuple[float, ...]) -> list[ND
     """Return quantiles over the curves; NaN where they are not finite.
 
     A loss that is not finite counts as the largest: a median that ends says that half of the
-    curves have blown up.
+    curves have blown up, or have ended. Of those that go on longer it would say too much: they
+    are not the ones that it began with.
     """
+    has_few_left = have_ended(matrix)
     result = []
     for values in np.nanquantile(matrix, shares, axis=0):
-        values[np.abs(values) > _BEYOND**0.5] = np.nan
+        values[(np.abs(values) > _BEYOND**0.5) | has_few_left] = np.nan
         result.append(values)
     return result
+
+
+def have_ended(matrix: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return at which points more than half of the curves have ended."""
+    is_known = ~np.isnan(matrix)
+    goes_on = np.logical_or.accumulate(is_known[:, ::-1], axis=1)[:, ::-1]
+    n_curves = max(int(is_known.any(axis=1).sum()), 1)
+    is_over: NDArray[np.bool_] = goes_on.sum(axis=0) < _LEAST_GOING_ON * n_curves
+    return is_over
 
 
 def choose_examples(

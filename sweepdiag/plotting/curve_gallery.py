@@ -12,6 +12,7 @@ from sweepdiag.plotting._curve_summary import (
     ExampleCurve,
     choose_examples,
     common_epochs,
+    have_ended,
     loss_matrix,
     quantiles,
 )
@@ -47,7 +48,8 @@ _PANEL_IN = (3.9, 2.5)
 class ClassCurves:
     """The curves of one class, summarised.
 
-    Arrays have the shape ``(n_points,)``. NaN where most of the curves are not finite.
+    Arrays have the shape ``(n_points,)``. NaN where most of the curves are not finite or have
+    ended.
 
     Attributes:
         verdict: The class.
@@ -57,6 +59,7 @@ class ClassCurves:
         low: 10 % quantile of the validation loss.
         high: 90 % quantile of the validation loss.
         train_median: Median training loss.
+        have_ended: Whether more than half of the curves have ended before.
         turning_epoch: Median turning epoch; NaN where fewer than half of the curves have one.
         examples: A few curves as they are.
         is_log: Whether the losses span so much that a logarithmic axis shows more.
@@ -69,6 +72,7 @@ class ClassCurves:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     train_median: NDArray[np.float64]
+    have_ended: NDArray[np.bool_]
     turning_epoch: float
     examples: tuple[ExampleCurve, ...]
     is_log: bool
@@ -159,6 +163,7 @@ def _summarise(
         low=low,
         high=high,
         train_median=train_median,
+        have_ended=have_ended(val[:, is_used]),
         turning_epoch=float(np.median(turning[has_turn])) if turns else float("nan"),
         examples=choose_examples(trial_ids, val[:, is_used], median, own),
         is_log=_spans_decades(shown),
@@ -265,13 +270,16 @@ def _mark_turn(axes: Axes, curves: ClassCurves) -> None:
 
 
 def _mark_end(axes: Axes, curves: ClassCurves) -> None:
-    """Say from where on most curves are not finite."""
+    """Say from where on most curves are not finite, or have ended."""
     missing = np.flatnonzero(~np.isfinite(curves.median))
     if not missing.size:
         return
     first = format_value(float(curves.epochs[missing[0]]))
+    note = f"most are not finite\nfrom epoch {first} on"
+    if curves.have_ended[missing[0]]:
+        note = f"most have ended\nbefore epoch {first}"
     axes.text(
-        0.98, 0.5, f"most are not finite\nfrom epoch {first} on", transform=axes.transAxes,
+        0.98, 0.5, note, transform=axes.transAxes,
         size=NOTE_PT, ha="right", va="center", color=GREY,
     )  # fmt: skip
 

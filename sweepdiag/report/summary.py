@@ -75,6 +75,8 @@ def count_trials(data: ReportData) -> str:
     n_trials, n_configurations = len(data.trials), len(data.configurations)
     parts = [plural(n_trials, "trial" if data.axes else "curve"), f"{len(data.verdicts)} judged"]
     states = data.trials["state"].astype(str).value_counts()
+    if states.get(State.STOPPED.value, 0):
+        parts.append(f"{states[State.STOPPED.value]} ended early")
     parts += [
         f"{states[state.value]} {state.value.replace('_', ' ')}"
         for state in (State.FAILED, State.TIMED_OUT, State.OUT_OF_MEMORY, State.LOST)

@@ -497,6 +497,7 @@ def test_hopeless_trainings_end_early_and_the_others_stay_as_they_are(small, tmp
     assert len(both) < len(whole.curves)
     verdicts = [run.verdicts.set_index("trial_id")["verdict"] for run in (whole, stopped)]
     assert (verdicts[0] == verdicts[1]).all()
+    assert f"{len(ended)} ended early" in str(stopped)
     again = run_sweep(**sweep, output=tmp_path / "stopped", stop_early=True)
     assert len(again.curves) == len(stopped.curves)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sweepdiag.plotting import ReportData, curve_gallery_draw, curve_gallery_info
-from sweepdiag.plotting._curve_summary import common_epochs, quantiles
+from sweepdiag.plotting._curve_summary import common_epochs, have_ended, quantiles
 from sweepdiag.records import VerdictClass
 from tests.sample_report import foreign_curves, sample_report
 
@@ -146,3 +146,18 @@ def test_ten_thousand_curves_are_summarised_in_seconds(sweep):
     (panel,) = curve_gallery_info(data).panels
     assert panel.n_curves == n_curves
     assert len(panel.examples) == 3
+
+
+def test_a_median_ends_where_half_of_the_curves_have_ended():
+    matrix = np.full((4, 6), np.nan)
+    for row, n_points in enumerate((2, 2, 4, 6)):
+        matrix[row, :n_points] = row
+    (median,) = quantiles(matrix, (0.5,))
+    np.testing.assert_array_equal(median, [1.5, 1.5, 2.5, 2.5, np.nan, np.nan])
+    np.testing.assert_array_equal(have_ended(matrix), [False] * 4 + [True] * 2)
+
+
+def test_a_curve_that_is_evaluated_less_often_has_not_ended():
+    matrix = np.array([[1.0, np.nan, 1.0], [1.0, np.nan, 1.0], [1.0, 1.0, 1.0]])
+    (median,) = quantiles(matrix, (0.5,))
+    np.testing.assert_array_equal(median, [1.0, 1.0, 1.0])
