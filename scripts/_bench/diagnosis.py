@@ -206,9 +206,7 @@ def main() -> None:
     parser.add_argument("--curves", required=True, help="folder of the published curves")
     parser.add_argument("--quick", action="store_true", help="at most 300 curves of each source")
     parser.add_argument("--json", help="write the figures to this file")
-    parser.add_argument(
-        "--figures", help="draw the figures into this folder"
-    )
+    parser.add_argument("--figures", help="draw the figures into this folder")
     arguments = parser.parse_args()
     results = Results(f"{cpu_name()}, one core")
     folder = open_folder(arguments.curves)
