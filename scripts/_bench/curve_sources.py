@@ -39,10 +39,12 @@ class Source:
         curves: The curves.
         is_overfit: The published labels; ``None`` if there are none.
         groups: Curves that differ in their seed only, as places among the curves.
+        sweeps: Which curves are trainings of one task with one schedule, shape ``(n_curves,)``.
     """
 
     name: str
     curves: CurveArrays
+    sweeps: np.ndarray
     is_overfit: np.ndarray | None = None
     groups: tuple[np.ndarray, ...] = ()
 
@@ -55,11 +57,15 @@ class CurveFolder:
 
     def simulated(self, most: int | None = None) -> Source:
         """Return OverfitGuard's simulated curves, the set to develop on."""
-        return self._overfitguard("overfitguard simulated", "train_simulated", most=most)
+        labels = _evenly(self._labels("train_simulated"), most)
+        table = pd.read_parquet(self.path / "overfitguard/train_simulated.parquet")
+        return _labelled("overfitguard simulated", table, labels, labels.problem)
 
     def real(self) -> Source:
         """Return OverfitGuard's real curves as they are shipped."""
-        return self._overfitguard("overfitguard real", "test_real")
+        labels = self._labels("test_real")
+        table = pd.read_parquet(self.path / "overfitguard/test_real.parquet")
+        return _labelled("overfitguard real", table, labels, labels.source)
 
     def real_mended(self) -> Source:
         """Return the real curves with the held-out validation series where the other is broken.
@@ -72,7 +78,7 @@ class CurveFolder:
         table = table.merge(held_out, on=["run_id", "epoch"], how="left")
         is_broken = table.run_id.isin(labels.run_id[labels.series_problem.notna()])
         table.loc[is_broken, "val_loss"] = table.loc[is_broken, "val_loss_heldout"]
-        return _labelled("overfitguard real, mended", table, labels)
+        return _labelled("overfitguard real, mended", table, labels, labels.source)
 
     def deepobs(self, most: int | None = None) -> Source:
         """Return DeepOBS's runs without those on a quadratic form."""
@@ -83,21 +89,18 @@ class CurveFolder:
         settings = runs[["testproblem", "optimizer", "lr"]].reset_index(drop=True)
         seeds = settings.groupby(list(settings), sort=False).indices.values()
         groups = tuple(np.asarray(places) for places in seeds if len(places) > 1)
-        return Source(name="deepobs_baselines", curves=curves, groups=groups)
+        sweeps = (settings.testproblem + "|" + settings.optimizer).to_numpy()
+        return Source(name="deepobs_baselines", curves=curves, groups=groups, sweeps=sweeps)
 
     def taskset(self, most: int | None = None) -> Source:
         """Return TaskSet's runs; some settings differ in what hardly matters, none in a seed."""
         folder = self.path / "taskset_dpl"
         runs = _evenly(pd.read_csv(folder / "runs.csv"), most)
         curves = _curves(pd.read_parquet(folder / "curves.parquet"), runs.run_id)
-        return Source(name="taskset_dpl", curves=curves)
+        return Source(name="taskset_dpl", curves=curves, sweeps=runs.task.to_numpy())
 
     def _labels(self, name: str) -> pd.DataFrame:
         return pd.read_csv(self.path / f"overfitguard/{name}_labels.csv")
-
-    def _overfitguard(self, title: str, name: str, most: int | None = None) -> Source:
-        table = pd.read_parquet(self.path / f"overfitguard/{name}.parquet")
-        return _labelled(title, table, _evenly(self._labels(name), most))
 
 
 def open_folder(path: str) -> CurveFolder:
@@ -116,9 +119,15 @@ def open_folder(path: str) -> CurveFolder:
     return CurveFolder(folder)
 
 
-def _labelled(name: str, table: pd.DataFrame, labels: pd.DataFrame) -> Source:
-    curves = _curves(table, labels.run_id)
-    return Source(name=name, curves=curves, is_overfit=labels.overfit.to_numpy() == 1)
+def _labelled(
+    name: str, table: pd.DataFrame, labels: pd.DataFrame, sweeps: pd.Series[str]
+) -> Source:
+    return Source(
+        name=name,
+        curves=_curves(table, labels.run_id),
+        is_overfit=labels.overfit.to_numpy() == 1,
+        sweeps=sweeps.to_numpy(),
+    )
 
 
 def _curves(table: pd.DataFrame, run_ids: Sequence[str]) -> CurveArrays:
