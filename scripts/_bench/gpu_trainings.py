@@ -167,15 +167,15 @@ def child() -> None:
     trainer = make_trainer(case, data)
     train_by_sweepdiag(trainer, packs)
     cold_ended = time.time()
-    warm_s = []
-    for n_at_once in _PACKS_AT_ONCE:
-        # Twice: the first time takes memory for the streams that are new.
-        warm_s.append(
-            min(
-                timed(lambda n=n_at_once: train_by_sweepdiag(trainer, packs, n_at_once=n))
-                for _ in range(2)
-            )
+
+    def in_turns(n_at_once: int) -> float:
+        """Return the lesser of two times; the first takes memory for new streams."""
+        return min(
+            timed(lambda: train_by_sweepdiag(trainer, packs, n_at_once=n_at_once))
+            for _ in range(2)
         )
+
+    warm_s = [in_turns(n_at_once) for n_at_once in _PACKS_AT_ONCE]
     is_cuda = torch.cuda.is_available()
     memory_gb = torch.cuda.max_memory_reserved() / 1e9 if is_cuda else 0.0
     print(json.dumps({"cold_ended": cold_ended, "warm_s": warm_s, "memory_gb": memory_gb}))

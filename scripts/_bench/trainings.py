@@ -412,9 +412,7 @@ def timed(function: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def rates(
-    case: Case, *, is_quick: bool, with_tune: bool
-) -> Iterator[tuple[str, float, str]]:
+def rates(case: Case, *, is_quick: bool, with_tune: bool) -> Iterator[tuple[str, float, str]]:
     """Yield the figures of one row: column, value, unit."""
     data = case.prepared().to(device())
     packs, trials = packs_of(case), case.trials()

@@ -58,6 +58,4 @@ class WorkerActor:
         if self._worker is None:
             message = "a process trains before it has loaded its worker"
             raise TrainingError(message)
-        yield from train_in_turns(
-            packs, self._worker, device=self._device, n_at_once=len(packs)
-        )
+        yield from train_in_turns(packs, self._worker, device=self._device, n_at_once=len(packs))

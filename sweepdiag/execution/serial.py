@@ -55,9 +55,7 @@ class SerialExecutor:
         if self._is_closed:
             message = "this executor is closed; make a new one to run more packs"
             raise LaunchError(message)
-        yield from train_in_turns(
-            packs, worker, device=self.device, n_at_once=self.n_at_once
-        )
+        yield from train_in_turns(packs, worker, device=self.device, n_at_once=self.n_at_once)
 
     def close(self) -> None:
         """Refuse further runs."""

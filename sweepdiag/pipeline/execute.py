@@ -62,7 +62,6 @@ def _choose_executor(
 ) -> tuple[Callable[[], Executor], str]:
     """Return what makes the executor, and why it is that one."""
     from sweepdiag.execution import make_executor, usable_cpus
-
     from sweepdiag.workloads import TrainLoop
 
     execution = sweep.config.execution

@@ -1,4 +1,4 @@
-"""Packs that train side by side on one device: each has a stream, and a state of torch, of its own.
+"""Packs side by side on one device, each with a stream and a state of torch of its own.
 
 A GPU is not filled by a pack of small networks. Several packs, each on a stream of its own, are
 asked in turn for their next events by one thread: what one of them has queued on the device is

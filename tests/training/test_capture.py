@@ -181,6 +181,7 @@ def test_a_capture_that_fails_takes_steps_as_usual(caplog):
 def test_memory_that_does_not_suffice_to_record_is_an_error():
     class Full(TapeRecorder):
         def record(self, step):
+            del step
             raise torch.OutOfMemoryError
 
     captured = CapturedStep(Full())

@@ -1,6 +1,7 @@
 """Packs that take turns: the same numbers as one after the other, and nothing left behind."""
 
 import contextlib
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -82,8 +83,8 @@ def test_a_pack_that_fails_leaves_the_one_beside_it_alone(monkeypatch, error):
 class Recording:
     """A lane that notes who entered it."""
 
-    entries: list = []
-    inside: list = []
+    entries: ClassVar[list] = []
+    inside: ClassVar[list] = []
 
     def __init__(self):
         self.number = len(Recording.entries)
