@@ -74,7 +74,7 @@ class Executor(Protocol):
 
     @property
     def n_workers(self) -> int:
-        """Packs that can train at the same time."""
+        """Workers that train at the same time."""
         ...
 
     def run(self, packs: Sequence[Pack], worker: PackWorker) -> Iterator[list[Event]]:
