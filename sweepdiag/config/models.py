@@ -127,6 +127,10 @@ class ExecutionConfig(SettingsModel):
     pack_size: Annotated[int, Integer(at_least=1)] = Field(
         default=64, description="Most trials trained together as one program."
     )
+    packs_per_device: Annotated[int | None, Integer(at_least=1, or_null=True)] = Field(
+        default=None,
+        description="Packs that take turns in one process; null: 4 on a GPU, 1 on the CPU.",
+    )
     data_memory_gb: Annotated[float | None, Number(at_least=0, or_null=True)] = Field(
         default=None,
         description="Memory that samples may take in each worker and on each GPU, in GB; what "

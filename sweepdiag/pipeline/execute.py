@@ -62,8 +62,11 @@ def _choose_executor(
 ) -> tuple[Callable[[], Executor], str]:
     """Return what makes the executor, and why it is that one."""
     from sweepdiag.execution import make_executor, usable_cpus
+    from sweepdiag.workloads import TrainLoop
 
     execution = sweep.config.execution
+    # Each trial of a user's own loop is a process, which a worker waits for.
+    is_loop = isinstance(sweep.worker.workload, TrainLoop)
     n_workers = devices.count or execution.workers or usable_cpus()
     name, reason = execution.executor, f"Executor {execution.executor}, as asked."
     if name == "auto":
@@ -74,6 +77,7 @@ def _choose_executor(
             name,
             devices=devices,
             n_workers=min(n_workers, len(packs)),
+            packs_per_device=1 if is_loop else execution.packs_per_device,
             address=execution.address,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import weakref
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from sweepdiag.errors import TrainingError
 from sweepdiag.messages import describe_error, describe_traceback
 from sweepdiag.records import Event, State, TrialEnded
+from sweepdiag.training.lanes import Lanes, resumed_in
 from sweepdiag.training.members import build_member, common_timetable
 from sweepdiag.training.numerics import float32_products, reproducible_cpu
 from sweepdiag.training.pack_run import PackRun
@@ -24,12 +26,13 @@ from sweepdiag.training.probe import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     import torch
 
     from sweepdiag.records import Pack, TrainingSettings, Trial
     from sweepdiag.training.fused_model import FusedModel
+    from sweepdiag.training.lanes import Lane
     from sweepdiag.training.members import Member, Timetable
     from sweepdiag.training.pack_run import StopRule
     from sweepdiag.workloads import PreparedWorkload
@@ -74,6 +77,7 @@ class PackTrainer:
         self._stop_rule = stop_rule
         is_fast = settings.numerics == "fast"
         self._rounding = partial(float32_products, device, is_fast=is_fast)
+        self._lanes = Lanes(device)
         self._plans: dict[tuple[Structure, int], Plan] = {}
         self._models: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
 
@@ -144,17 +148,28 @@ class PackTrainer:
         return member
 
     def train(self, pack: Pack) -> Iterator[list[Event]]:
-        """Yield batches of events: one per evaluation of the members that train together."""
-        with reproducible_cpu(), self._rounding():
-            timetable = common_timetable(pack.trials, self._prepared, self._settings)
-            trials = list(zip(pack.trials, pack.attempts, strict=True))
-            model, width = self._fused_model(pack, timetable)
-            if model is None:
-                yield from self._train_one_by_one(trials, timetable)
-                return
-            n_parts = -(-len(trials) // width)
-            for part in range(n_parts):
-                yield from self._train_fused(model, trials[part::n_parts], timetable)
+        """Yield batches of events: one per evaluation of the members that train together.
+
+        Several packs may train at the same time, taking turns in one thread.
+        """
+        with self._lanes.lent() as lane:
+            yield from resumed_in(partial(self._environment, lane), self._train(pack))
+
+    @contextlib.contextmanager
+    def _environment(self, lane: Lane) -> Iterator[None]:
+        with reproducible_cpu(), self._rounding(), lane.entered():
+            yield
+
+    def _train(self, pack: Pack) -> Generator[list[Event]]:
+        timetable = common_timetable(pack.trials, self._prepared, self._settings)
+        trials = list(zip(pack.trials, pack.attempts, strict=True))
+        model, width = self._fused_model(pack, timetable)
+        if model is None:
+            yield from self._train_one_by_one(trials, timetable)
+            return
+        n_parts = -(-len(trials) // width)
+        for part in range(n_parts):
+            yield from self._train_fused(model, trials[part::n_parts], timetable)
 
     def _fused_model(self, pack: Pack, timetable: Timetable) -> tuple[FusedModel | None, int]:
         """Return the fused model of a pack and how many trials to train with it at a time.

@@ -84,7 +84,7 @@ class PackRun:
         self._losses: list[FloatArray] = []
         self._n_judged = 0
         self._seconds = 0.0
-        self._last_s = self._interval_s = 0.0
+        self._spent_s = self._interval_s = 0.0
         self._n_behind = evaluations_behind(device)
 
     def events(self) -> Iterator[list[Event]]:
@@ -102,15 +102,17 @@ class PackRun:
         running: Reading[list[float]] | None = None
         unread: deque[_Unread] = deque()
         for evaluation_step in self._timetable.evaluations:
+            began_s = self._spent_s
             with self._clock():
                 if evaluation_step > step:
                     running = self._program.advance(step, evaluation_step)
                     step = evaluation_step
                 evaluations = self._program.evaluate()
                 unread.append((step, evaluations, running, self._program.recorded()))
-            self._interval_s = self._last_s
             if len(unread) > self._n_behind:
                 yield from self._told(*unread.popleft())
+            # Waiting for numbers included: a GPU's steps are queued in less time than they take.
+            self._interval_s = self._spent_s - began_s
             if self._pays_to_drop():
                 while unread:
                     yield from self._told(*unread.popleft())
@@ -126,8 +128,9 @@ class PackRun:
         """Add time spent training to each member's share; not the time of whoever reads."""
         started = time.perf_counter()
         yield
-        self._last_s = time.perf_counter() - started
-        self._seconds += self._last_s / max(len(self._places), 1)
+        seconds = time.perf_counter() - started
+        self._spent_s += seconds
+        self._seconds += seconds / max(len(self._places), 1)
 
     def _told(
         self,

@@ -57,8 +57,9 @@ _COMPARED = 3
 Structure: TypeAlias = "tuple[tuple[str, AxisValue], ...]"
 """What the trials of a pack have in common: every axis but the per-member ones."""
 _TOLERANCE = 1e-3
-_COARSE_TOLERANCE = 1e-2
-"""Of gradients, where products are rounded to 8 or 11 binary digits."""
+_COARSE_TOLERANCE = 2e-2
+"""Of gradients, where products are rounded to 8 or 11 binary digits, alone as well: in bfloat16,
+gradients of MLPs differed by 3e-3 to 1.3e-2 (and by up to 0.12 from those of float32)."""
 _LONG_STEP_S = 5e-3
 _LEAST_S = 1e-9
 _LEAST_WIDTH = 8
@@ -395,7 +396,7 @@ class _Trial:
         return all(
             gradients_agree(
                 of_members[place],
-                single_gradients(self._members[place], **where),
+                single_gradients(self._members[place], rounding=model.rounding, **where),
                 tolerance=self._tolerance,
             )
             for place in places
