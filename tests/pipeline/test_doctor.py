@@ -28,8 +28,16 @@ def test_every_architecture_is_examined_once():
     assert [e.n_trials for e in found] == [4] * 4
     parameters = 12 * 16 + 16 + 16 * 16 + 16 + 16 * 3 + 3
     assert found[1].n_parameters == parameters
-    assert found[1].state_bytes == 3 * 4 * parameters  # weights, gradients, velocities
+    # More than weights, gradients and velocities; no more than all of this small training may take
+    assert all(3 * 4 * e.n_parameters < e.memory_bytes < 20e6 for e in found)
+    assert all(e.n_fitting > 64 for e in found)
     assert all(e.trials_per_s > 0 for e in found)
+
+
+def test_how_many_fit_is_for_the_memory_that_packs_may_take():
+    limits = {"execution": {"executor": "serial", "pack_memory_gb": 1e-3}}
+    (found,) = examine(mlp, **axes(lr=(0.01, 0.1), batch_size=(16,), capacity=(16,)), **limits)
+    assert found.n_fitting == int(1e6 // found.memory_bytes)
 
 
 def test_what_cannot_be_fused_says_why():
