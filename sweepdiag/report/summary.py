@@ -104,7 +104,7 @@ def describe_task(data: ReportData) -> str:
 
 
 def describe_memory(data: ReportData) -> str:
-    """Return the most memory that a worker took, such as ``1.2 GB per worker``; empty if unknown."""
+    """Return the most memory a worker took, as ``1.2 GB per worker``; empty if unknown."""
     trials = data.trials
     if "peak_memory_mb" not in trials:  # curves that came from elsewhere
         return ""
