@@ -93,7 +93,9 @@ class PackQueue:
         """Return the pack that is next, and remove it; there has to be one."""
         return self._waiting.popleft()
 
-    def worker_died(self, progress: PackProgress, cause: str) -> list[Event]:
+    def worker_died(
+        self, progress: PackProgress, cause: str, *, is_memory: bool = False
+    ) -> list[Event]:
         """Queue what a dead worker left unfinished, or give its only trial up.
 
         The halves go to the end of the queue: packs that never harmed anyone are trained first,
@@ -102,6 +104,7 @@ class PackQueue:
         Args:
             progress: The dead worker's pack.
             cause: How it died, for the reason of a trial that is given up.
+            is_memory: Whether it is known to have been ended for its memory.
 
         Returns:
             The event that ends the trial that is given up, if one is.
@@ -112,7 +115,8 @@ class PackQueue:
             deaths = self._lone_deaths.get(trial_id, 0) + 1
             self._lone_deaths[trial_id] = deaths
             if deaths >= _MAX_LONE_DEATHS:
-                return progress.end_unfinished(State.FAILED, f"worker process died twice: {cause}")
+                state = State.OUT_OF_MEMORY if is_memory else State.FAILED
+                return progress.end_unfinished(state, f"worker process died twice: {cause}")
         self._waiting.extend(_halves(_next_attempt(rest)))
         return []
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sweepdiag.config import SweepConfig
     from sweepdiag.records import AxisValue, Pack
-    from sweepdiag.training import PackTrainer
+    from sweepdiag.training import MemoryNeed, PackTrainer
     from sweepdiag.workloads import TrainLoop, Workload
 
 __all__ = ["Examination", "examine_workload"]
@@ -122,8 +122,6 @@ def _examine_group(trainer: PackTrainer, packs: list[Pack], *, room_bytes: float
             memory_bytes=math.nan,
             n_fitting=None,
         )
-    need = plan.memory
-    is_known = need is not None and math.isfinite(need.of(1)) and math.isfinite(room_bytes)
     seconds = sum(trainer.estimate_seconds(packs))
     return Examination(
         axes=axes,
@@ -133,6 +131,12 @@ def _examine_group(trainer: PackTrainer, packs: list[Pack], *, room_bytes: float
         reason=plan.reason,
         speedup=plan.speedup,
         trials_per_s=n_trials / seconds if seconds > 0 else math.nan,
-        memory_bytes=need.member_bytes if need is not None else math.nan,
-        n_fitting=need.fitting(_ANY_NUMBER, room_bytes) if is_known and need is not None else None,
+        memory_bytes=plan.memory.member_bytes if plan.memory else math.nan,
+        n_fitting=_n_fitting(plan.memory, room_bytes),
     )
+
+
+def _n_fitting(need: MemoryNeed | None, room_bytes: float) -> int | None:
+    if need is None or not math.isfinite(need.of(1)) or not math.isfinite(room_bytes):
+        return None
+    return need.fitting(_ANY_NUMBER, room_bytes)

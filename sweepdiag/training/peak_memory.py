@@ -81,6 +81,8 @@ class _DeviceMeter:
         import torch
 
         self._device = torch.device(device)
+        # Before that there is no mark to begin anew.
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # torch has no types here
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(self._device)
         self._start_bytes = torch.cuda.memory_allocated(self._device)

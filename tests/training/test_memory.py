@@ -1,8 +1,8 @@
 import json
 import math
-import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from sweepdiag.training.peak_memory import start_meter
 from sweepdiag.training.probe import Tier
 from tests.training.conftest import assert_same_bits, classes, curves, mlp, pack, prepared, trial
 
-linux_only = pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="no /proc")
+linux_only = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no /proc")
 
 
 def in_child(*arguments):
@@ -85,8 +85,8 @@ def test_a_meter_tells_the_peak_since_it_was_started():
     before_mb = meter.peak_mb()
     small = torch.ones(10_000_000)
     del small
-    assert 40e6 <= meter.grown_bytes() < 50e6
-    assert 40 <= meter.peak_mb() - before_mb < 50
+    assert 39e6 < meter.grown_bytes() < 50e6  # the system counts pages in batches
+    assert 39 < meter.peak_mb() - before_mb < 50
     del big
     again = start_meter("cpu")
     assert again.grown_bytes() < 1e6

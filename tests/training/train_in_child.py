@@ -4,11 +4,12 @@ import ctypes
 import json
 import resource
 import sys
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from sweepdiag.records import TrialEnded
+from sweepdiag.records import OptimizerSettings, TrainingSettings, TrialEnded
 from sweepdiag.training import PackTrainer, engine, probe
 from tests.training.conftest import classes, pack, prepared, trial
 
@@ -31,31 +32,35 @@ class Words(nn.Module):
 
 
 MODELS = {
-    "mlp": lambda: nn.Sequential(nn.Linear(12, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 3)),
+    "mlp": lambda: nn.Sequential(
+        nn.Linear(12, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 3),
+    ),
     "cnn": lambda: nn.Sequential(
         nn.Linear(12, 400), Image(), nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2),
         nn.Flatten(), nn.Linear(8 * 9 * 9, 3),
     ),
     "embedding": Words,
-    "tiny": lambda: nn.Linear(12, 3),
 }  # fmt: skip
 
 
-def resident_mb():
-    with open("/proc/self/status") as file:
-        (line,) = (line for line in file if line.startswith("VmRSS"))
-    return int(line.split()[1]) * 1024 / _MB
+SETTINGS = TrainingSettings(epochs=2, optimizer=OptimizerSettings(name="adam"))
+
+
+def status_mb(name):
+    """Return a size from the process's status, such as ``VmRSS``."""
+    text = Path("/proc/self/status").read_text()
+    return 1024 * int(text.split(f"{name}:")[1].split()[0]) / _MB
 
 
 def measured_and_real(name, n_members):
     """Return what a pack is said to need, and by how much the process grows in training it."""
     probe._LONG_STEP_S = probe._CLEARLY_LESS = float("inf")
     workload = prepared(MODELS[name], train=classes(n_samples=1500))
-    trainer = PackTrainer(prepared=workload, settings=engine_settings(), device="cpu")
+    trainer = PackTrainer(prepared=workload, settings=SETTINGS, device="cpu")
     packed = pack(*(trial(0.01, seed=seed, batch_size=64) for seed in range(n_members)))
     plan = trainer.plan(packed)
     ctypes.CDLL(None).malloc_trim(0)
-    before_mb = resident_mb()
+    before_mb = status_mb("VmRSS")
     ends = [e for batch in trainer.train(packed) for e in batch if isinstance(e, TrialEnded)]
     return {
         "tier": str(plan.tier),
@@ -63,12 +68,6 @@ def measured_and_real(name, n_members):
         "needed_mb": plan.memory.of(plan.width or n_members) / _MB,
         "grown_mb": max(end.peak_memory_mb for end in ends) - before_mb,
     }
-
-
-def engine_settings():
-    from sweepdiag.records import OptimizerSettings, TrainingSettings
-
-    return TrainingSettings(epochs=2, optimizer=OptimizerSettings(name="adam"))
 
 
 def trained_in_little_room(room_mb):
@@ -87,7 +86,7 @@ def trained_in_little_room(room_mb):
     workload = prepared(model, train=classes(n_samples=600))
     trainer = PackTrainer(
         prepared=workload,
-        settings=engine_settings(),
+        settings=SETTINGS,
         device="cpu",
         room_bytes=lambda: float("inf"),
     )
@@ -99,8 +98,7 @@ def trained_in_little_room(room_mb):
     ]
     trainer.plan(pack(*wide[:8]))  # counts for 15 as well, and takes half the memory
     engine.make_program = counted
-    used = 1024 * int(open("/proc/self/status").read().split("VmSize:")[1].split()[0])
-    limit = int(used + room_mb * _MB)
+    limit = int((status_mb("VmSize") + room_mb) * _MB)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     states = []
     for packed in packs:
@@ -112,7 +110,9 @@ def trained_in_little_room(room_mb):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     what, *arguments = sys.argv[1:]
-    if what == "need":
-        print(json.dumps(measured_and_real(arguments[0], int(arguments[1]))))
-    else:
-        print(json.dumps(trained_in_little_room(float(arguments[0]))))
+    told = (
+        measured_and_real(arguments[0], int(arguments[1]))
+        if what == "need"
+        else trained_in_little_room(float(arguments[0]))
+    )
+    sys.stdout.write(json.dumps(told) + "\n")
