@@ -159,13 +159,14 @@ def test_a_pack_that_needs_more_than_there_is_is_split_up_front_and_keeps_its_bi
 @linux_only
 @pytest.mark.usefixtures("_fusing_pays")
 def test_no_more_members_are_tried_than_fit(monkeypatch):
-    packed = pack(*(trial(lr, capacity=16) for lr in np.geomspace(0.01, 1.0, 32)))
+    packed = pack(*(trial(lr, capacity=1024) for lr in np.geomspace(0.01, 1.0, 16)))
     alone = trainer_with(0.0).plan(packed)
     assert (alone.tier, alone.reason) == (Tier.UNFUSED, "there is no memory for two at a time")
+    assert alone.memory.member_bytes > 3 * 4 * 1024**2  # model, gradients, velocities
     sizes = sizes_of_programs(monkeypatch, probe)
-    plan = trainer_with(6 * alone.memory.member_bytes).plan(packed)
+    plan = trainer_with(5.5 * alone.memory.member_bytes).plan(packed)
     assert plan.tier is Tier.TRACED
-    assert 2 <= max(sizes) <= 12  # measured anew, a small model takes up to twice as much or half
+    assert 4 <= max(sizes) <= 7  # it is measured anew
 
 
 def test_a_probe_without_memory_is_repeated_with_fewer_members(monkeypatch):
@@ -184,6 +185,7 @@ def test_a_probe_without_memory_is_repeated_with_fewer_members(monkeypatch):
 
 
 @linux_only
+@pytest.mark.usefixtures("_fusing_pays")
 def test_every_trial_tells_the_peak_of_its_pack():
     events = trained(trainer_with(math.inf), pack(trial(0.1), trial(0.2)))
     peaks = {event.peak_memory_mb for event in events if isinstance(event, TrialEnded)}
