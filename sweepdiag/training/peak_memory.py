@@ -2,8 +2,8 @@
 
 On the CPU it is the resident memory of the process, as the system counts it: what the allocator
 keeps beside the tensors is part of it, and decides whether a process is killed. Only Linux tells
-the highest value since a moment; elsewhere it is not known. Linux counts pages in batches per core:
-on two cores the value is right to some 0.2 MB.
+the highest value since a moment; elsewhere it is not known. Linux counts pages in batches per
+core: on two cores the value is right to some 0.2 MB.
 """
 
 from __future__ import annotations
