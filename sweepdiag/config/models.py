@@ -136,6 +136,11 @@ class ExecutionConfig(SettingsModel):
         description="Memory that samples may take in each worker and on each GPU, in GB; what "
         "does not fit is streamed; null: a share of what is free.",
     )
+    pack_memory_gb: Annotated[float | None, Number(at_least=0, or_null=True)] = Field(
+        default=None,
+        description="Memory that trainings may take at a time in each worker and on each GPU, in "
+        "GB; packs that need more are split; null: a share of what is free.",
+    )
     address: Annotated[str | None, Text(what="an address", max_length=256, or_null=True)] = Field(
         default=None, description="Address of a Ray cluster to join; null: this machine."
     )

@@ -204,7 +204,7 @@ class PackRun:
     def _take(self, slot: Slot) -> list[Event]:
         """Return what a slot has, or what has to be said in its place."""
         import ray
-        from ray.exceptions import RayError, RayTaskError
+        from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
         slot.active_at = time.monotonic()
         try:
@@ -219,7 +219,8 @@ class PackRun:
         except RayTaskError as error:
             return self._raised(slot, error)
         except RayError as error:
-            return self._died(slot, self._staff.cause_of_death(error))
+            is_memory = isinstance(error, OutOfMemoryError)
+            return self._died(slot, self._staff.cause_of_death(error), is_memory=is_memory)
 
     def _record(self, slot: Slot, progress: HandfulProgress, events: list[Event]) -> list[Event]:
         """Take note of a batch, and of a worker that has shown to work."""
@@ -246,14 +247,14 @@ class PackRun:
             raise LaunchError(message) from error
         return self._end(slot, reason)
 
-    def _died(self, slot: Slot, cause: str) -> list[Event]:
+    def _died(self, slot: Slot, cause: str, *, is_memory: bool) -> list[Event]:
         """Return the events for a worker process that is gone."""
         progress = slot.progress
         slot.vacate()
         _log.warning("a worker process died: %s", cause.partition("\n")[0])
         if progress is not None:
             self._health.died_training(slot.index, cause)
-            return self._queue.worker_died(progress, cause)
+            return self._queue.worker_died(progress, cause, is_memory=is_memory)
         if not self._health.died_starting(slot.index, cause):
             self._retire(slot, self._health.why_none_starts(slot.index))
         return []

@@ -17,7 +17,8 @@ Contract of an executor
   delivered stays delivered. Several packs that it had under way are trained again one by one. The
   trials of a pack that it had to itself and that had not ended are split into two halves and
   trained again under the next attempt number, so that a trial that kills its process ends up
-  alone; a trial that kills its process twice while alone ends as ``FAILED``. An executor that
+  alone; a trial that kills its process twice while alone ends as ``FAILED``, or as
+  ``OUT_OF_MEMORY`` where the process is known to have been ended for its memory. An executor that
   trains in the caller's own process cannot survive this.
 * **Workers that never get anywhere.** If no worker can be started, or workers die again and again
   before any trial has ended, ``run`` raises :class:`~sweepdiag.errors.LaunchError` with the first

@@ -135,7 +135,9 @@ class PackQueue:
             return [self._suspects.popleft()]
         return [self._waiting.popleft() for _ in range(min(n_packs, len(self._waiting)))]
 
-    def worker_died(self, progress: HandfulProgress, cause: str) -> list[Event]:
+    def worker_died(
+        self, progress: HandfulProgress, cause: str, *, is_memory: bool = False
+    ) -> list[Event]:
         """Queue what a dead worker left unfinished, or give its only trial up.
 
         A pack that was alone is halved. They all go to the end of the queue, where a trial's last
@@ -144,24 +146,26 @@ class PackQueue:
         Args:
             progress: The dead worker's packs.
             cause: How it died, for the reason of a trial that is given up.
+            is_memory: Whether it is known to have been ended for its memory.
 
         Returns:
             The event that ends the trial that is given up, if one is.
         """
         unfinished = [of_pack for of_pack in progress.of_packs if of_pack.unfinished().trials]
         if len(unfinished) == 1:
-            return self._halve(unfinished[0], cause)
+            return self._halve(unfinished[0], cause, is_memory=is_memory)
         self._suspects.extend(_next_attempt(of_pack.unfinished()) for of_pack in unfinished)
         return []
 
-    def _halve(self, progress: PackProgress, cause: str) -> list[Event]:
+    def _halve(self, progress: PackProgress, cause: str, *, is_memory: bool) -> list[Event]:
         rest = progress.unfinished()
         if len(rest.trials) == 1:
             trial_id = rest.trials[0].trial_id
             deaths = self._lone_deaths.get(trial_id, 0) + 1
             self._lone_deaths[trial_id] = deaths
             if deaths >= _MAX_LONE_DEATHS:
-                return progress.end_unfinished(State.FAILED, f"worker process died twice: {cause}")
+                state = State.OUT_OF_MEMORY if is_memory else State.FAILED
+                return progress.end_unfinished(state, f"worker process died twice: {cause}")
         self._suspects.extend(_halves(_next_attempt(rest)))
         return []
 

@@ -39,6 +39,9 @@ def train(
         return
     watcher.started(folder.path, [devices.line, reason], meter.progress())
     with make() as executor:
+        # The hosts of a cluster are not known here: there each core may have a worker.
+        is_cluster = sweep.config.execution.address not in {None, "local"}
+        sweep.worker.n_workers = None if is_cluster else executor.n_workers
         for events in executor.run(packs, sweep.worker):
             journal.append(event_records(events))
             history.add_events(events)

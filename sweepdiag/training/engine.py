@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import math
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from sweepdiag.errors import TrainingError
-from sweepdiag.messages import describe_error, describe_traceback
+from sweepdiag.messages import describe_bytes, describe_error, describe_traceback
 from sweepdiag.records import Event, State, TrialEnded
 from sweepdiag.training.lanes import Lanes, resumed_in
 from sweepdiag.training.members import build_member, common_timetable
+from sweepdiag.training.memory import halve_until_it_fits, is_out_of_memory
 from sweepdiag.training.numerics import float32_products, reproducible_cpu
 from sweepdiag.training.pack_run import PackRun
+from sweepdiag.training.peak_memory import start_meter
 from sweepdiag.training.probe import (
     PROBE_MEMBERS,
     Plan,
@@ -24,9 +27,10 @@ from sweepdiag.training.probe import (
     probe,
     structure,
 )
+from sweepdiag.workloads import pack_room_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     import torch
 
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from sweepdiag.training.lanes import Lane
     from sweepdiag.training.members import Member, Timetable
     from sweepdiag.training.pack_run import StopRule
+    from sweepdiag.training.peak_memory import PeakMeter
     from sweepdiag.workloads import PreparedWorkload
 
 __all__ = ["PackTrainer"]
@@ -62,6 +67,7 @@ class PackTrainer:
         settings: TrainingSettings,
         device: str,
         stop_rule: StopRule | None = None,
+        room_bytes: Callable[[], float] | None = None,
     ) -> None:
         """Take what a sweep's packs have in common.
 
@@ -70,11 +76,14 @@ class PackTrainer:
             settings: How to train.
             device: Where to train.
             stop_rule: Says which trainings end early, from their curves so far.
+            room_bytes: Tells, before a pack is trained, how much memory it may take; ``None``: its
+                share of what is free.
         """
         self._prepared = prepared
         self._settings = settings
         self._device = device
         self._stop_rule = stop_rule
+        self._room_bytes = room_bytes or partial(pack_room_bytes, device)
         is_fast = settings.numerics == "fast"
         self._rounding = partial(float32_products, device, is_fast=is_fast)
         self._lanes = Lanes(device)
@@ -111,14 +120,17 @@ class PackTrainer:
         # What pays for many need not pay for a few; a single training is never fused.
         key = (structure(pack), len(pack.trials).bit_length())
         if key not in self._plans:
-            members = [self._build(trial, 1) for trial in pack.trials[:PROBE_MEMBERS]]
-            self._plans[key] = probe(
-                members,
-                prepared=self._prepared,
-                timetable=timetable,
-                device=self._device,
-                numerics=self._settings.numerics,
-                record=self._settings.record,
+            self._plans[key] = halve_until_it_fits(
+                lambda n: probe(
+                    [self._build(trial, 1) for trial in pack.trials[:n]],
+                    prepared=self._prepared,
+                    timetable=timetable,
+                    device=self._device,
+                    numerics=self._settings.numerics,
+                    record=self._settings.record,
+                    room_bytes=self._room_bytes(),
+                ),
+                min(len(pack.trials), PROBE_MEMBERS),
             )
             while len(self._plans) > _MOST_PLANS:
                 del self._plans[next(iter(self._plans))]
@@ -183,25 +195,44 @@ class PackTrainer:
         except Exception as error:  # noqa: BLE001 - each training will report its own
             logger.debug("probing %s: %s", structure(pack), error)
             return None, 1
-        return plan.model, plan.width or len(pack.trials)
+        width = self._fitting(plan, plan.width or len(pack.trials))
+        return (plan.model, width) if width > 1 else (None, 1)
+
+    def _fitting(self, plan: Plan, width: int) -> int:
+        """Return how many of so many trials there is memory for at a time."""
+        if plan.memory is None or plan.model is None:
+            return width
+        room_bytes = self._room_bytes()
+        n_fitting = plan.memory.fitting(width, room_bytes)
+        if n_fitting < width:
+            needed, room = (describe_bytes(n) for n in (plan.memory.of(width), room_bytes))
+            logger.info(
+                "%d trainings need %s, and %s may be taken: %d are trained at a time",
+                width,
+                needed,
+                room,
+                max(n_fitting, 1),
+            )
+        return n_fitting
 
     def _train_fused(
         self, model: FusedModel, trials: Sequence[_Attempt], timetable: Timetable
     ) -> Iterator[list[Event]]:
         """Train trials together; in halves where memory does not suffice, else one by one."""
+        meter = start_meter(self._device)
         left = {trial.trial_id: (trial, attempt) for trial, attempt in trials}
         is_memory = False
         others: list[_Attempt] = []
         try:
             members, others, failed = self._build_all(model, trials)
-            batches = self._run(model, members, timetable) if members else ()
+            batches = self._run(model, members, timetable, meter) if members else ()
             for events in itertools.chain([failed] if failed else [], batches):
                 for event in events:
                     if isinstance(event, TrialEnded):
                         del left[event.trial_id]
                 yield events
         except Exception as error:  # noqa: BLE001 - any operation may fail inside the user's model
-            is_memory = _is_out_of_memory(error)
+            is_memory = is_out_of_memory(error)
             told = describe_error(error)
             logger.warning("a pack of %d trainings failed and is split: %s", len(left), told)
         else:
@@ -232,7 +263,7 @@ class PackTrainer:
                 else:
                     others.append((trial, attempt))
             except Exception as error:  # the user's code may raise anything
-                if _is_out_of_memory(error):
+                if is_out_of_memory(error):
                     raise
                 failed.append(_failed(trial, attempt, error))
         return members, others, failed
@@ -241,14 +272,19 @@ class PackTrainer:
         self, trials: Sequence[_Attempt], timetable: Timetable
     ) -> Iterator[list[Event]]:
         for trial, attempt in trials:
+            meter = start_meter(self._device)
             try:
                 member = self._build(trial, attempt)
-                yield from self._run(None, [member], timetable)
+                yield from self._run(None, [member], timetable, meter)
             except Exception as error:  # noqa: BLE001 - the user's code may raise anything
-                yield [_failed(trial, attempt, error)]
+                yield [_failed(trial, attempt, error, peak_memory_mb=meter.peak_mb())]
 
     def _run(
-        self, model: FusedModel | None, members: Sequence[Member], timetable: Timetable
+        self,
+        model: FusedModel | None,
+        members: Sequence[Member],
+        timetable: Timetable,
+        meter: PeakMeter,
     ) -> Iterator[list[Event]]:
         program = make_program(
             model,
@@ -258,24 +294,23 @@ class PackTrainer:
             device=self._device,
             record=self._settings.record,
         )
-        run = PackRun(program, timetable, device=self._device, stop_rule=self._stop_rule)
+        run = PackRun(
+            program,
+            timetable,
+            device=self._device,
+            stop_rule=self._stop_rule,
+            peak_mb=meter.peak_mb,
+        )
         return run.events()
 
 
-def _failed(trial: Trial, attempt: int, error: Exception) -> TrialEnded:
+def _failed(
+    trial: Trial, attempt: int, error: Exception, *, peak_memory_mb: float = math.nan
+) -> TrialEnded:
     return TrialEnded(
         trial_id=trial.trial_id,
         attempt=attempt,
-        state=State.OUT_OF_MEMORY if _is_out_of_memory(error) else State.FAILED,
+        state=State.OUT_OF_MEMORY if is_out_of_memory(error) else State.FAILED,
         reason=describe_traceback(error),
+        peak_memory_mb=peak_memory_mb,
     )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    import torch
-
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    # The CPU's allocator, and CUDA where something else than the allocator ran out of it.
-    signs = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)

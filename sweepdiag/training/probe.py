@@ -21,6 +21,7 @@ from sweepdiag.training.agreement import (
     single_gradients,
 )
 from sweepdiag.training.fused_model import FusedModel
+from sweepdiag.training.memory import MemoryNeed, is_out_of_memory, measure_need
 from sweepdiag.training.programs import FusedProgram, UnfusedProgram
 from sweepdiag.training.suitability import why_unsuitable
 from sweepdiag.workloads import StreamedSamples
@@ -89,6 +90,7 @@ class Plan:
         width: Most members that are trained together; ``None``: as many as there are.
         speedup: Time of trainings one by one over that of the chosen way.
         n_parameters: Trainable numbers of one member.
+        memory: What the members take; ``None`` if it has not been measured.
         model: The fused step and evaluation; ``None`` if unfused.
     """
 
@@ -99,6 +101,7 @@ class Plan:
     width: int | None = None
     speedup: float = 1.0
     n_parameters: int = 0
+    memory: MemoryNeed | None = None
     model: FusedModel | None = None
 
 
@@ -158,6 +161,7 @@ def probe(
     device: str,
     numerics: str = "exact",
     record: Sequence[str] = (),
+    room_bytes: float = math.inf,
 ) -> Plan:
     """Return how to train members like these.
 
@@ -173,6 +177,7 @@ def probe(
         device: Where to train.
         numerics: ``exact``, or ``fast`` to allow operations that round otherwise.
         record: What else to record.
+        room_bytes: Memory that they may take; no more of them are tried at a time than fit.
 
     Returns:
         The choice. Errors of the model itself are raised as they are.
@@ -180,17 +185,22 @@ def probe(
     is_fast = numerics == "fast"
     trial = _Trial(members[:PROBE_MEMBERS], prepared, timetable, device, is_fast=is_fast)
     alone = trial.run_alone(1)
+    need = trial.need_alone(record)
     # A long step on streamed data may be spent on reading, which members that are fused share.
     is_streamed = isinstance(prepared.train, StreamedSamples)
     if device == "cpu" and alone.step_s > _LONG_STEP_S and not is_streamed:
         reason = f"a step takes {1000 * alone.step_s:.3g} ms, which is arithmetic, not overhead"
-        return _unfused(alone, reason, members[0])
+        return _unfused(alone, reason, members[0], need)
     if len(members) == 1:
-        return _unfused(alone, "a single training is not fused", members[0])
+        return _unfused(alone, "a single training is not fused", members[0], need)
     why_not = why_unsuitable(members[0].model, prepared.train.examples)
     if why_not is not None:
         logger.warning("trained one by one, since the model %s: %s", _CANNOT, why_not)
-        return _unfused(alone, f"{_CANNOT}: {why_not}", members[0])
+        return _unfused(alone, f"{_CANNOT}: {why_not}", members[0], need)
+    n_fitting = need.fitting(len(members[:PROBE_MEMBERS]), room_bytes)
+    if n_fitting < 2:
+        return _unfused(alone, "there is no memory for two at a time", members[0], need)
+    trial.limit(n_fitting)
     alone = trial.run_alone(_COMPARED)
     best: tuple[_Run, Tier, FusedModel] | None = None
     reason = ""
@@ -221,20 +231,22 @@ def probe(
             width=width,
             speedup=speedup,
             n_parameters=members[0].n_parameters,
+            memory=trial.need(model, record, width),
             model=model,
         )
     if reason.startswith(_CANNOT):
         logger.warning("trained one by one, since the model %s", reason)
-    return _unfused(alone, reason, members[0])
+    return _unfused(alone, reason, members[0], need)
 
 
-def _unfused(alone: _Run, reason: str, member: Member) -> Plan:
+def _unfused(alone: _Run, reason: str, member: Member, need: MemoryNeed) -> Plan:
     return Plan(
         tier=Tier.UNFUSED,
         reason=reason,
         step_s=alone.step_s,
         evaluation_s=alone.evaluation_s,
         n_parameters=member.n_parameters,
+        memory=need,
     )
 
 
@@ -289,11 +301,7 @@ class _Trial:
 
     def run_alone(self, n: int) -> _Run:
         """Train copies of up to ``n`` members for a few steps, one by one."""
-        runs = []
-        for place in self._compared(n):
-            member = self._members[place]
-            own = dataclasses.replace(member, model=copy.deepcopy(member.model))
-            runs.append(self._run(None, [own]))
+        runs = [self._run(None, [_own(self._members[place])]) for place in self._compared(n)]
         return _Run(
             numbers=_joined([run.numbers for run in runs]),
             start=_joined([run.start for run in runs]),
@@ -302,11 +310,38 @@ class _Trial:
             untrained=frozenset.intersection(*(run.untrained for run in runs)),
         )
 
+    def limit(self, n_members: int) -> None:
+        """Try no more members than so many."""
+        self._members = self._members[:n_members]
+
+    def need_alone(self, record: Sequence[str]) -> MemoryNeed:
+        """Return the memory that a member takes alone, once a run has warmed up."""
+        return self._need(None, [_own(self._members[0])], record)
+
+    def need(self, model: FusedModel, record: Sequence[str], width: int | None) -> MemoryNeed:
+        """Return the memory that members take in a program that has run before."""
+        return self._need(model, self._members[:width], record)
+
+    def _need(
+        self, model: FusedModel | None, members: Sequence[Member], record: Sequence[str]
+    ) -> MemoryNeed:
+        common: Any = {
+            "prepared": self._prepared, "timetable": self._timetable, "device": self._device
+        }  # fmt: skip
+        return measure_need(
+            lambda some: make_program(model, some, record=record, **common),
+            members,
+            timetable=self._timetable,
+            device=self._device,
+        )
+
     def compare(self, model: FusedModel, alone: _Run) -> tuple[_Run | None, str]:
         """Return the fused run if it may be used, and why or why not."""
         try:
             fused = self._run(model, self._members)
-        except Exception as error:  # noqa: BLE001 - whatever an operation says, it cannot be fused
+        except Exception as error:  # whatever an operation says, it cannot be fused
+            if is_out_of_memory(error):
+                raise
             return None, f"{_CANNOT}: {_first_line(error)}"
         if not all(np.isfinite(numbers).any() for numbers in alone.numbers[:2]):
             return None, "every loss is NaN, so nothing can be compared"
@@ -401,6 +436,11 @@ class _Trial:
             )
             for place in places
         )
+
+
+def _own(member: Member) -> Member:
+    """Return the member with a model of its own, which may be trained."""
+    return dataclasses.replace(member, model=copy.deepcopy(member.model))
 
 
 def _joined(of_runs: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:

@@ -46,11 +46,16 @@ if TYPE_CHECKING:
     from sweepdiag.training.step_tables import StepTable
     from sweepdiag.workloads import PreparedWorkload
 
-__all__ = ["FusedProgram", "Program", "UnfusedProgram"]
+__all__ = ["FusedProgram", "Program", "UnfusedProgram", "steps_ahead"]
 
 _MOST_STEPS = 256
 _MOST_INDICES = 2**23
-"""Steps, and samples of all members, that a captured step's tables hold at a time: 64 MiB."""
+"""Steps, and samples of all members, that a step's tables hold at a time: 64 MiB."""
+
+
+def steps_ahead(n_members: int, batch_size: int) -> int:
+    """Return how many steps are laid out at a time, at most, for members trained together."""
+    return max(1, min(_MOST_STEPS, _MOST_INDICES // (n_members * batch_size)))
 
 
 class Program(Protocol):
@@ -121,8 +126,7 @@ class FusedProgram:
         evaluated = (prepared.train_eval, prepared.validation)
         is_held = not any(isinstance(samples, StreamedSamples) for samples in evaluated)
         self._evaluation_recorder = recorder_for(device) if is_held and not record else None
-        n_indices = len(members) * timetable.batch_size
-        self._most_steps = max(1, min(_MOST_STEPS, _MOST_INDICES // n_indices))
+        self._most_steps = steps_ahead(len(members), timetable.batch_size)
         # No methods of this object: in a circle, its memory would outlive it.
         self._new_table: Callable[[], StepTable] = (
             partial(HostTable, device)

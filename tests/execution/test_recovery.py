@@ -55,6 +55,14 @@ def test_death_halves_what_is_left_behind_all_other_packs() -> None:
     assert [pack.attempts for pack in packs] == [(1,), (2, 2), (2, 2)]
 
 
+def test_what_is_ended_for_its_memory_twice_while_alone_is_out_of_memory() -> None:
+    queue = PackQueue([make_pack("a")])
+    assert queue.worker_died(PackProgress(queue.take()), "memory", is_memory=True) == []
+    (end,) = queue.worker_died(PackProgress(queue.take()), "memory", is_memory=True)
+    assert isinstance(end, TrialEnded)
+    assert end.state is State.OUT_OF_MEMORY
+
+
 def test_trial_alone_gets_a_second_chance_and_no_third() -> None:
     queue = PackQueue([make_pack("a")])
     assert queue.worker_died(HandfulProgress(queue.take()), "killed") == []
