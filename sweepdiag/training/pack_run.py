@@ -38,7 +38,7 @@ __all__ = ["PackRun", "evaluations_behind"]
 _LEAST_SAVED = 0.5
 """Share of a member's time that is saved at least without it; the rest of a step costs the same
 for any number of members."""
-_LEAST_NEWS = 0.1
+_LEAST_NEWS = 0.05
 """The stop rule is asked again when there are so many more evaluations than last time, as a share:
 by then the curves may look otherwise, and the answer costs as much as some hundred steps."""
 _LEAST_MEMBERS = 2
