@@ -14,7 +14,7 @@ from sweepdiag.errors import ConfigError, unknown_name
 from sweepdiag.pipeline.imported_folder import claim_output, write_group, write_imported
 from sweepdiag.pipeline.judging import Recorded, check_findings, judge, tag_edge
 from sweepdiag.pipeline.runs import RunAxes, find_axes, group_runs, trials_of
-from sweepdiag.readers import metric_mode, read_curves
+from sweepdiag.readers import find_columns, metric_mode, read_curves
 from sweepdiag.records import Finding, FindingState, Recommendation, Severity, SweepFacts
 from sweepdiag.rules import Thresholds
 from sweepdiag.store import RunFolder
@@ -244,7 +244,9 @@ class _Job:
         )
 
     def _seed_column(self) -> str | None:
-        return next((columns.seed for _, columns in self.reading.columns if columns.seed), None)
+        """Return the column of seeds, which may stand in a table of runs."""
+        seeds = [columns.seed for _, columns in self.reading.columns if columns.seed]
+        return seeds[0] if seeds else find_columns(list(self.reading.runs.columns), {}).seed
 
     def _alone(self, folder: RunFolder, recorded: Recorded) -> CurvesResult:
         judged = judge(recorded)
@@ -361,7 +363,7 @@ class _Job:
         )
 
     def _not_axes(self) -> list[str]:
-        names = [self.group_by, *(columns.seed for _, columns in self.reading.columns)]
+        names = [self.group_by, self._seed_column()]
         # A run that several columns name together is named by its settings.
         names += [c.run[0] for _, c in self.reading.columns if len(c.run) == 1]
         return [name for name in names if name is not None]

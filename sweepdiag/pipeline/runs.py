@@ -32,7 +32,8 @@ _ALIASES = {
 _NO_SETTINGS = frozenset(
     "train training val valid validation test eval loss acc accuracy metric error final best "
     "argmin argmax time timestamp date created duration seconds runtime walltime hostname host "
-    "node pid gpu device path file dir url id uuid name experiment group".split()
+    "node pid gpu device path file dir url id uuid name experiment group nonfinite diverged rebound "
+    "nan status state".split()
 )
 """Words of columns that tell how a run came out or where it ran, not how it was set up."""
 _RESERVED = frozenset(

@@ -6,7 +6,7 @@ import codecs
 import csv
 import io
 import itertools
-import logging
+import operator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from sweepdiag.readers.problems import ProblemList
 
 __all__ = ["read_delimited"]
-
-logger = logging.getLogger(__name__)
 
 _DELIMITERS = (",", ";", "\t", "|")
 _MARKS = (
@@ -69,13 +67,14 @@ def read_delimited(
     delimiter = max(_DELIMITERS, key=lines[start].count)
     header, first = _header(lines, start, delimiter, file)
     wanted = list(choose(header))
-    places = [header.index(name) for name in wanted]
-    kept: list[list[str]] = []
+    # The first cell as well, so that the getter returns tuples also for one column.
+    cells_of = operator.itemgetter(0, *(header.index(name) for name in wanted))
+    kept: list[tuple[str, ...]] = []
     numbers: list[int] = []
     for number, row in _rows(lines, first, delimiter, header, file, problems):
-        kept.append([row[place] for place in places])
+        kept.append(cells_of(row))
         numbers.append(number)
-    columns = list(zip(*kept, strict=True)) if kept else [()] * len(wanted)
+    columns = list(zip(*kept, strict=True))[1:] if kept else [()] * len(wanted)
     return RawTable(
         file=file,
         default_run=default_run,

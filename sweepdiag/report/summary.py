@@ -174,7 +174,7 @@ def describe_problems(origin: Origin, folder: Path | None = None) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CriterionRow:
-    """What an early-stopping criterion would have done to all curves.
+    """What an early-stopping criterion would have done to the curves that learn something.
 
     Attributes:
         name: The criterion.
@@ -190,11 +190,16 @@ class CriterionRow:
 
 
 def compare_stopping(data: ReportData) -> list[CriterionRow]:
-    """Return what each criterion would have done; nothing where no curve could tell."""
+    """Return what each criterion would have done to the curves that learn something.
+
+    Of the others it says nothing that matters when a training should have stopped.
+    """
     table = data.stopping
     if table is None or table.empty:
         return []
-    known = table[table["regret"].notna()]
+    useless = [VerdictClass.DIVERGING.value, VerdictClass.NOT_LEARNING.value]
+    learned = data.verdicts.loc[~data.verdicts["verdict"].isin(useless), "trial_id"]
+    known = table[table["regret"].notna() & table["trial_id"].isin(learned)]
     rows = []
     for name, part in known.groupby("criterion", sort=False):
         budget = (part["epochs_used"] / part["used_fraction"]).sum()

@@ -176,7 +176,7 @@ def _beside(panels: Sequence[list[str]], width: int) -> list[str]:
 
 
 def _stopping(data: ReportData) -> list[str]:
-    """Return what each early-stopping criterion would have done to all curves."""
+    """Return what each early-stopping criterion would have done to the curves that learn."""
     rows = compare_stopping(data)
     if not rows:
         return []
@@ -187,7 +187,7 @@ def _stopping(data: ReportData) -> list[str]:
         f"{percent(row.mean_cost):>8}"
         for row in rows
     ]
-    return ["What stopping early would have done to these curves", *lines]
+    return ["What stopping early would have done to the curves that learn", *lines]
 
 
 def _findings(data: ReportData, width: int) -> list[str]:
