@@ -412,8 +412,12 @@ def _axis_lines(axes: RunAxes) -> list[str]:
     ]
     lines = ["axes: " + ", ".join(pairs)]
     if axes.left_out:
-        shown = [f"{column} ({why})" for column, why in axes.left_out[:_N_SHOWN]]
-        lines.append("no axes: " + ", ".join(shown))
+        reasons = dict.fromkeys(why for _, why in axes.left_out)
+        parts = [
+            f"{', '.join([column for column, w in axes.left_out if w == why][:_N_SHOWN])} ({why})"
+            for why in reasons
+        ]
+        lines.append("no axes: " + "; ".join(parts))
     return lines
 
 

@@ -188,7 +188,7 @@ def _why_not(values: pd.Series[Any], name: str, *, is_asked: bool) -> str:
         return ""
     words = set(re.findall(r"[a-z]+", _PREFIX.sub("", name).lower()))
     if words & _NO_SETTINGS:
-        return "it does not sound like a setting"
+        return "not named like a setting"
     is_text = values.dtype.kind not in "biuf"
     if is_text and (n_distinct > _MOST_CATEGORIES or 2 * n_distinct > max(len(values), 4)):
         return f"it has {n_distinct} different texts in {len(values)} runs"

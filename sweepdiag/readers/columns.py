@@ -120,7 +120,8 @@ def find_columns(names: Sequence[str], given: Mapping[str, str]) -> ColumnMap:
     found["val_metric"] = _metric(free, (_VAL, _VAL | _TEST))
     found["train_metric"] = _metric(free, (_TRAIN, set()))
     found |= {role: text or None for role, text in given.items() if role != "run"}
-    run = (found.pop("run"),) if "run" not in given else _parts("run", given["run"], names)
+    usual = found.pop("run")
+    run = _parts("run", given["run"], names) if "run" in given else (usual,)
     return ColumnMap(run=tuple(name for name in run if name), **found)
 
 

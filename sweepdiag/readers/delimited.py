@@ -55,26 +55,21 @@ def read_delimited(
     """
     text = _decode(path.read_bytes(), file, problems)
     lines = list(io.StringIO(text, newline=""))
-    start = next((i for i, line in enumerate(lines) if line.strip("\r\n\t ,;|#")), None)
-    while start is not None and start < len(lines) and lines[start].startswith("#"):
-        if start + 1 < len(lines):
-            start += 1
-        else:
-            start = None
+    start = next((i for i, line in enumerate(lines) if _is_header(line)), None)
     if start is None:
         message = f"{file} is empty: there is no line with the names of the columns"
         raise ReaderError(message)
     delimiter = max(_DELIMITERS, key=lines[start].count)
     header, first = _header(lines, start, delimiter, file)
     wanted = list(choose(header))
-    # The first cell as well, so that the getter returns tuples also for one column.
-    cells_of = operator.itemgetter(0, *(header.index(name) for name in wanted))
+    # The first cell twice as well, so that the getter returns tuples for any number of columns.
+    cells_of = operator.itemgetter(0, 0, *(header.index(name) for name in wanted))
     kept: list[tuple[str, ...]] = []
     numbers: list[int] = []
     for number, row in _rows(lines, first, delimiter, header, file, problems):
         kept.append(cells_of(row))
         numbers.append(number)
-    columns = list(zip(*kept, strict=True))[1:] if kept else [()] * len(wanted)
+    columns = list(zip(*kept, strict=True))[2:] if kept else [()] * len(wanted)
     return RawTable(
         file=file,
         default_run=default_run,
@@ -83,6 +78,10 @@ def read_delimited(
         lines=np.asarray(numbers, dtype=np.int64),
         has_decimal_comma=delimiter != ",",
     )
+
+
+def _is_header(line: str) -> bool:
+    return bool(line.strip("\r\n\t ,;|")) and not line.startswith("#")
 
 
 def _decode(content: bytes, file: str, problems: ProblemList) -> str:
@@ -137,37 +136,44 @@ def _rows(
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield the line number and the cells of each whole row.
 
-    A quote that is never closed would swallow the rest of the file. So where a row spans lines
-    and does not come out right, its first line alone is left out and reading begins anew.
+    A quote that is never closed would swallow the lines after it. So where a row spans lines, and
+    the next one would do by itself, its first line alone is left out and reading begins anew.
     """
     width = len(header)
     while start < len(lines):
         reader = csv.reader(itertools.islice(lines, start, None), delimiter=delimiter)
-        before = 0
+        before, begun = 0, start
         try:
             for row in reader:
-                line, before = start + before + 1, reader.line_num
-                if len(row) == width and row != header:
+                line, before = begun + before + 1, reader.line_num
+                if begun + before > line and _is_whole(lines[line], delimiter, width):
+                    problems.add(
+                        file, line, "", lines[line - 1].strip(),
+                        "line left out: a quote in it is not closed",
+                    )  # fmt: skip
+                    start = line
+                    break
+                is_padded = len(row) > width and not any(row[width:])
+                if row == header or not any(row):
+                    continue
+                if len(row) == width or is_padded:
                     yield line, row
-                elif row and row != header and any(row):
-                    if len(row) > width and not any(row[width:]):
-                        yield line, row
-                        continue
-                    if start + before > line:
-                        _add_unclosed(problems, file, line, lines[line - 1])
-                        start = line
-                        break
+                else:
                     _add_ragged(problems, file, line, lines, width, len(row))
             else:
                 return
         except csv.Error as error:
-            line = start + before + 1
+            line = begun + before + 1
             problems.add(file, line, "", lines[line - 1].strip(), f"line left out: {error}")
             start = line
 
 
-def _add_unclosed(problems: ProblemList, file: str, line: int, text: str) -> None:
-    problems.add(file, line, "", text.strip(), "line left out: a quote in it is not closed")
+def _is_whole(line: str, delimiter: str, width: int) -> bool:
+    """Return whether a line is a row by itself."""
+    try:
+        return any(len(row) == width for row in csv.reader([line], delimiter=delimiter))
+    except csv.Error:
+        return False
 
 
 def _add_ragged(

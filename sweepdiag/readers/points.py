@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweepdiag.errors import ReaderError
-from sweepdiag.readers.columns import QUANTITIES
+from sweepdiag.readers.columns import LOSSES, QUANTITIES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,7 @@ _SEVERAL_SHARE = 0.05
 """Share of epochs with several validation losses from which steps are the better axis."""
 _DUPLICATE_SHARE = 0.3
 """Share of repeated rows from which they are several runs rather than a slip."""
-_DENSE = 3.0
+_DENSE = 2.0
 """Training losses per validation loss from which they are averaged between validations."""
 _LACKING_SHARE = 0.1
 
@@ -97,6 +97,8 @@ def collect_points(rows: Rows, *, has_run_column: bool, problems: ProblemList) -
     merge.list_repeated(runs, codes, place, problems, has_run_column=has_run_column)
     code, epoch = codes[order][starts], place[order][starts]
     is_given = {name: merge.is_given(name) for name in rows.values}
+    for name in (name for name in values if name in LOSSES):
+        _mark_never_finite(code, values[name], is_given[name], len(runs))
     notes = list(merge.notes())
     if axis == "step":
         why = "" if not np.isfinite(rows.epoch).any() else ": losses are logged within epochs"
@@ -246,12 +248,15 @@ class _Merge:
             is_last[:-1] = self.point[used][1:] != self.point[used][:-1]
             is_replaced[used[~is_last]] = True
         n_replaced = int(is_replaced.sum())
-        if not has_run_column and n_replaced > _DUPLICATE_SHARE * self.order.size:
-            file = self.rows.files[int(self.rows.file[self.order[is_replaced][0]])]
+        if n_replaced > _DUPLICATE_SHARE * self.order.size:
+            first = self.order[is_replaced][0]
+            cause = f"runs seem to share the name {runs[codes[first]]!r}"
+            if not has_run_column:
+                cause = "it seems to hold several runs, but no column is named like a run"
             message = (
-                f"{file} repeats its {self.axis}s: {n_replaced} of {self.order.size} rows. It "
-                "seems to hold several runs, but no column is named like a run. Say which names "
-                "them: --columns run=NAME, or several together: --columns run=lr+seed"
+                f"{self.rows.files[int(self.rows.file[first])]} repeats its {self.axis}s in "
+                f"{n_replaced} of {self.order.size} rows: {cause}. Say what names a run: "
+                "--columns run=NAME, or several columns together: --columns run=lr+seed"
             )
             raise ReaderError(message)
         for i in self.order[is_replaced]:
@@ -281,6 +286,17 @@ class _Merge:
         n_steps = np.bincount(pairs[:, 0].astype(np.int64), minlength=self.n_points)
         several: BoolArray = n_steps > 1
         return several
+
+
+def _mark_never_finite(
+    code: IntArray, values: FloatArray, is_given: BoolArray, n_runs: int
+) -> None:
+    """Write infinity for losses that were logged as NaN from the first to the last.
+
+    A loss that is NaN everywhere otherwise stands for one that was never measured.
+    """
+    n_finite = np.bincount(code[np.isfinite(values)], minlength=n_runs)
+    values[is_given & np.isnan(values) & (n_finite[code] == 0)] = np.inf
 
 
 def _is_worth_keeping(
@@ -316,7 +332,8 @@ def _align(
         return None
     has_train, has_val = is_given["train_loss"], is_given["val_loss"]
     n_val = np.bincount(code[has_val], minlength=n_runs)
-    n_train = np.bincount(code[has_train], minlength=n_runs)
+    is_before = _next_anchor(code, has_val) >= 0  # not behind the last validation
+    n_train = np.bincount(code[has_train & is_before], minlength=n_runs)
     n_lacking = np.bincount(code[has_val & ~has_train], minlength=n_runs)
     # Validation before the first step has no training loss in any logger.
     is_apart = (n_lacking - 1 > _LACKING_SHARE * n_val) | (n_train >= _DENSE * n_val)

@@ -152,7 +152,7 @@ class _Reader:
             choice = _Choice(self)
             try:
                 table = source.read(choice, self.problems)
-                self.take(choice, table)
+                self.take(choice, table, is_only=len(sources) == 1)
             except ReaderError as error:
                 if len(sources) == 1:
                     raise
@@ -170,10 +170,11 @@ class _Reader:
     def read_table(self, choice: _Choice, file: str, frame: pd.DataFrame) -> None:
         """Read a data frame."""
         chooser: Chooser = choice
-        self.take(choice, read_frame(frame, choose=chooser, file=file, default_run="run"))
+        table = read_frame(frame, choose=chooser, file=file, default_run="run")
+        self.take(choice, table, is_only=True)
 
-    def take(self, choice: _Choice, table: RawTable) -> None:
-        """Keep the rows of a table.
+    def take(self, choice: _Choice, table: RawTable, *, is_only: bool) -> None:
+        """Keep the rows of a table; one without epochs beside others may tell of their runs.
 
         Raises:
             ReaderError: If it holds no curves.
@@ -184,7 +185,7 @@ class _Reader:
             columns = self.find(table.names)
         key = runs_table_key(table.names, columns)
         wrong = unwanted_shape(table.file, table.names, columns)
-        if key is not None and not self._is_only(table):
+        if key is not None and not is_only:
             self.run_tables.append((key, table))
             return
         if wrong is not None:
@@ -197,9 +198,6 @@ class _Reader:
                 self.maps.append((table.file, columns))
         elif len(table) == 0:
             self.problems.add(table.file, 0, "", "", "there is no row below the header")
-
-    def _is_only(self, table: RawTable) -> bool:
-        return table.file == _FRAME
 
     def finish(self, name: str) -> Reading:
         """Return what all files say together.
