@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from sweepdiag.store import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     import pandas as pd
 
@@ -150,9 +150,7 @@ def diagnose(
     folder = claim_output(output, curves)
     on_stage("reading curves")
     is_sweep = group_by is not None or one_sweep
-    reading = read_curves(
-        curves, columns=columns, group_by=group_by, with_attributes=is_sweep
-    )
+    reading = read_curves(curves, columns=columns, group_by=group_by, with_attributes=is_sweep)
     job = _Job(
         reading=reading,
         group_by=group_by,
@@ -298,10 +296,7 @@ class _Job:
             self.reading.runs, self.reading.curves, RunAxes(values={}), "sweep"
         )
         verdicts = _concat(
-            [
-                group.verdicts[_VERDICT_COLUMNS].assign(group=name)
-                for name, group in groups.items()
-            ]
+            [group.verdicts[_VERDICT_COLUMNS].assign(group=name) for name, group in groups.items()]
         )
         verdicts["config_id"] = verdicts["trial_id"]
         shared: dict[str, Any] = {
@@ -358,9 +353,7 @@ class _Job:
             origin=self._origin(lines),
             stopping=stopping,
         )
-        return CurvesResult(
-            path=folder.path, data=data, features=features, reading=self.reading
-        )
+        return CurvesResult(path=folder.path, data=data, features=features, reading=self.reading)
 
     def _not_axes(self) -> list[str]:
         names = [self.group_by, self._seed_column()]
@@ -390,9 +383,9 @@ class _Job:
         ]
         for file, columns in reading.columns:
             where = f" ({file})" if len(reading.columns) > 1 else ""
-            pairs = [f"{role} = {name}" for role, name in columns.named()]
+            pairs = [f"{role}={name}" for role, name in columns.named()]
             if not columns.run:
-                pairs.insert(0, "run = the file's name" if reading.files else "one run")
+                pairs.insert(0, "run: the file's name" if reading.files else "one run")
             lines.append(f"columns{where}: " + ", ".join(pairs))
         return [*lines, *reading.notes]
 

@@ -29,18 +29,22 @@ _ALIASES = {
     "capacity": ("width", "hidden_size", "hidden_dim", "hidden_units", "hidden", "n_hidden",
                  "units", "n_units"),
 }  # fmt: skip
-_NO_SETTINGS = frozenset(
-    "train training val valid validation test eval loss acc accuracy metric error final best "
-    "argmin argmax time timestamp date created duration seconds runtime walltime hostname host "
-    "node pid gpu device path file dir url id uuid name experiment group nonfinite diverged rebound "
-    "nan status state".split()
-)
+_NO_SETTINGS = frozenset({
+    "acc", "accuracy", "argmax", "argmin", "best", "created", "date", "device", "dir", "diverged",
+    "duration", "error", "eval", "experiment", "file", "final", "gpu", "group", "host", "hostname",
+    "id", "loss", "metric", "name", "nan", "node", "nonfinite", "path", "pid", "rebound",
+    "runtime", "seconds", "state", "status", "test", "time", "timestamp", "train", "training",
+    "url", "uuid", "val", "valid", "validation", "walltime",
+})  # fmt: skip
 """Words of columns that tell how a run came out or where it ran, not how it was set up."""
-_RESERVED = frozenset(
-    "trial_id config_id seed n_parameters state reason attempt device seconds verdict runner_up "
-    "tags confidence turning_epoch evidence context reference_id share n_seeds n_judged n_failed "
-    "epoch step train_loss val_loss train_metric val_metric best_epoch best_monitor".split()
-)
+_RESERVED = frozenset({
+    "attempt", "best_epoch", "best_monitor", "best_train_loss", "best_val_loss",
+    "best_val_metric", "confidence", "config_id", "context", "device", "epoch", "evidence",
+    "group", "last_val_loss", "n_evaluations", "n_failed", "n_judged", "n_parameters", "n_seeds",
+    "reason", "reference_id", "runner_up", "seconds", "seed", "share", "state", "step", "tags",
+    "train_loss", "train_metric", "trial_id", "turning_epoch", "val_loss", "val_metric",
+    "verdict", "worst_monitor", "worst_val_loss",
+})  # fmt: skip
 _MOST_CATEGORIES = 30
 
 
@@ -119,9 +123,7 @@ def find_axes(
         else:
             chosen.append(column)
     names = _axis_names(chosen)
-    values = {
-        name: _values(runs[column]) for name, column in zip(names, chosen, strict=True)
-    }
+    values = {name: _values(runs[column]) for name, column in zip(names, chosen, strict=True)}
     rows = [dict(zip(names, row, strict=True)) for row in zip(*values.values(), strict=True)]
     return RunAxes(
         axes=axes_of_configurations(names, rows) if names else (),
@@ -131,9 +133,7 @@ def find_axes(
     )
 
 
-def trials_of(
-    runs: pd.DataFrame, axes: RunAxes, *, seed_column: str | None
-) -> pd.DataFrame:
+def trials_of(runs: pd.DataFrame, axes: RunAxes, *, seed_column: str | None) -> pd.DataFrame:
     """Return runs as trials: columns of ``trials.parquet``.
 
     Runs with equal values on all axes are the seeds of one configuration; without axes each run

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sweepdiag.readers.numbers import is_missing_text, parse_numbers
 
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
+    from numpy.typing import NDArray
 
     from sweepdiag.readers.problems import ProblemList
     from sweepdiag.readers.raw import RawTable
@@ -73,11 +73,11 @@ def read_attributes(
             found = [_value(cells[-1 if np.isnan(i) else int(i)]) for i in place]
             known = [_value(cell) for cell in columns.get(name, [None] * len(found))]
             merged = [new if old is None else old for old, new in zip(known, found, strict=True)]
-            columns[name] = _typed(np.asarray(merged, dtype=object))
+            columns[name] = list(_typed(np.asarray(merged, dtype=object)))
     return pd.DataFrame(columns)
 
 
-def _run_names(cells: Sequence[Any]) -> list[str]:
+def _run_names(cells: Sequence[Any] | NDArray[np.float64]) -> list[str]:
     return [
         str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip()
         for cell in cells

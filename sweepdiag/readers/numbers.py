@@ -50,7 +50,7 @@ def parse_numbers(cells: Sequence[Any], *, has_decimal_comma: bool = False) -> N
         values, bad = _parse_one_by_one(cells, has_decimal_comma=has_decimal_comma)
     missing = np.zeros(len(values), dtype=bool)
     for place in np.flatnonzero(np.isnan(values)):
-        cell = cells[place]
+        cell = cells[int(place)]
         missing[place] = cell is None or is_missing_text(str(cell))
     return values, missing, bad
 

@@ -114,9 +114,7 @@ def collect_points(rows: Rows, *, has_run_column: bool, problems: ProblemList) -
             f"training losses of {n_aligned} runs were logged at other places than validation "
             "losses: each point has the mean since the validation before"
         )
-    return Points(
-        runs=runs, code=code, epoch=epoch, values=values, axis=axis, notes=tuple(notes)
-    )
+    return Points(runs=runs, code=code, epoch=epoch, values=values, axis=axis, notes=tuple(notes))
 
 
 def split_runs_by_file(rows: Rows) -> Rows | None:
@@ -143,9 +141,7 @@ def split_runs_by_file(rows: Rows) -> Rows | None:
         used = np.flatnonzero(~missing)
         order = used[np.lexsort((rows.file[used], step[used], place[used], codes[used]))]
         is_same = codes[order][1:] == codes[order][:-1]
-        is_same &= (place[order][1:] == place[order][:-1]) & (
-            step[order][1:] == step[order][:-1]
-        )
+        is_same &= (place[order][1:] == place[order][:-1]) & (step[order][1:] == step[order][:-1])
         if (is_same & (rows.file[order][1:] != rows.file[order][:-1])).any():
             stems = [PurePosixPath(file).with_suffix("").as_posix() for file in rows.files]
             names = [
@@ -211,9 +207,7 @@ class _Merge:
             is_several = self._has_steps(is_used)
             n_values = self._count(is_used)
             with np.errstate(all="ignore"):
-                sums = np.bincount(
-                    self.point[is_used], values[is_used], minlength=self.n_points
-                )
+                sums = np.bincount(self.point[is_used], values[is_used], minlength=self.n_points)
                 result = np.where(is_several, sums / n_values, result)
         return result
 
@@ -299,9 +293,7 @@ def _mark_never_finite(
     values[is_given & np.isnan(values) & (n_finite[code] == 0)] = np.inf
 
 
-def _is_worth_keeping(
-    code: IntArray, is_given: dict[str, BoolArray], n_runs: int
-) -> BoolArray:
+def _is_worth_keeping(code: IntArray, is_given: dict[str, BoolArray], n_runs: int) -> BoolArray:
     """Return which points to keep: those with a value, and gaps that stand for NaN.
 
     Programs write NaN as an empty cell, so that a diverged run ends in rows without losses. But

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from sweepdiag.readers.numbers import Numbers
 
@@ -34,7 +35,7 @@ class RawTable:
     file: str
     default_run: str
     names: tuple[str, ...]
-    columns: Mapping[str, Sequence[Any]]
+    columns: Mapping[str, Sequence[Any] | NDArray[np.float64]]
     lines: NDArray[np.int64]
     has_decimal_comma: bool = False
 
@@ -46,7 +47,6 @@ class RawTable:
         from sweepdiag.readers.numbers import parse_numbers
 
         column = self.columns[name]
-        if isinstance(column, np.ndarray) and column.dtype.kind in "biuf":
-            values = column.astype(np.float64)
-            return values, np.isnan(values), []
+        if isinstance(column, np.ndarray):
+            return column, np.isnan(column), []
         return parse_numbers(column, has_decimal_comma=self.has_decimal_comma)

@@ -80,14 +80,8 @@ def read_curves(
 
     Returns:
         The curves.
-
-    Raises:
-        ReaderError: If nothing can be read.
-        ConfigError: If a column that was named does not exist.
     """
-    reader = _Reader(
-        given=dict(columns or {}), group_by=group_by, with_attributes=with_attributes
-    )
+    reader = _Reader(given=dict(columns or {}), group_by=group_by, with_attributes=with_attributes)
     if isinstance(source, str | Path):
         name = reader.read_path(Path(source))
     else:
@@ -241,7 +235,7 @@ class _Reader:
     def _named(self, rows: Rows) -> tuple[Rows, list[str]]:
         """Return the rows with run names that stand for one run each."""
         notes = []
-        if self.group_by in rows.extras:
+        if self.group_by is not None and self.group_by in rows.extras:
             groups = rows.extras[self.group_by]
             pairs = {(run, str(group)) for run, group in zip(rows.run, groups, strict=True)}
             if len(pairs) > len({run for run, _ in pairs}):
@@ -265,5 +259,3 @@ class _Reader:
             raise ConfigError(
                 unknown_name("column for --group-by", self.group_by, sorted(self.seen)[:50])
             )
-
-

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sweepdiag.readers.columns import QUANTITIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from sweepdiag.readers.columns import ColumnMap
     from sweepdiag.readers.problems import ProblemList
@@ -86,12 +87,12 @@ def rows_of(table: RawTable, columns: ColumnMap, problems: ProblemList) -> Rows:
             for i in bad:
                 value = table.columns[name][i]
                 problems.add(table.file, table.lines[i], name, value, "expected a number")
-    for i in np.flatnonzero(~is_placed):
+    for i in np.flatnonzero(~is_placed).tolist():
         if i not in epoch_bad and i not in step_bad and place_name:
             value = table.columns[place_name][i]
             why = "row left out: expected a finite number"
             problems.add(table.file, table.lines[i], place_name, value, why)
-    for i in np.flatnonzero(~is_named & is_placed):
+    for i in np.flatnonzero(~is_named & is_placed).tolist():
         why = "row left out: expected the name of a run"
         problems.add(table.file, table.lines[i], " + ".join(columns.run), "", why)
     extras = {
@@ -140,13 +141,13 @@ def _run_names(table: RawTable, columns: ColumnMap) -> NDArray[np.object_]:
     return np.asarray(names, dtype=object)
 
 
-def _as_text(column: Sequence[Any]) -> list[str]:
+def _as_text(column: Sequence[Any] | NDArray[np.float64]) -> list[str]:
     """Return identifiers as text: whole numbers that travelled as floats without their ``.0``."""
     known: dict[Any, str] = {}
     for value in column:
         if value not in known:
             is_whole = isinstance(value, float) and value.is_integer()
-            is_none = value is None or value != value  # noqa: PLR0124 - NaN
+            is_none = value is None or value != value  # NaN is not itself
             known[value] = "" if is_none else str(int(value) if is_whole else value).strip()
     return [known[value] for value in column]
 

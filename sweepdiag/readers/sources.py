@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweepdiag.errors import ReaderError
@@ -12,6 +11,8 @@ from sweepdiag.readers.delimited import read_delimited
 from sweepdiag.readers.structured import read_json, read_json_lines, read_parquet
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sweepdiag.readers.problems import ProblemList
     from sweepdiag.readers.raw import Chooser, RawTable
 

@@ -12,7 +12,6 @@ from sweepdiag.records import FindingState, Severity, State, VerdictClass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
     from pathlib import Path
 
     from sweepdiag.plotting import Origin, ReportData

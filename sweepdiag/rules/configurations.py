@@ -160,10 +160,9 @@ class _Seeds:
     def columns(self) -> dict[str, Any]:
         """Return the columns of ``_SEED_COLUMNS``."""
         n = np.where(self.n_judged > 0, self.n_judged, np.nan)
+        pairs = zip(self.majority, self.n_judged, strict=True)
         found = {
-            "verdict": self._objects(
-                [_CLASSES[rank] if n else None for rank, n in zip(self.majority, self.n_judged)]
-            ),
+            "verdict": self._objects([_CLASSES[rank] if n else None for rank, n in pairs]),
             "share": self._count(self.is_of_class) / n,
             "tags": self._objects(self._tags()),
             "confidence": self._confidence() / n,
@@ -178,11 +177,12 @@ class _Seeds:
         """Return the most frequent class, of several the worst: that of the lowest rank."""
         counts = np.zeros((self.n_configs, len(_CLASSES)), dtype=np.int64)
         np.add.at(counts, (self.code, self.rank), 1)
-        return counts.argmax(axis=1)
+        majority: NDArray[np.int64] = counts.argmax(axis=1)
+        return majority
 
     def _confidence(self) -> NDArray[np.float64]:
         sure = np.where(self.is_of_class, self.table["confidence"].to_numpy(dtype=float), 0.0)
-        return np.bincount(self.code, sure, minlength=self.n_configs)
+        return np.bincount(self.code, sure, minlength=self.n_configs).astype(np.float64)
 
     def _tags(self) -> list[list[str]]:
         """Return the tags that at least half of the seeds have."""
@@ -195,7 +195,8 @@ class _Seeds:
         is_kept = (counts > 0) & (2 * counts >= self.n_judged[:, None])
         opposites = [known[Tag.PLATEAUED.value], known[Tag.STILL_IMPROVING.value]]
         is_tie = is_kept[:, opposites].all(axis=1)
-        is_kept[np.ix_(is_tie, opposites)] = False
+        for place in opposites:
+            is_kept[is_tie, place] = False
         worst = _CLASSES.index(VerdictClass.DIVERGING.value)
         is_unstable = (self._count(self.rank == worst) > 0) & (self.majority != worst)
         return [
@@ -208,8 +209,12 @@ class _Seeds:
         best, worst = self._median("val_min"), self._extreme("val_min", "max")
         monitored = best, worst
         if self.monitor == "val_metric":
-            last = "min" if self.metric_mode == "max" else "max"
-            monitored = self._median("metric_best"), self._extreme("metric_best", last)
+            worst_metric = (
+                self._extreme("metric_best", "min")
+                if self.metric_mode == "max"
+                else self._extreme("metric_best", "max")
+            )
+            monitored = self._median("metric_best"), worst_metric
         return {
             "best_val_loss": best,
             "worst_val_loss": worst,
@@ -247,7 +252,7 @@ class _Seeds:
         return self.table[name].astype(float).groupby(self.code)
 
     def _per_config(self, values: pd.Series[float]) -> NDArray[np.float64]:
-        return values.reindex(range(self.n_configs)).to_numpy(dtype=float)
+        return values.reindex(range(self.n_configs)).to_numpy().astype(np.float64)
 
     def _objects(self, values: list[Any]) -> NDArray[np.object_]:
         """Return a column in which lists and None stay what they are."""

@@ -26,7 +26,7 @@ def test_the_mapping_the_verdicts_and_the_report_are_printed(log, tmp_path):
     done = command("diagnose", log, "--output", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "36 rows of 3 runs from log.csv" in done.stdout
-    assert "run = run, epoch = epoch, train_loss = train_loss, val_loss = val_loss" in done.stdout
+    assert "run=run, epoch=epoch, train_loss=train_loss, val_loss=val_loss" in done.stdout
     assert "3 curves, 3 judged" in done.stdout
     assert done.stdout.rstrip().endswith(f"Report: {tmp_path / 'out' / 'report.html'}")
     assert done.stderr == ""
@@ -67,7 +67,7 @@ def test_columns_can_be_named(tmp_path):
         "--output", tmp_path / "out",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "run = job, epoch = tick, val_loss = dev nll" in done.stdout
+    assert "run=job, epoch=tick, val_loss=dev nll" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_folder_of_keras_logs(tmp_path):
         (tmp_path / f"run{i}.csv").write_text(samples.KERAS)
     done = command("diagnose", tmp_path, "--output", tmp_path / "diagnosis")
     assert done.returncode == 0, done.stderr
-    assert "run = the file's name" in done.stdout
+    assert "run: the file's name" in done.stdout
     # The report lies among the logs, and is none of them.
     again = command("diagnose", tmp_path, "--output", tmp_path / "diagnosis")
     assert "9 rows of 3 runs from 3 files" in again.stdout

@@ -38,14 +38,16 @@ def mixed():
 @pytest.fixture(scope="module")
 def sweep():
     parts = [
-        curve(f"{task}-{lr}-{batch}-{seed}", fall=1 / lr, seed=seed, task=task, learning_rate=lr, seed_=seed,
-              width=16, batch=batch, host=f"node{seed}", best_val=float(seed))
+        curve(f"{task}-{lr}-{batch}-{seed}", fall=1 / lr, seed=seed).assign(
+            task=task, learning_rate=lr, batch=batch, seed=seed, width=16, host=f"node{seed}",
+            best_val=float(seed),
+        )
         for task in ("digits", "=evil/../<b>")
         for lr in (0.01, 0.1, 0.5)
         for batch in (16, 64)
         for seed in (0, 1)
     ]  # fmt: skip
-    return pd.concat(parts).rename(columns={"seed_": "seed"})
+    return pd.concat(parts)
 
 
 def test_curves_are_judged_alone_by_their_own_names(mixed, tmp_path):
@@ -173,7 +175,9 @@ def test_names_of_runs_are_harmless_everywhere(tmp_path):
         rows = list(csv.reader(stream))
     assert rows[0] == ["file", "line", "column", "value", "expected"]
     assert rows[1][1:4] == [str(len(table) + 2), "epoch", "'=2+3"]
-    written = {path.relative_to(tmp_path / "out").as_posix() for path in RunFolder(tmp_path / "out")}
+    written = {
+        path.relative_to(tmp_path / "out").as_posix() for path in RunFolder(tmp_path / "out")
+    }
     assert all(not name.startswith("..") for name in written)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Keras 3.15, keras.callbacks.CSVLogger, three epochs of a run that diverged and of one that did not.
+# Keras 3.15, keras.callbacks.CSVLogger: three epochs of a run, and of one that diverged.
 KERAS = """epoch,accuracy,loss,val_accuracy,val_loss
 0,0.5600000023841858,1.3638434410095215,0.6299999952316284,0.21813400089740753
 1,0.6899999976158142,0.19118183851242065,0.7200000286102295,0.16464506089687347
@@ -22,7 +22,7 @@ KERAS_DIVERGED = """epoch,accuracy,loss,val_accuracy,val_loss
 
 
 def lightning(n_epochs: int, *, per_epoch: int = 50) -> bytes:
-    """Lightning's CSVLogger (csv.DictWriter: lines end in CR LF, a row per call of log_metrics)."""
+    """Lightning's CSVLogger: a row per call of log_metrics, lines that end in CR LF."""
     rows = ["epoch,step,train_loss_epoch,train_loss_step,val_acc,val_loss"]
     for epoch in range(n_epochs):
         step = (epoch + 1) * per_epoch - 1

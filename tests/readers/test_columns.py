@@ -33,7 +33,10 @@ USUAL = [
         ["epoch", "train_aux_loss", "loss_scale", "test_loss"],
         {"epoch": "epoch", "val_loss": "test_loss"},
     ),
-    (["step", "loss", "eval_loss"], {"step": "step", "train_loss": "loss", "val_loss": "eval_loss"}),
+    (
+        ["step", "loss", "eval_loss"],
+        {"step": "step", "train_loss": "loss", "val_loss": "eval_loss"},
+    ),
 ]  # fmt: skip
 
 
@@ -53,7 +56,10 @@ def test_what_is_given_wins_and_several_columns_may_name_a_run():
     ("given", "said"),
     [
         ({"runs": "a"}, "unknown role in --columns 'runs'. Did you mean 'run'"),
-        ({"val_loss": "val_los"}, "unknown column for val_loss 'val_los'. Did you mean 'val_loss'"),
+        (
+            {"val_loss": "val_los"},
+            "unknown column for val_loss 'val_los'. Did you mean 'val_loss'",
+        ),
         ({"run": "lr+sed"}, "unknown column for run 'lr'"),
     ],
 )

@@ -72,7 +72,17 @@ def test_what_cannot_be_read_is_listed_by_line_and_the_rest_is_used(tmp_path):
 
 
 def test_numbers_that_are_not_finite_are_known_in_every_spelling(tmp_path):
-    spellings = ["nan", "NaN", "-nan(ind)", "1.#QNAN", "-1.#IND", "inf", "+Infinity", "1.#INF", "∞"]
+    spellings = [
+        "nan",
+        "NaN",
+        "-nan(ind)",
+        "1.#QNAN",
+        "-1.#IND",
+        "inf",
+        "+Infinity",
+        "1.#INF",
+        "∞",
+    ]
     rows = "".join(f"a,{i},{text},0.5\n" for i, text in enumerate(spellings))
     low = "a,90,-inf,0.5\na,91,-1.#INF,NA\na,92,null,None\n"
     reading = read(tmp_path, "run,epoch,train_loss,val_loss\na,-1,1,1\n" + rows + low)

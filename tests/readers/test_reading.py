@@ -34,7 +34,7 @@ def test_of_rows_that_repeat_each_other_the_last_counts():
 
 
 def test_several_runs_of_one_name_are_refused():
-    with pytest.raises(ReaderError, match="runs seem to share the name 'a'.*--columns run="):
+    with pytest.raises(ReaderError, match=r"runs seem to share the name 'a'.*--columns run="):
         read_curves(frame(run=["a"] * 4, epoch=[0, 1, 0, 1], val_loss=[1.0, 2, 3, 4]))
 
 
@@ -116,7 +116,8 @@ def test_a_chart_of_weights_and_biases_is_melted(tmp_path):
         '"dry-oak - 2 - val_loss"\n"0","1.0","0.9","1.1","2.0"\n"1","0.5","0.4","0.6",""\n'
     )
     (tmp_path / "train.csv").write_text(
-        '"Step","glad-sun-1 - train_loss","dry-oak - 2 - train_loss"\n"0","1.5","2.5"\n"1","1","2"\n'
+        '"Step","glad-sun-1 - train_loss","dry-oak - 2 - train_loss"\n'
+        '"0","1.5","2.5"\n"1","1","2"\n'
     )
     curves = read_curves(tmp_path).curves.set_index(["trial_id", "epoch"])
     assert curves["val_loss"].dropna().to_dict() == {
@@ -181,11 +182,21 @@ def test_runs_of_one_name_in_two_files_are_two_runs_unless_they_fit_together(tmp
 
 def test_gaps_stand_for_nan_only_where_rows_are_whole():
     whole = read_curves(
-        frame(run=["a"] * 4, epoch=range(4), train_loss=[1, 2, None, None], val_loss=[1, 2, None, None])
+        frame(
+            run=["a"] * 4,
+            epoch=range(4),
+            train_loss=[1, 2, None, None],
+            val_loss=[1, 2, None, None],
+        )
     )
     assert len(whole.curves) == 4
     apart = read_curves(
-        frame(run=["a"] * 4, epoch=range(4), train_loss=[1, None, 3, None], val_loss=[1, None, None, None])
+        frame(
+            run=["a"] * 4,
+            epoch=range(4),
+            train_loss=[1, None, 3, None],
+            val_loss=[1, None, None, None],
+        )
     )
     assert apart.curves["epoch"].tolist() == [0, 2]
 
