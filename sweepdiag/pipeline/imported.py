@@ -11,10 +11,19 @@ import numpy as np
 
 from sweepdiag.errors import ConfigError, unknown_name
 from sweepdiag.pipeline.imported_folder import claim_output, write_group, write_imported
+from sweepdiag.pipeline.imported_words import (
+    MAX_GROUP_REPORTS,
+    N_SHOWN,
+    axis_lines,
+    group_lines,
+    not_applicable,
+    reading_lines,
+    stops_alone,
+)
 from sweepdiag.pipeline.judging import Recorded, check_findings, judge, tag_edge
 from sweepdiag.pipeline.runs import RunAxes, find_axes, group_runs, trials_of
 from sweepdiag.readers import find_columns, metric_mode, read_curves
-from sweepdiag.records import Finding, FindingState, Recommendation, Severity, SweepFacts
+from sweepdiag.records import SweepFacts
 from sweepdiag.rules import Thresholds
 from sweepdiag.store import RunFolder
 
@@ -26,14 +35,13 @@ if TYPE_CHECKING:
 
     from sweepdiag.plotting import Origin, ReportData
     from sweepdiag.readers import Problem, Reading
+    from sweepdiag.records import Finding, Recommendation
 
 __all__ = ["CurvesResult", "diagnose"]
 
 _ALONE = "the curves were judged alone: say which runs belong together with --group-by"
 _GROUPS = "each sweep has a report of its own"
 _EXECUTION = ("SD902", "curves do not tell how their runs were carried out")
-_N_SHOWN = 20
-MAX_GROUP_REPORTS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,10 +261,10 @@ class _Job:
             folder,
             shared,
             judged.features,
-            findings=_not_applicable(_ALONE),
-            advice=_stops_alone(shared, "each judged alone"),
+            findings=not_applicable(_ALONE),
+            advice=stops_alone(shared, "each judged alone"),
             title=self.reading.name,
-            lines=self._lines(),
+            lines=reading_lines(self.reading),
         )
 
     def _sweep(
@@ -269,7 +277,7 @@ class _Job:
         judged = judge(recorded)
         shared = recorded.shared(judged)
         findings = check_findings(recorded, judged, ignore=(_EXECUTION[0],))
-        findings += tuple(f for f in _not_applicable(_EXECUTION[1]) if f.code == _EXECUTION[0])
+        findings += tuple(f for f in not_applicable(_EXECUTION[1]) if f.code == _EXECUTION[0])
         n_seeds = recorded.trials.groupby("config_id").size().max()
         advice = recommend(
             **shared,
@@ -283,7 +291,7 @@ class _Job:
             findings=tuple(sorted(findings, key=lambda finding: finding.code)),
             advice=advice,
             title=title,
-            lines=[*self._lines(), *_axis_lines(axes)],
+            lines=[*reading_lines(self.reading), *axis_lines(axes)],
         )
         tag_edge(result.data)
         return result
@@ -320,10 +328,10 @@ class _Job:
             folder,
             shared,
             _concat([group.features for group in groups.values()]),
-            findings=_not_applicable(_GROUPS),
-            advice=_stops_alone(shared, f"in {len(groups)} sweeps by {self.group_by}"),
+            findings=not_applicable(_GROUPS),
+            advice=stops_alone(shared, f"in {len(groups)} sweeps by {self.group_by}"),
             title=self.reading.name,
-            lines=[*self._lines(), *_group_lines(folder, groups)],
+            lines=[*reading_lines(self.reading), *group_lines(folder, groups)],
         )
         return dataclasses.replace(result, groups=groups)
 
@@ -367,119 +375,16 @@ class _Job:
         problems = self.reading.problems
         return Origin(
             lines=tuple(lines),
-            problems=tuple(str(problem) for problem in problems.listed[:_N_SHOWN]),
+            problems=tuple(str(problem) for problem in problems.listed[:N_SHOWN]),
             n_problems=problems.count,
             problems_file="unreadable.csv" if problems.count else "",
         )
-
-    def _lines(self) -> list[str]:
-        """Return what was read, and which column was taken for what."""
-        reading = self.reading
-        n_files = len(reading.files)
-        lines = [
-            f"{reading.n_rows} rows of {len(reading.runs)} "
-            f"{'run' if len(reading.runs) == 1 else 'runs'} from "
-            + (reading.files[0] if n_files == 1 else f"{n_files} files")
-        ]
-        for file, columns in reading.columns:
-            where = f" ({file})" if len(reading.columns) > 1 else ""
-            pairs = [f"{role}={name}" for role, name in columns.named()]
-            if not columns.run:
-                pairs.insert(0, "run: the file's name" if reading.files else "one run")
-            lines.append(f"columns{where}: " + ", ".join(pairs))
-        return [*lines, *reading.notes]
 
 
 _VERDICT_COLUMNS = [
     "trial_id", "seed", "verdict", "runner_up", "tags", "confidence", "turning_epoch", "evidence",
     "context", "reference_id",
 ]  # fmt: skip
-
-
-def _axis_lines(axes: RunAxes) -> list[str]:
-    if not axes.axes:
-        return ["axes: none; no column differs between runs and is constant in each"]
-    pairs = [
-        axis.name if axis.name == column else f"{axis.name} = {column}"
-        for axis, column in zip(axes.axes, axes.columns, strict=True)
-    ]
-    lines = ["axes: " + ", ".join(pairs)]
-    if axes.left_out:
-        reasons = dict.fromkeys(why for _, why in axes.left_out)
-        parts = [
-            f"{', '.join([column for column, w in axes.left_out if w == why][:_N_SHOWN])} ({why})"
-            for why in reasons
-        ]
-        lines.append("no axes: " + "; ".join(parts))
-    return lines
-
-
-def _group_lines(folder: RunFolder, groups: Mapping[str, CurvesResult]) -> list[str]:
-    lines = []
-    for name, group in list(groups.items())[:MAX_GROUP_REPORTS]:
-        place = group.report.relative_to(folder.path).as_posix()
-        lines.append(f"{name}: {len(group.trials)} runs, {place}")
-    if len(groups) > MAX_GROUP_REPORTS:
-        n_more = len(groups) - MAX_GROUP_REPORTS
-        lines.append(f"and {n_more} more sweeps without a report of their own")
-    return lines
-
-
-def _not_applicable(reason: str) -> tuple[Finding, ...]:
-    """Return every check of a sweep as one that cannot be made."""
-    from sweepdiag.rules.findings.registry import active_checks
-
-    return tuple(
-        Finding(
-            code=check.code,
-            name=check.name,
-            state=FindingState.NOT_APPLICABLE,
-            severity=Severity.INFO,
-            title=f"{check.name.replace('-', ' ').capitalize()}: not checked",
-            evidence=reason,
-        )
-        for check in active_checks()
-    )
-
-
-def _stops_alone(shared: Mapping[str, Any], how: str) -> Recommendation:
-    """Return when each curve should have stopped, and nothing on where to train."""
-    from sweepdiag.recommend import stop_epochs
-
-    trials = shared["trials"].assign(config_id=shared["trials"]["trial_id"])
-    stops = stop_epochs(
-        curves=shared["curves"],
-        trials=trials,
-        configurations=shared["configurations"],
-        monitor=shared["monitor"],
-        metric_mode=shared["metric_mode"],
-    )
-    known = [stop for stop in stops if np.isfinite(stop.regret) and stop.budget_epochs > 0]
-    n = len(trials)
-    answer = f"{n} {'curve' if n == 1 else 'curves'}, {how}."
-    if known:
-        used, budget = (
-            sum(getattr(s, name) for s in known) for name in ("epoch", "budget_epochs")
-        )
-        answer += (
-            f" Stopped at the epoch recommended for each, they would have taken "
-            f"{100 * used / budget:.0f} % of their epochs"
-        )
-        answer += f", at a cost of {_cost([s.regret for s in known])} of the best value."
-    return Recommendation(
-        answer=answer,
-        region=None,
-        stop_epochs=stops,
-        region_stop=None,
-        next_parameters={},
-        next_settings={},
-        next_reasons=(),
-    )
-
-
-def _cost(regrets: list[float]) -> str:
-    middle, worst = float(np.median(regrets)), max(regrets)
-    return f"{100 * middle:.2g} % in the median, {100 * worst:.2g} % at most"
 
 
 def _environment() -> dict[str, Any]:
