@@ -9,6 +9,7 @@ import sweepdiag
 from sweepdiag.errors import ConfigError, ReaderError
 from sweepdiag.records import FindingState
 from sweepdiag.store import RunFolder
+from tests.report.test_browser import chromium_path, dump_dom
 
 EPOCHS = np.arange(40)
 
@@ -215,3 +216,19 @@ def test_many_curves_take_a_moment(tmp_path):
     result = sweepdiag.diagnose(table, output=tmp_path / "out")
     assert len(result.verdicts) == 300
     assert result.configurations["config_id"].tolist() == list(dict.fromkeys(table["run"]))
+
+
+@pytest.mark.browser
+def test_a_browser_shows_names_and_charts_and_runs_nothing_else(sweep, tmp_path):
+    table = pd.concat([curve(name, rise=0.03, seed=i) for i, name in enumerate(EVIL)])
+    page = sweepdiag.diagnose(table, output=tmp_path / "evil").report.read_text("utf-8")
+    (tmp_path / "a").mkdir()
+    dom = dump_dom(chromium_path(), page, tmp_path / "a")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in dom
+    assert "ünï→🙂" in dom
+    sweep_page = sweepdiag.diagnose(sweep, group_by="task", output=tmp_path / "out").groups
+    (tmp_path / "b").mkdir()
+    evil = sweep_page["=evil/../<b>"].report.read_text("utf-8")
+    dom = dump_dom(chromium_path(), evil, tmp_path / "b")
+    assert "=evil/../&lt;b&gt;</h1>" in dom
+    assert 'class="vega-embed' in dom
