@@ -154,7 +154,7 @@ class _Judgement:
         turns = self._turning_epochs()
         shares = None
         if n_resamples > 0:
-            shares = vote(curves, self.rules, self.limits, self.context, n_resamples)
+            shares = self._vote(curves, n_resamples)
         classes = [self.rules[place].verdict for place in chosen]
         tags = find_tags(self.features, self.limits, self.context, classes)
         runners_up = [
@@ -166,6 +166,19 @@ class _Judgement:
             self._verdict(i, finals[i], int(chosen[i]), tags[i], float(turns[i]))
             for i in range(self.features.n_curves)
         )
+
+    def _vote(self, curves: CurveArrays, n_resamples: int) -> FloatArray:
+        """Let the resamples of all curves vote about which there can be a doubt."""
+        is_open = np.flatnonzero(~self._ends_nonfinite())
+        shares = np.zeros((curves.n_curves, len(self.rules)))
+        shares[is_open] = vote(
+            curves.select(is_open),
+            self.rules,
+            self.limits,
+            self.context.take(is_open),
+            n_resamples,
+        )
+        return shares
 
     def _lenient(self) -> Thresholds:
         """Return limits that let short curves have a class: their runner-up."""
