@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -145,12 +146,15 @@ def _verdict_table(
         "confidence",
         "turning_epoch",
         "evidence",
+        "margin",
+        "numbers",
         "context",
         "reference_id",
     ]
     table = pd.DataFrame([plain(verdict) for verdict in verdicts], columns=columns)
-    for name in ("confidence", "turning_epoch"):
+    for name in ("confidence", "turning_epoch", "margin"):
         table[name] = table[name].astype(float)  # NaN travels as a string in plain records
+    table["numbers"] = [json.dumps(numbers) for numbers in table["numbers"]]
     keys = trials[["trial_id", "config_id", *axis_names, "seed"]]
     return keys.merge(table, on="trial_id", how="inner", validate="one_to_one")
 

@@ -163,7 +163,14 @@ class _Judgement:
         ]
         finals = self._settle(chosen, runners_up, shares)
         return tuple(
-            self._verdict(i, finals[i], int(chosen[i]), tags[i], float(turns[i]))
+            self._verdict(
+                i,
+                finals[i],
+                int(chosen[i]),
+                tags[i],
+                float(turns[i]),
+                self._margin(int(chosen[i]), margins[:, i]),
+            )
             for i in range(self.features.n_curves)
         )
 
@@ -185,6 +192,13 @@ class _Judgement:
         return dataclasses.replace(
             self.limits, min_evaluations=min(2, self.limits.min_evaluations)
         )
+
+    def _margin(self, place: int, margins: FloatArray) -> float:
+        """Return how far inside its class a curve is; what is left has the others' distance."""
+        if place < len(self.rules) - 1:
+            return max(float(margins[place]), 0.0)
+        others = [-m for j, m in enumerate(margins) if self._is_other(j, place)]
+        return max(float(min(others, default=1.0)), 0.0)
 
     def _shares_of_curve(self, shares: FloatArray | None, i: int) -> FloatArray | None:
         """Return how a curve's resamples voted; ``None`` where nothing could be resampled."""
@@ -272,6 +286,7 @@ class _Judgement:
         place: int,
         tags: tuple[Tag, ...],
         turning_epoch: float,
+        margin: float,
     ) -> Verdict:
         verdict, runner_up, confidence = final
         row = CurveRow(
@@ -290,6 +305,8 @@ class _Judgement:
             turning_epoch=np.nan if verdict is VerdictClass.DIVERGING else turning_epoch,
             evidence=evidence,
             context=self.context.kind,
+            margin=margin,
+            numbers=row.told,
             reference_id=row.reference_id if uses_sibling else None,
         )
 
