@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sweepdiag.records import Axis, Finding, Recommendation, SweepFacts, Verdict
     from sweepdiag.store import History, RunFolder
 
-__all__ = ["Diagnosis", "diagnose_folder"]
+__all__ = ["Diagnosis", "diagnose_folder", "judge_folder"]
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +69,22 @@ def diagnose_folder(
     on_stage("drawing figures")
     _write_report(folder, diagnosis.data, on_stage)
     return diagnosis
+
+
+def judge_folder(folder: RunFolder, *, facts: SweepFacts | None = None) -> Diagnosis:
+    """Judge every curve of a run folder, and write nothing.
+
+    Args:
+        folder: A run folder with a plan.
+        facts: What is known of the task, in place of what the journal says.
+
+    Returns:
+        The diagnosis.
+    """
+    config, history = _read(folder)
+    if facts is not None:
+        history.facts = facts
+    return _diagnose(folder, config, history)
 
 
 def _read(folder: RunFolder) -> tuple[SweepConfig, History]:

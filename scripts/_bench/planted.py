@@ -1,0 +1,435 @@
+"""Small sweeps into which a known cause of trouble is planted, and healthy ones."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from _bench.causes_table import EXPECTED, FAMILIES, N_HEALTHY, SEVERITIES
+from sweepdiag import Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import torch
+
+_POOL = 2400
+"""Samples of the larger data sets that are ever used."""
+
+_HARD = 2.5
+"""Noise on standardised inputs that makes classes overlap, so that no network can be perfect."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One sweep of the benchmark."""
+
+    data: str
+    family: str
+    cause: str
+    severity: str
+    number: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.data}-{self.family}-{self.cause}-{self.severity}{self.number or ''}"
+
+    @property
+    def is_healthy(self) -> bool:
+        return self.cause == "healthy"
+
+    @property
+    def is_severe(self) -> bool:
+        return self.severity == "severe"
+
+    @property
+    def seed(self) -> int:
+        return zlib.crc32(self.name.encode())
+
+
+@dataclass
+class Sweep:
+    """What a sweep trains, changed by whoever plants a cause."""
+
+    x: np.ndarray
+    y: np.ndarray
+    val_x: np.ndarray
+    val_y: np.ndarray
+    model: Callable[..., torch.nn.Module]
+    parameters: dict[str, list[Any]]
+    settings: dict[str, Any] = field(default_factory=dict)
+    loss: Any = None
+
+
+def all_specs(data: tuple[str, ...]) -> Iterator[Spec]:
+    """Return every sweep of some data sets, planted causes before healthy ones."""
+    for name in data:
+        for cause in EXPECTED:
+            for severity in SEVERITIES:
+                for family in FAMILIES[name]:
+                    yield Spec(name, family, cause, severity)
+        for number in range(N_HEALTHY[name]):
+            family = FAMILIES[name][number % len(FAMILIES[name])]
+            yield Spec(name, family, "healthy", "none", number)
+
+
+def build(spec: Spec) -> tuple[Workload, dict[str, Any]]:
+    """Return the workload and the settings of a sweep."""
+    random = np.random.default_rng(spec.seed)
+    sweep = _base(spec, random)
+    if not spec.is_healthy:
+        _PLANTS[spec.cause](sweep, spec, random)
+    workload = Workload(
+        name=spec.name,
+        train=(sweep.x.astype(np.float32), sweep.y.astype(np.int64)),
+        validation=(sweep.val_x.astype(np.float32), sweep.val_y.astype(np.int64)),
+        model=sweep.model,
+        loss=sweep.loss,
+    )
+    return workload, {"parameters": sweep.parameters, **sweep.settings}
+
+
+# data
+
+
+@lru_cache(maxsize=2)
+def _pool(data: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return all samples of a data set, inputs with mean 0 and deviation 1."""
+    if data == "synthetic":
+        from sweepdiag.workloads.synthetic import SyntheticSettings, build_from
+
+        workload = build_from(
+            SyntheticSettings(n_train=_POOL, n_validation=10, n_classes=6, seed=seed)
+        )
+        x, y = (np.asarray(part) for part in workload.train)  # type: ignore[union-attr]
+        return _standardised(x.astype(float)), y
+    if data == "fashion":
+        from sweepdiag.workloads.fashion_mnist import build as fashion
+
+        workload = fashion(path=os.environ.get("SWEEPDIAG_DATA"), n_train=_POOL, n_validation=10)
+        x, y = (np.asarray(part) for part in workload.train)  # type: ignore[union-attr]
+        small = x.reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4)).reshape(-1, 196)
+        return (small - small.mean()) / small.std(), y
+    from sklearn.datasets import load_breast_cancer, load_digits
+
+    x, y = (load_digits if data == "digits" else load_breast_cancer)(return_X_y=True)
+    return ((x - x.mean()) / x.std() if data == "digits" else _standardised(x)), y
+
+
+def _standardised(x: np.ndarray) -> np.ndarray:
+    return (x - x.mean(axis=0)) / x.std(axis=0)
+
+
+_SIZES = {
+    "digits": (1000, 500),
+    "synthetic": (1000, 500),
+    "cancer": (380, 189),
+    "fashion": (1000, 500),
+}
+_SIDES = {"digits": 8, "fashion": 14}
+
+
+def _base(spec: Spec, random: np.random.Generator) -> Sweep:
+    """Return a healthy sweep: its samples, its optimizer and its axes differ by the seed."""
+    x, y = _pool(spec.data, int(random.integers(1000)) if spec.data == "synthetic" else 0)
+    order = random.permutation(len(y))
+    n_train, n_val = _SIZES[spec.data]
+    train, val = order[:n_train], order[n_train : n_train + n_val]
+    number = spec.number if spec.is_healthy else int(random.integers(4))
+    model, centre, capacities = _family(spec, x.shape[1], int(y.max()) + 1)
+    optimizer = ("sgd", "sgd", "adam", "adamw")[number // 2 % 4]
+    if optimizer != "sgd":
+        centre = 0.003
+    settings = {
+        "epochs": 20,
+        "seeds": 2,
+        "optimizer": {"name": optimizer},
+        "record": ["gradients"],
+    }
+    layout = number % 3
+    return Sweep(
+        x[train],
+        y[train],
+        x[val],
+        y[val],
+        model,
+        _axes(layout, centre, capacities),
+        settings,
+    )
+
+
+def _axes(layout: int, centre: float, capacities: list[int]) -> dict[str, list[Any]]:
+    """Return axes of at most 24 trials with two seeds."""
+    rates = [round(centre * step, 6) for step in (0.1, 0.32, 1.0, 3.2)]
+    if layout == 0:
+        return {"lr": rates, "batch_size": [32], "capacity": capacities}
+    if layout == 1:
+        return {"lr": rates, "batch_size": [16, 32, 64], "capacity": [capacities[1]]}
+    return {"lr": rates[1:], "batch_size": [16, 64], "capacity": capacities[1:]}
+
+
+def _family(
+    spec: Spec, n_inputs: int, n_classes: int
+) -> tuple[Callable[..., torch.nn.Module], float, list[int]]:
+    """Return a model, its usual learning rate under SGD with momentum, and its capacities."""
+    if spec.family == "cnn":
+        return partial(small_cnn, _SIDES[spec.data], n_classes), 0.03, [4, 8, 12]
+    if spec.family == "residual":
+        return partial(residual, n_inputs, n_classes), 0.03, [32, 64, 128]
+    return partial(mlp, n_inputs, n_classes), 0.03, [32, 64, 128]
+
+
+def mlp(
+    n_inputs: int, n_outputs: int, capacity: int, *, bias: float | None = None
+) -> torch.nn.Module:
+    from torch import nn
+
+    net = nn.Sequential(
+        nn.Linear(n_inputs, capacity),
+        nn.ReLU(),
+        nn.Linear(capacity, capacity),
+        nn.ReLU(),
+        nn.Linear(capacity, n_outputs),
+    )
+    return _with_bias(net, bias)
+
+
+def small_cnn(
+    side: int, n_outputs: int, capacity: int, *, bias: float | None = None
+) -> torch.nn.Module:
+    from torch import nn
+
+    # Larger images are halved at once, so that they cost no more than small ones.
+    stride = 2 if side > 8 else 1
+    net = nn.Sequential(
+        nn.Unflatten(1, (1, side, side)),
+        nn.Conv2d(1, capacity, 3, padding=1, stride=stride),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(capacity, 2 * capacity, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2 // stride),
+        nn.Flatten(),
+        nn.Linear(2 * capacity * (side // 4) ** 2, n_outputs),
+    )
+    return _with_bias(net, bias)
+
+
+def residual(
+    n_inputs: int, n_outputs: int, capacity: int, *, bias: float | None = None
+) -> torch.nn.Module:
+    from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.branch = nn.Sequential(
+                nn.LayerNorm(capacity),
+                nn.Linear(capacity, capacity),
+                nn.ReLU(),
+                nn.Linear(capacity, capacity),
+            )
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + self.branch(x)
+
+    net = nn.Sequential(
+        nn.Linear(n_inputs, capacity),
+        nn.ReLU(),
+        Block(),
+        nn.ReLU(),
+        nn.Linear(capacity, n_outputs),
+    )
+    return _with_bias(net, bias)
+
+
+def _with_bias(net: torch.nn.Module, bias: float | None) -> torch.nn.Module:
+    """Shift the biases of hidden layers, so that their units start (and stay) dead."""
+    from torch import nn
+
+    layers = [m for m in net.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    for layer in layers[:-1] if bias is not None else []:
+        nn.init.constant_(layer.bias, bias)  # type: ignore[arg-type]
+    return net
+
+
+# causes
+
+
+def _rate_too_high(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> None:
+    factor = 3000.0 if spec.is_severe else 60.0
+    sweep.parameters["lr"] = [rate * factor for rate in sweep.parameters["lr"]]
+
+
+def _rate_too_low(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> None:
+    factor = 1e-4 if spec.is_severe else 3e-3
+    sweep.parameters["lr"] = [rate * factor for rate in sweep.parameters["lr"]]
+
+
+def _batch_too_small(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> None:
+    """Small batches at rates that suit a batch of 64, which is in the sweep for comparison."""
+    _shorten(sweep, 256)
+    sweep.settings["optimizer"] = {"name": "sgd"}
+    sweep.settings["epochs"] = 16
+    sweep.parameters["lr"] = [0.05, 0.1, 0.2]
+    sweep.parameters["batch_size"] = [1, 2, 4, 64] if spec.is_severe else [2, 4, 64]
+    _one_capacity(sweep)
+
+
+def _capacity_too_small(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> None:
+    sweep.parameters["capacity"] = [1, 2] if spec.is_severe else [2, 4]
+    sweep.parameters["batch_size"] = sweep.parameters["batch_size"][:1]
+    if spec.family == "cnn":
+        sweep.parameters["capacity"] = [1, 2]
+
+
+def _capacity_too_large(sweep: Sweep, spec: Spec, random: np.random.Generator) -> None:
+    """Overlapping classes, of which a large network learns the noise by heart."""
+    _add_noise(sweep, random, _HARD, _HARD)
+    if spec.family == "cnn":
+        sweep.parameters["capacity"] = [1, 16] if not spec.is_severe else [1, 32]
+    else:
+        sweep.parameters["capacity"] = [4, 256] if not spec.is_severe else [4, 512]
+    sweep.parameters["batch_size"] = [32]
+    sweep.settings["epochs"] = 30
+
+
+def _dead_activations(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> None:
+    """Biases so negative that all, or nearly all, units of the hidden layers are never active."""
+    sweep.model = partial(sweep.model, bias=-60.0 if spec.is_severe else -3.0)
+
+
+def _tiny_validation(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> None:
+    n = 12 if spec.is_severe else 40
+    sweep.val_x, sweep.val_y = sweep.val_x[:n], sweep.val_y[:n]
+
+
+def _validation_easier(sweep: Sweep, spec: Spec, random: np.random.Generator) -> None:
+    """Inputs carry noise that makes classes overlap; in validation there is less of it."""
+    share = 0.2 if spec.is_severe else 0.5
+    _add_noise(sweep, random, _HARD, _HARD * share)
+
+
+def _unscaled_inputs(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> None:
+    factor = 1000.0 if spec.is_severe else 50.0
+    sweep.x, sweep.val_x = sweep.x * factor, sweep.val_x * factor
+
+
+def _label_noise(sweep: Sweep, spec: Spec, random: np.random.Generator) -> None:
+    share, n_classes = 0.4 if spec.is_severe else 0.2, int(sweep.y.max()) + 1
+    if n_classes == 2:
+        share *= 0.75
+    for y in (sweep.y, sweep.val_y):
+        wrong = random.permutation(len(y))[: round(share * len(y))]
+        y[wrong] = (y[wrong] + random.integers(1, n_classes, len(wrong))) % n_classes
+
+
+def _shuffled_labels(sweep: Sweep, spec: Spec, random: np.random.Generator) -> None:
+    """All labels dealt out at random; or those of training only, as if rows had slipped."""
+    sweep.y = random.permutation(sweep.y) if spec.is_severe else np.roll(sweep.y, 1)
+    if spec.is_severe:
+        sweep.val_y = random.permutation(sweep.val_y)
+
+
+def _tiny_training(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> None:
+    n = 30 if spec.is_severe else 60
+    sweep.x, sweep.y = sweep.x[:n], sweep.y[:n]
+    sweep.parameters["batch_size"] = [8]
+    sweep.settings["epochs"] = 40
+
+
+def _shifted_validation(sweep: Sweep, spec: Spec, random: np.random.Generator) -> None:
+    """Validation inputs as another sensor would have recorded them: shifted and rescaled."""
+    size = 1.5 if spec.is_severe else 0.6
+    direction = random.choice([-1.0, 1.0], sweep.x.shape[1]) * sweep.x.std(axis=0)
+    sweep.val_x = sweep.val_x * (1 + 0.3 * size) + size * direction
+
+
+def _leaking_validation(sweep: Sweep, spec: Spec, random: np.random.Generator) -> None:
+    n_copied = len(sweep.val_y) if spec.is_severe else len(sweep.val_y) // 2
+    source = random.permutation(len(sweep.y))[:n_copied]
+    sweep.val_x[: len(source)], sweep.val_y[: len(source)] = sweep.x[source], sweep.y[source]
+
+
+def _class_imbalance(sweep: Sweep, spec: Spec, random: np.random.Generator) -> None:
+    """One class has nearly all samples, and the others overlap with it."""
+    _add_noise(sweep, random, 2 * _HARD, 2 * _HARD)
+    share = 0.97 if spec.is_severe else 0.9
+    for part in ("", "val_"):
+        x, y = getattr(sweep, f"{part}x"), getattr(sweep, f"{part}y")
+        chosen = random.permutation(len(y))[: round(share * len(y))]
+        others = np.flatnonzero(y != 0)
+        fewer = np.setdiff1d(np.arange(len(y)), chosen)
+        # Samples of the large class are drawn again, with noise of their own.
+        large = random.choice(np.flatnonzero(y == 0), len(chosen))
+        rows = np.concatenate([large, random.choice(others, len(fewer), replace=False)])
+        noise = random.standard_normal((len(rows), x.shape[1])) * _HARD
+        rows_order = random.permutation(len(rows))
+        setattr(sweep, f"{part}x", (x[rows] + noise)[rows_order])
+        setattr(sweep, f"{part}y", y[rows][rows_order])
+
+
+def _budget_too_short(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> None:
+    sweep.settings["epochs"] = 2 if spec.is_severe else 6
+    sweep.parameters["batch_size"] = [128]
+    sweep.parameters["lr"] = [rate / 3 for rate in sweep.parameters["lr"]]
+    if spec.is_severe:
+        sweep.settings["evaluation"] = {"every_steps": 1}
+
+
+def _budget_too_long(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> None:
+    sweep.settings["epochs"] = 240 if spec.is_severe else 120
+    sweep.parameters["batch_size"] = [64]
+    sweep.parameters["lr"] = sweep.parameters["lr"][-3:]
+    _shorten(sweep, 500)
+
+
+def _broken_loss(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> None:
+    sweep.loss = negative_cross_entropy if spec.is_severe else summed_cross_entropy
+
+
+def negative_cross_entropy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    from torch.nn.functional import cross_entropy
+
+    return -cross_entropy(outputs, targets)
+
+
+def summed_cross_entropy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    from torch.nn.functional import cross_entropy
+
+    return cross_entropy(outputs, targets, reduction="sum")
+
+
+_PLANTS: dict[str, Callable[[Sweep, Spec, np.random.Generator], None]] = {
+    cause: globals()[f"_{cause}"] for cause in EXPECTED
+}
+
+
+def _add_noise(
+    sweep: Sweep, random: np.random.Generator, training: float, validation: float
+) -> None:
+    sweep.x = sweep.x + training * random.standard_normal(sweep.x.shape)
+    sweep.val_x = sweep.val_x + validation * random.standard_normal(sweep.val_x.shape)
+
+
+def _shorten(sweep: Sweep, n: int) -> None:
+    sweep.x, sweep.y = sweep.x[:n], sweep.y[:n]
+
+
+def _one_capacity(sweep: Sweep) -> None:
+    capacities = sweep.parameters["capacity"]
+    sweep.parameters["capacity"] = [capacities[len(capacities) // 2]]
+
+
+def n_trials(settings: dict[str, Any]) -> int:
+    """Return how many trainings a sweep has."""
+    sizes = [len(values) for values in settings["parameters"].values()]
+    return int(np.prod(sizes)) * int(settings["seeds"])
+
+
+__all__ = ["Spec", "all_specs", "build", "n_trials"]
