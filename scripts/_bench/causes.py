@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 QUICK = (
     "digits-mlp-unscaled_inputs-severe",
     "digits-mlp-leaking_validation-severe",
-    "digits-cnn-shuffled_labels-severe",
+    "digits-residual-shuffled_labels-severe",
     "synthetic-residual-rate_too_low-severe",
     "cancer-mlp-tiny_validation-severe",
     "digits-mlp-healthy-none",

@@ -131,7 +131,6 @@ _SIZES = {
     "cancer": (380, 189),
     "fashion": (1000, 500),
 }
-_SIDES = {"digits": 8, "fashion": 14}
 
 
 def _base(spec: Spec, random: np.random.Generator) -> Sweep:
@@ -177,8 +176,6 @@ def _family(
     spec: Spec, n_inputs: int, n_classes: int
 ) -> tuple[Callable[..., torch.nn.Module], float, list[int]]:
     """Return a model, its usual learning rate under SGD with momentum, and its capacities."""
-    if spec.family == "cnn":
-        return partial(small_cnn, _SIDES[spec.data], n_classes), 0.03, [4, 8, 12]
     if spec.family == "residual":
         return partial(residual, n_inputs, n_classes), 0.03, [32, 64, 128]
     return partial(mlp, n_inputs, n_classes), 0.03, [32, 64, 128]
@@ -195,27 +192,6 @@ def mlp(
         nn.Linear(capacity, capacity),
         nn.ReLU(),
         nn.Linear(capacity, n_outputs),
-    )
-    return _with_bias(net, bias)
-
-
-def small_cnn(
-    side: int, n_outputs: int, capacity: int, *, bias: float | None = None
-) -> torch.nn.Module:
-    from torch import nn
-
-    # Larger images are halved at once, so that they cost no more than small ones.
-    stride = 2 if side > 8 else 1
-    net = nn.Sequential(
-        nn.Unflatten(1, (1, side, side)),
-        nn.Conv2d(1, capacity, 3, padding=1, stride=stride),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(capacity, 2 * capacity, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2 // stride),
-        nn.Flatten(),
-        nn.Linear(2 * capacity * (side // 4) ** 2, n_outputs),
     )
     return _with_bias(net, bias)
 
@@ -252,7 +228,7 @@ def _with_bias(net: torch.nn.Module, bias: float | None) -> torch.nn.Module:
     """Shift the biases of hidden layers, so that their units start (and stay) dead."""
     from torch import nn
 
-    layers = [m for m in net.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    layers = [m for m in net.modules() if isinstance(m, nn.Linear)]
     for layer in layers[:-1] if bias is not None else []:
         nn.init.constant_(layer.bias, bias)  # type: ignore[arg-type]
     return net
@@ -284,17 +260,12 @@ def _batch_too_small(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> 
 def _capacity_too_small(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> None:
     sweep.parameters["capacity"] = [1, 2] if spec.is_severe else [2, 4]
     sweep.parameters["batch_size"] = sweep.parameters["batch_size"][:1]
-    if spec.family == "cnn":
-        sweep.parameters["capacity"] = [1, 2]
 
 
 def _capacity_too_large(sweep: Sweep, spec: Spec, random: np.random.Generator) -> None:
     """Overlapping classes, of which a large network learns the noise by heart."""
     _add_noise(sweep, random, _HARD, _HARD)
-    if spec.family == "cnn":
-        sweep.parameters["capacity"] = [1, 16] if not spec.is_severe else [1, 32]
-    else:
-        sweep.parameters["capacity"] = [4, 256] if not spec.is_severe else [4, 512]
+    sweep.parameters["capacity"] = [4, 256] if not spec.is_severe else [4, 512]
     sweep.parameters["batch_size"] = [32]
     sweep.settings["epochs"] = 30
 
