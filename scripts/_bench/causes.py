@@ -85,11 +85,7 @@ def _parse() -> argparse.Namespace:
 
 
 def _chosen(arguments: argparse.Namespace) -> list[Spec]:
-    """Return the sweeps that were asked for.
-
-    Raises:
-        SystemExit: If a pattern fits none, or the held-out data are asked for and not there.
-    """
+    """Return the sweeps that were asked for; exits if a pattern fits none of them."""
     data: Sequence[str] = TUNED_ON
     if arguments.held_out != "without" and not arguments.quick:
         reason = _why_no_fashion()

@@ -40,7 +40,7 @@ FAMILIES = {
     "cancer": ("mlp",),
     "fashion": ("mlp", "residual"),
 }
-"""Models by data set: an MLP, and one with a skip connection and layer norm."""
+"""Models by data set: an MLP, and one with a skip connection."""
 
 N_HEALTHY = {"digits": 18, "synthetic": 18, "cancer": 8, "fashion": 12}
 """Sweeps without a planted cause."""

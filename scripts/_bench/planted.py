@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 _POOL = 2400
 """Samples of the larger data sets that are ever used."""
 
-_HARD = 2.5
+_HARD = 1.2
 """Noise on standardised inputs that makes classes overlap, so that no network can be perfect."""
+
+_HOPELESS = 6.0
+"""The same, so that hardly anything can be told."""
 
 
 @dataclass(frozen=True)
@@ -126,10 +129,10 @@ def _standardised(x: np.ndarray) -> np.ndarray:
 
 
 _SIZES = {
-    "digits": (1000, 500),
-    "synthetic": (1000, 500),
-    "cancer": (380, 189),
-    "fashion": (1000, 500),
+    "digits": (400, 300),
+    "synthetic": (400, 300),
+    "cancer": (300, 200),
+    "fashion": (400, 300),
 }
 
 
@@ -145,7 +148,7 @@ def _base(spec: Spec, random: np.random.Generator) -> Sweep:
     if optimizer != "sgd":
         centre = 0.003
     settings = {
-        "epochs": 20,
+        "epochs": 14,
         "seeds": 2,
         "optimizer": {"name": optimizer},
         "record": ["gradients"],
@@ -164,12 +167,13 @@ def _base(spec: Spec, random: np.random.Generator) -> Sweep:
 
 def _axes(layout: int, centre: float, capacities: list[int]) -> dict[str, list[Any]]:
     """Return axes of at most 24 trials with two seeds."""
-    rates = [round(centre * step, 6) for step in (0.1, 0.32, 1.0, 3.2)]
+    rates = [round(centre * step, 7) for step in (0.03, 0.1, 0.32, 1.0, 3.2, 10.0)]
+    small, middle, large = capacities
     if layout == 0:
-        return {"lr": rates, "batch_size": [32], "capacity": capacities}
+        return {"lr": rates, "batch_size": [16], "capacity": [small, large]}
     if layout == 1:
-        return {"lr": rates, "batch_size": [16, 32, 64], "capacity": [capacities[1]]}
-    return {"lr": rates[1:], "batch_size": [16, 64], "capacity": capacities[1:]}
+        return {"lr": rates, "batch_size": [8, 32], "capacity": [middle]}
+    return {"lr": rates[1:5], "batch_size": [16], "capacity": capacities}
 
 
 def _family(
@@ -205,21 +209,14 @@ def residual(
         def __init__(self) -> None:
             super().__init__()
             self.branch = nn.Sequential(
-                nn.LayerNorm(capacity),
-                nn.Linear(capacity, capacity),
-                nn.ReLU(),
-                nn.Linear(capacity, capacity),
+                nn.Linear(capacity, capacity), nn.ReLU(), nn.Linear(capacity, capacity)
             )
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x + self.branch(x)
 
     net = nn.Sequential(
-        nn.Linear(n_inputs, capacity),
-        nn.ReLU(),
-        Block(),
-        nn.ReLU(),
-        nn.Linear(capacity, n_outputs),
+        nn.Linear(n_inputs, capacity), nn.ReLU(), Block(), nn.Linear(capacity, n_outputs)
     )
     return _with_bias(net, bias)
 
@@ -238,7 +235,7 @@ def _with_bias(net: torch.nn.Module, bias: float | None) -> torch.nn.Module:
 
 
 def _rate_too_high(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> None:
-    factor = 3000.0 if spec.is_severe else 60.0
+    factor = 3000.0 if spec.is_severe else 200.0
     sweep.parameters["lr"] = [rate * factor for rate in sweep.parameters["lr"]]
 
 
@@ -249,12 +246,12 @@ def _rate_too_low(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> Non
 
 def _batch_too_small(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> None:
     """Small batches at rates that suit a batch of 64, which is in the sweep for comparison."""
-    _shorten(sweep, 256)
+    _shorten(sweep, 192)
     sweep.settings["optimizer"] = {"name": "sgd"}
-    sweep.settings["epochs"] = 16
     sweep.parameters["lr"] = [0.05, 0.1, 0.2]
-    sweep.parameters["batch_size"] = [1, 2, 4, 64] if spec.is_severe else [2, 4, 64]
-    _one_capacity(sweep)
+    sweep.parameters["batch_size"] = [1, 64] if spec.is_severe else [2, 64]
+    capacities = sweep.parameters["capacity"]
+    sweep.parameters["capacity"] = [capacities[len(capacities) // 2]]
 
 
 def _capacity_too_small(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> None:
@@ -262,12 +259,20 @@ def _capacity_too_small(sweep: Sweep, spec: Spec, _random: np.random.Generator) 
     sweep.parameters["batch_size"] = sweep.parameters["batch_size"][:1]
 
 
-def _capacity_too_large(sweep: Sweep, spec: Spec, random: np.random.Generator) -> None:
-    """Overlapping classes, of which a large network learns the noise by heart."""
-    _add_noise(sweep, random, _HARD, _HARD)
-    sweep.parameters["capacity"] = [4, 256] if not spec.is_severe else [4, 512]
-    sweep.parameters["batch_size"] = [32]
-    sweep.settings["epochs"] = 30
+def _capacity_too_large(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> None:
+    """Leave two inputs, the first principal components, in which classes overlap.
+
+    A small network learns all there is, a large one the noise as well.
+    """
+    _, _, components = np.linalg.svd(sweep.x - sweep.x.mean(axis=0), full_matrices=False)
+    basis = components[:2].T / (sweep.x @ components[:2].T).std(axis=0)
+    sweep.x, sweep.val_x = sweep.x @ basis, sweep.val_x @ basis
+    _shorten(sweep, 200)
+    sweep.model, _, _ = _family(spec, 2, int(sweep.y.max()) + 1)
+    sweep.parameters["capacity"] = [12, 512] if spec.is_severe else [12, 256]
+    sweep.parameters["batch_size"] = [16]
+    sweep.parameters["lr"] = sweep.parameters["lr"][-4:]
+    sweep.settings["epochs"] = 40
 
 
 def _dead_activations(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> None:
@@ -329,7 +334,6 @@ def _leaking_validation(sweep: Sweep, spec: Spec, random: np.random.Generator) -
 
 def _class_imbalance(sweep: Sweep, spec: Spec, random: np.random.Generator) -> None:
     """One class has nearly all samples, and the others overlap with it."""
-    _add_noise(sweep, random, 2 * _HARD, 2 * _HARD)
     share = 0.97 if spec.is_severe else 0.9
     for part in ("", "val_"):
         x, y = getattr(sweep, f"{part}x"), getattr(sweep, f"{part}y")
@@ -339,25 +343,23 @@ def _class_imbalance(sweep: Sweep, spec: Spec, random: np.random.Generator) -> N
         # Samples of the large class are drawn again, with noise of their own.
         large = random.choice(np.flatnonzero(y == 0), len(chosen))
         rows = np.concatenate([large, random.choice(others, len(fewer), replace=False)])
-        noise = random.standard_normal((len(rows), x.shape[1])) * _HARD
+        noise = random.standard_normal((len(rows), x.shape[1])) * _HOPELESS
         rows_order = random.permutation(len(rows))
-        setattr(sweep, f"{part}x", (x[rows] + noise)[rows_order])
+        setattr(sweep, f"{part}x", (x[rows] + noise)[rows_order] / _HOPELESS)
         setattr(sweep, f"{part}y", y[rows][rows_order])
 
 
 def _budget_too_short(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> None:
     sweep.settings["epochs"] = 2 if spec.is_severe else 6
-    sweep.parameters["batch_size"] = [128]
-    sweep.parameters["lr"] = [rate / 3 for rate in sweep.parameters["lr"]]
+    sweep.parameters["batch_size"] = [64]
     if spec.is_severe:
         sweep.settings["evaluation"] = {"every_steps": 1}
 
 
 def _budget_too_long(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> None:
-    sweep.settings["epochs"] = 240 if spec.is_severe else 120
-    sweep.parameters["batch_size"] = [64]
+    sweep.settings["epochs"] = 160 if spec.is_severe else 80
+    sweep.parameters["batch_size"] = [32]
     sweep.parameters["lr"] = sweep.parameters["lr"][-3:]
-    _shorten(sweep, 500)
 
 
 def _broken_loss(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> None:
@@ -384,17 +386,14 @@ _PLANTS: dict[str, Callable[[Sweep, Spec, np.random.Generator], None]] = {
 def _add_noise(
     sweep: Sweep, random: np.random.Generator, training: float, validation: float
 ) -> None:
-    sweep.x = sweep.x + training * random.standard_normal(sweep.x.shape)
-    sweep.val_x = sweep.val_x + validation * random.standard_normal(sweep.val_x.shape)
+    """Add noise to the inputs, and scale both sets alike so that training has deviation 1."""
+    size = float(np.sqrt(1 + training**2))
+    sweep.x = (sweep.x + training * random.standard_normal(sweep.x.shape)) / size
+    sweep.val_x = (sweep.val_x + validation * random.standard_normal(sweep.val_x.shape)) / size
 
 
 def _shorten(sweep: Sweep, n: int) -> None:
     sweep.x, sweep.y = sweep.x[:n], sweep.y[:n]
-
-
-def _one_capacity(sweep: Sweep) -> None:
-    capacities = sweep.parameters["capacity"]
-    sweep.parameters["capacity"] = [capacities[len(capacities) // 2]]
 
 
 def n_trials(settings: dict[str, Any]) -> int:
