@@ -259,7 +259,8 @@ class DataFacts:
     classes, token ids as inputs, items of a data set for copies.
 
     Attributes:
-        largest_class: Share of the most frequent class of the training samples.
+        n_classes: Number of classes that occur in training.
+        largest_class: Share of the most frequent of them.
         input_size: Root mean square of all training inputs.
         feature_spread: 95 % quantile of the features' deviations over their median.
         copied_share: Share of the validation inputs that also occur in training, bit by bit.
@@ -277,6 +278,7 @@ class DataFacts:
             samples taken once: 1 for a mean, 2 for a sum.
     """
 
+    n_classes: int | None = None
     largest_class: float | None = None
     input_size: float | None = None
     feature_spread: float | None = None
@@ -441,6 +443,7 @@ class Finding:
         evidence: The numbers behind it, or why the check does not apply.
         action: What to do next; empty for passed checks.
         numbers: The same numbers by name.
+        explains: Codes of the findings of this sweep that this one is a cause of.
     """
 
     code: str
@@ -451,6 +454,7 @@ class Finding:
     evidence: str
     action: str = ""
     numbers: Mapping[str, Any] = field(default_factory=dict)
+    explains: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -35,6 +35,7 @@ from sweepdiag.report.summary import (
     describe_stop,
     describe_task,
     level_of,
+    describe_causes,
     open_findings,
     other_findings,
     percent,
@@ -178,6 +179,7 @@ def _checks(data: ReportData) -> dict[str, Any]:
             "title": clean(finding.title),
             "evidence": clean(finding.evidence),
             "action": clean(finding.action),
+            "causes": describe_causes(finding),
         }
         for finding in open_findings(data.findings)
     ]

@@ -48,7 +48,7 @@ def measure_data(
     """
     rows, val_rows = _some(train), _some(validation)
     facts: dict[str, Any] = {
-        "largest_class": _largest_class(task, train.targets),
+        **_classes(task, train.targets),
         "loss_growth": None if isinstance(loss, str) else _loss_growth(loss, task, train.targets),
     }
     if rows[0].dtype == np.float32 and len(rows[0]) > 1 and np.isfinite(rows[0]).all():
@@ -74,11 +74,12 @@ def _evenly(n: int, most: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64))
 
 
-def _largest_class(task: str, targets: NDArray[Any]) -> float | None:
-    if task == "regression" or not targets.size or (task == "binary" and targets.ndim > 1):
-        return None
+def _classes(task: str, targets: NDArray[Any]) -> dict[str, float]:
+    """Return how many classes there are and the share of the most frequent one."""
+    if task == "regression" or targets.size != len(targets) or not len(targets):
+        return {}
     counts = np.unique(targets, return_counts=True)[1]
-    return float(counts.max() / counts.sum())
+    return {"n_classes": len(counts), "largest_class": float(counts.max() / counts.sum())}
 
 
 def _scale(inputs: NDArray[Any]) -> dict[str, float]:
