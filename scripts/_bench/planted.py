@@ -148,7 +148,7 @@ def _base(spec: Spec, random: np.random.Generator) -> Sweep:
     if optimizer != "sgd":
         centre = 0.003
     settings = {
-        "epochs": 14,
+        "epochs": 30 if spec.is_healthy else 14,
         "seeds": 2,
         "optimizer": {"name": optimizer},
         "record": ["gradients"],
@@ -259,20 +259,22 @@ def _capacity_too_small(sweep: Sweep, spec: Spec, _random: np.random.Generator) 
     sweep.parameters["batch_size"] = sweep.parameters["batch_size"][:1]
 
 
-def _capacity_too_large(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> None:
-    """Leave two inputs, the first principal components, in which classes overlap.
+def _capacity_too_large(sweep: Sweep, spec: Spec, random: np.random.Generator) -> None:
+    """Two classes that overlap along the first principal component.
 
-    A small network learns all there is, a large one the noise as well.
+    A network of two units can learn all there is, a large one learns the noise as well.
     """
     _, _, components = np.linalg.svd(sweep.x - sweep.x.mean(axis=0), full_matrices=False)
-    basis = components[:2].T / (sweep.x @ components[:2].T).std(axis=0)
-    sweep.x, sweep.val_x = sweep.x @ basis, sweep.val_x @ basis
+    size = float((sweep.x @ components[0]).std())
+    for part in ("", "val_"):
+        score = 2.5 * getattr(sweep, f"{part}x") @ components[0] / size
+        is_one = random.random(len(score)) < 1 / (1 + np.exp(-score))
+        setattr(sweep, f"{part}y", is_one.astype(np.int64))
     _shorten(sweep, 200)
-    sweep.model, _, _ = _family(spec, 2, int(sweep.y.max()) + 1)
-    sweep.parameters["capacity"] = [12, 512] if spec.is_severe else [12, 256]
+    sweep.model, _, _ = _family(spec, sweep.x.shape[1], 2)
+    sweep.parameters["capacity"] = [2, 256] if spec.is_severe else [2, 64]
     sweep.parameters["batch_size"] = [16]
-    sweep.parameters["lr"] = sweep.parameters["lr"][-4:]
-    sweep.settings["epochs"] = 40
+    sweep.settings["epochs"] = 30
 
 
 def _dead_activations(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> None:

@@ -43,9 +43,9 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "SD302": (*_CAPACITY, *_BUDGET, *_SEARCH),
     "SD301": ("SD302", *_CAPACITY, *_BUDGET, *_SEARCH),
     # What is wrong with the settings.
-    "SD101": ("SD901", "SD103", "SD201", "SD301", *_BUDGET, *_SEARCH),
+    "SD103": ("SD101", *_CAPACITY, "SD301", *_BUDGET, *_SEARCH),
+    "SD101": ("SD901", *_CAPACITY, "SD301", *_BUDGET, *_SEARCH),
     "SD102": ("SD901", *_CAPACITY, "SD401", *_SEARCH),
-    "SD103": ("SD101", "SD301", *_BUDGET, *_SEARCH),
     "SD401": ("SD901", "SD102", *_CAPACITY, *_SEARCH),
     "SD201": ("SD401", *_SEARCH),
     "SD202": ("SD402", *_SEARCH),

@@ -41,7 +41,8 @@ class BatchTooSmall(Check):
     at which the largest batch trains.
 
     How it is detected: at half or more of the settings at which the largest batch trains, the
-    small one diverges, learns nothing, oscillates, or ends 10 % worse; and its best value over all
+    small one diverges, learns nothing, oscillates, or ends 10 % worse, provided that the largest
+    trains at half of the settings; and its best value over all
     settings is 10 % worse than that of the largest batch, and beyond the noise between seeds.
 
     Known false alarms: none known where the lr axis reaches low enough for the small batch: then
@@ -74,7 +75,7 @@ class BatchTooSmall(Check):
             rows = view.judged[view.judged["batch_size"].astype(float) == size]
             shares[size] = _share_of_bad(view, rows, largest)
         if all(np.isnan(share) for share in shares.values()):
-            return self.not_applicable("the largest batch trains at no setting of the others")
+            return self.not_applicable("the largest batch trains at too few settings of the others")
         small = [
             size
             for size, share in shares.items()
@@ -121,9 +122,11 @@ def _share_of_bad(view: SweepView, rows: pd.DataFrame, largest: pd.DataFrame) ->
         pairs = largest.merge(rows, on=others, suffixes=("_large", ""))
     else:
         pairs = largest.merge(rows, how="cross", suffixes=("_large", ""))
-    pairs = pairs[~pairs["verdict_large"].isin(BAD_CLASSES)]
-    if pairs.empty:
+    trains = ~pairs["verdict_large"].isin(BAD_CLASSES)
+    # Where the largest batch fails as well, the rates are the cause.
+    if pairs.empty or trains.mean() < _MOSTLY:
         return float("nan")
+    pairs = pairs[trains]
     is_unsteady = pairs["tags"].map(lambda tags: bool(_UNSTEADY & set(tags)))
     was_unsteady = pairs["tags_large"].map(lambda tags: bool(_UNSTEADY & set(tags)))
     costs = view.cost_sign * pairs["best_monitor"], view.cost_sign * pairs["best_monitor_large"]

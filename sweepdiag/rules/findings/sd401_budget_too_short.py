@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sweepdiag.records import Tag, VerdictClass
 from sweepdiag.rules.base import percent, plural
 from sweepdiag.rules.findings.base import Check, format_value
 
@@ -32,6 +33,10 @@ _LATE_GAIN = 0.02
 
 _LATE_ERRORS = 3.0
 """The same in standard errors of a straight line through that part."""
+
+
+_MOSTLY = 0.5
+"""Share of the configurations that learn that must still improve where none has converged."""
 
 
 class BudgetTooShort(Check):
@@ -83,6 +88,15 @@ class BudgetTooShort(Check):
             f"improving at the end of {format_value(budget)} epochs"
         )
         if 2 * n_late < len(good):
+            n_slow = _still_underfit(view)
+            if n_slow:
+                return self.finding(
+                    "The budget is too short",
+                    f"no configuration has converged, and {n_slow} of {len(view.usable)} that "
+                    f"learn are still improving at the end of {format_value(budget)} epochs",
+                    f"Train for {format_value(2 * budget)} epochs.",
+                    n_slow=n_slow,
+                )
             return self.passed("The budget is long enough", evidence, n_late=n_late)
         gain = float(np.median([gain for gain in gains if gain > 0]))
         return self.finding(
@@ -93,6 +107,18 @@ class BudgetTooShort(Check):
             n_good=len(good),
             late_gain=gain,
         )
+
+
+def _still_underfit(view: SweepView) -> int:
+    """Return how many configurations still improve, if none that learns has converged.
+
+    The best one may be a rate that is nearly too high, so that its own curve says nothing.
+    """
+    usable = view.usable
+    if not (usable["verdict"] == VerdictClass.UNDERFIT.value).all():
+        return 0
+    improves = usable["tags"].map(lambda tags: Tag.STILL_IMPROVING.value in list(tags))
+    return int(improves.sum()) if improves.astype(bool).mean() >= _MOSTLY else 0
 
 
 def good_configurations(view: SweepView, thresholds: Thresholds) -> tuple[pd.DataFrame, float]:
