@@ -155,9 +155,7 @@ def _findings(spec: Spec, folder: Path) -> Any:
     run = RunFolder(folder)
     claim(run, sweep)
     with run.open_journal() as journal:
-        history = recorded_history(
-            run, journal, sweep, overwrite=True, accept_changed_code=False
-        )
+        history = recorded_history(run, journal, sweep, overwrite=True, accept_changed_code=False)
         train(run, journal, history, sweep, devices, _Silent(), ())
     return open_findings(judge_folder(run, facts=sweep.facts).data.findings)
 

@@ -44,3 +44,6 @@ FAMILIES = {
 
 N_HEALTHY = {"digits": 18, "synthetic": 18, "cancer": 8, "fashion": 12}
 """Sweeps without a planted cause."""
+
+IMPOSSIBLE = {("cancer", "capacity_too_small")}
+"""What cannot be planted: two units learn all that breast cancer's thirty features tell."""

@@ -36,7 +36,6 @@ __all__ = [
 ]
 
 
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassCount:
     """How many configurations (curves, where there are no axes) have a class."""

@@ -120,7 +120,9 @@ def _neighbours(train: _Rows, validation: _Rows) -> dict[str, float | None]:
     within, n_classes = _votes(x, y, x, k, leave_out=True)
     across, _ = _votes(x, y, val_x, k, leave_out=False)
     facts: dict[str, float | None] = {
-        "neighbour_accuracy": float((within.argmax(axis=1) == np.searchsorted(n_classes, y)).mean()),
+        "neighbour_accuracy": float(
+            (within.argmax(axis=1) == np.searchsorted(n_classes, y)).mean()
+        ),
         "neighbour_val_accuracy": _accuracy(across, n_classes, val_y),
         "label_noise": _contradicted(within, np.searchsorted(n_classes, y)),
         "agreement": float(np.median(within.max(axis=1)) / k),

@@ -46,8 +46,8 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "SD103": ("SD101", *_CAPACITY, "SD301", *_BUDGET, *_SEARCH),
     "SD101": ("SD901", *_CAPACITY, "SD301", *_BUDGET, *_SEARCH),
     "SD102": ("SD901", *_CAPACITY, "SD401", *_SEARCH),
-    "SD401": ("SD901", "SD102", *_CAPACITY, *_SEARCH),
     "SD201": ("SD401", *_SEARCH),
+    "SD401": ("SD901", "SD102", *_CAPACITY, *_SEARCH),
     "SD202": ("SD402", *_SEARCH),
     "SD402": _SEARCH,
 }

@@ -35,6 +35,9 @@ _FEWEST_RATES = 3
 _MOSTLY_IMPROVING = 0.5
 """Rates, and share of the configurations tied for the best, for the highest rate to be too low."""
 
+_FEWEST_STEPS = 100
+"""Optimizer steps below which more of them are wanted before higher rates."""
+
 _NEAR_BEST = 0.1
 """Distance from the best monitored value, relative to it, within which a rate is good enough."""
 
@@ -112,11 +115,12 @@ class LearningRateTooLow(Check):
         )
 
 
-def _highest_still_improves(
-    view: SweepView, rates: list[float], thresholds: Thresholds
-) -> bool:
+def _highest_still_improves(view: SweepView, rates: list[float], thresholds: Thresholds) -> bool:
     """Return whether what ties with the best has the highest rate and is still improving."""
-    if len(rates) < _FEWEST_RATES or any(e.lowest_diverging is not None for e in find_edges(view)):
+    n_steps = view.curves["step"].max() if "step" in view.curves else _FEWEST_STEPS
+    if len(rates) < _FEWEST_RATES or n_steps < _FEWEST_STEPS:
+        return False
+    if any(e.lowest_diverging is not None for e in find_edges(view)):
         return False
     tied = view.tied(thresholds.seed_noise)
     if tied.empty or not (tied["lr"].astype(float) == rates[-1]).all():

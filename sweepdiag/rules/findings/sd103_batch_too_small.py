@@ -75,7 +75,9 @@ class BatchTooSmall(Check):
             rows = view.judged[view.judged["batch_size"].astype(float) == size]
             shares[size] = _share_of_bad(view, rows, largest)
         if all(np.isnan(share) for share in shares.values()):
-            return self.not_applicable("the largest batch trains at too few settings of the others")
+            return self.not_applicable(
+                "the largest batch trains at too few settings of the others"
+            )
         small = [
             size
             for size, share in shares.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sweepdiag.records import Tag
 from sweepdiag.rules.findings.base import Check, format_value, format_values
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class CapacityTooSmall(Check):
     loss, by 10 % or more). With one seed per configuration only the shares count. A capacity at
     which nothing is learned, while larger ones learn, is too small as well. It is a finding where
     the largest beats all others, unless the smallest fits the training set (5 % of the loss of a
-    constant prediction): then more capacity is better, and its lack no fault.
+    constant prediction), or the best of all smaller ones are still improving: then more capacity is
+    better or faster, and its lack no fault.
 
     Known false alarms: learning rates that suit only the larger networks.
 
@@ -79,10 +81,11 @@ class CapacityTooSmall(Check):
             )
         numbers: dict[str, Any] = {"too_small": small, "best": best["monitor"].to_dict()}
         if len(small) == len(best) + len(idle) - 1:
-            if _fits(view, best):
+            why = _why_no_fault(view, best, small)
+            if why:
                 return self.tip(
                     "The largest capacity is the best",
-                    f"{evidence}; smaller ones fit the training set as well",
+                    f"{evidence}; {why}",
                     f"Add capacities above {format_value(capacities[-1])} if time allows.",
                     **numbers,
                 )
@@ -116,10 +119,18 @@ def best_by_capacity(view: SweepView) -> pd.DataFrame:
     return best.dropna()
 
 
-def _fits(view: SweepView, best: pd.DataFrame) -> bool:
-    """Return whether the smallest capacity that learns fits the training set: it is no limit."""
+def _why_no_fault(view: SweepView, best: pd.DataFrame, small: list[float]) -> str:
+    """Return why it says nothing against the small capacities that the largest is the best."""
     baseline = None if view.facts is None else view.facts.baseline_train_loss
-    return bool(baseline) and float(best["train"].iloc[0]) < _FITTED * (baseline or 0.0)
+    if baseline and float(best["train"].iloc[0]) < _FITTED * baseline:
+        return "smaller ones fit the training set as well"
+    ranked = view.ranked()
+    ranked = ranked[ranked["capacity"].astype(float).isin(small)]
+    leaders = ranked.drop_duplicates("capacity")
+    moves = leaders["tags"].map(lambda tags: Tag.STILL_IMPROVING.value in list(tags))
+    if len(leaders) and moves.astype(bool).all():
+        return "smaller ones are still improving"
+    return ""
 
 
 def _idle_below(view: SweepView, best: pd.DataFrame) -> list[float]:

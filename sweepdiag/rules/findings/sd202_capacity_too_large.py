@@ -23,6 +23,9 @@ __all__ = ["CapacityTooLarge"]
 _OVERFITS = (VerdictClass.U_SHAPED.value, VerdictClass.OVERFIT.value)
 _LARGER_SHARE = 0.25
 
+_FREQUENT = 0.5
+"""Share that overfits at the largest capacity, from which it is more than a few settings."""
+
 
 class CapacityTooLarge(Check):
     """Overfitting becomes more frequent as networks get larger.
@@ -41,7 +44,8 @@ class CapacityTooLarge(Check):
     How it is detected: settings count as equal if their learning rates lie in the same half
     decade and all else is the same. The share at the largest capacity is at least 25 percentage
     points above the share at the smallest. It is a finding if the largest capacity is also no
-    better at its best epoch than a smaller one, a tip otherwise.
+    better at its best epoch than a smaller one and overfits at half of the settings, a tip
+    otherwise.
 
     Known false alarms: small networks that underfit cannot overfit; the comparison is then between
     two faults.
@@ -89,7 +93,8 @@ class CapacityTooLarge(Check):
         best = best_by_capacity(view)["monitor"]
         costs = view.cost_sign * best.to_numpy()
         tolerance = thresholds.u_shape_rise * abs(costs[-1])
-        if len(costs) > 1 and costs[:-1].min() <= costs[-1] + tolerance:
+        is_frequent = shares.iloc[-1] >= _FREQUENT
+        if is_frequent and len(costs) > 1 and costs[:-1].min() <= costs[-1] + tolerance:
             smaller = float(best.index.to_numpy()[costs[:-1].argmin()])
             return self.finding(
                 "The largest capacity overfits and brings nothing",
@@ -98,8 +103,8 @@ class CapacityTooLarge(Check):
                 **numbers,
             )
         return self.tip(
-            "Larger networks overfit",
-            f"{evidence}; at its best epoch the largest is still the best",
+            "Larger networks overfit more often",
+            evidence,
             "Stop at the turning epoch, or add regularisation.",
             **numbers,
         )

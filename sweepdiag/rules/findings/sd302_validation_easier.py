@@ -9,6 +9,7 @@ import numpy as np
 from sweepdiag.records import Tag
 from sweepdiag.rules.base import percent
 from sweepdiag.rules.findings.base import Check, format_value
+from sweepdiag.rules.findings.sd307_validation_shifted import early_gap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +27,9 @@ _EASIER = 0.08
 _ERRORS = 4.0
 """How many more validation labels than training labels their training neighbours must tell: as a
 share, and in standard errors."""
+
+_EARLY_SHARE = 0.1
+"""How far validation loss must lie below training loss early on, beside four standard errors."""
 
 _NEAR_CHANCE = 0.9
 """Share of the baseline training loss above which a configuration is near chance."""
@@ -48,7 +52,9 @@ class ValidationEasier(Check):
     learn (the data) or on at least 10 % (some settings). Configurations whose training loss stays
     above 90 % of that of a constant prediction are left out: near chance either may be lower.
     Or: the ten nearest training samples tell 8 points more of the validation labels than of the
-    training labels, and four standard errors more.
+    training labels, and four standard errors more. Or: when training loss has made half of its
+    fall, and nothing is learned by heart yet, validation loss lies 10 % and four standard errors
+    below it, in the median over trainings.
 
     Known false alarms: training loss measured with dropout or augmentation on is higher by itself.
     Trials that sweepdiag trained are measured without; other tools' logs often are not.
@@ -78,7 +84,7 @@ class ValidationEasier(Check):
             f"validation loss is below training loss in {100 * share:.0f} % of the configurations "
             "that learn"
         )
-        known = _neighbours_know_better(view)
+        known = _neighbours_know_better(view) or _easier_from_early_on(view)
         if known:
             return self.finding(
                 "Validation samples are easier than training samples",
@@ -120,6 +126,21 @@ def _neighbours_know_better(view: SweepView) -> str:
     return (
         f"neighbours in training tell {percent(known)} of the validation labels, and "
         f"{percent(own)} of the training labels"
+    )
+
+
+def _easier_from_early_on(view: SweepView) -> str:
+    """Return the evidence from before anything is learned by heart; empty if there is none.
+
+    The losses of samples spread about as far as their mean, so that the mean over n of them is
+    known to about one part in the root of n.
+    """
+    gap, n = early_gap(view), None if view.facts is None else view.facts.n_validation
+    if gap is None or not n or -gap < max(_EARLY_SHARE, _ERRORS / np.sqrt(n)):
+        return ""
+    return (
+        "when training loss has made half of its fall, validation loss is "
+        f"{format_value(1 + gap)} times it in the median over trainings"
     )
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sweepdiag.rules.findings.base import SweepView
     from sweepdiag.rules.thresholds import Thresholds
 
-__all__ = ["ValidationShifted"]
+__all__ = ["ValidationShifted", "early_gap"]
 
 _SHIFT = 0.25
 """Shift of the mean, in deviations of training, beyond chance. Random splits have 0."""
@@ -62,7 +62,7 @@ class ValidationShifted(Check):
         del thresholds
         if view.judged.empty or view.judged["best_val_loss"].isna().all():
             return self.not_applicable("no trial with a validation loss was judged")
-        gap = _early_gap(view)
+        gap = early_gap(view)
         shift = view.data.validation_shift
         if shift is None and gap is None:
             return self.not_applicable("neither the samples nor an early gap are known")
@@ -94,8 +94,15 @@ class ValidationShifted(Check):
         )
 
 
-def _early_gap(view: SweepView) -> float | None:
-    """Return the median gap when training loss has made half of its fall, relative to it."""
+def early_gap(view: SweepView) -> float | None:
+    """Return the median gap when training loss has made half of its fall, relative to it.
+
+    Args:
+        view: The sweep.
+
+    Returns:
+        Validation over training loss minus one; ``None`` where no training learned anything.
+    """
     ids = view.trials.loc[view.trials["config_id"].isin(view.usable["config_id"]), "trial_id"]
     gaps = []
     for _, curve in view.curves[view.curves["trial_id"].isin(ids)].groupby("trial_id"):
