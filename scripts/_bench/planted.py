@@ -276,7 +276,7 @@ def _capacity_too_large(sweep: Sweep, spec: Spec, random: np.random.Generator) -
         setattr(sweep, f"{part}y", is_one.astype(np.int64))
     _shorten(sweep, 150)
     sweep.model, _, _ = _family(spec, 6, 2)
-    sweep.parameters["capacity"] = [3, 256] if spec.is_severe else [3, 128]
+    sweep.parameters["capacity"] = [8, 256] if spec.is_severe else [8, 128]
     sweep.parameters["batch_size"] = [16]
     sweep.settings["epochs"] = 40
 
@@ -363,7 +363,7 @@ def _budget_too_short(sweep: Sweep, spec: Spec, _random: np.random.Generator) ->
 
 
 def _budget_too_long(sweep: Sweep, spec: Spec, _random: np.random.Generator) -> None:
-    sweep.settings["epochs"] = 240 if spec.is_severe else 120
+    sweep.settings["epochs"] = 240 if spec.is_severe else 160
     sweep.parameters["batch_size"] = [32]
     sweep.parameters["lr"] = sweep.parameters["lr"][-3:]
 

@@ -10,13 +10,17 @@ __all__ = [
     "AcceptChangedCode",
     "Address",
     "Executor",
+    "FailOn",
     "Gpus",
+    "Ignore",
+    "JUnit",
     "PackSize",
     "Quiet",
     "Record",
     "RunDirectory",
     "Workers",
     "execution_options",
+    "split_commas",
 ]
 
 _WHERE = "Where it runs"
@@ -60,6 +64,29 @@ Record = Annotated[
         rich_help_panel="How to train",
     ),
 ]
+_FINDINGS = "Findings"
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ignore",
+        help="Codes of findings to leave out, such as SD301,SD501.",
+        rich_help_panel=_FINDINGS,
+    ),
+]
+FailOn = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fail-on",
+        help="Exit with 1 if there is such a finding: warning, error, info (tips too) or codes.",
+        rich_help_panel=_FINDINGS,
+    ),
+]
+JUnit = Annotated[
+    str | None,
+    typer.Option(
+        "--junit", metavar="PATH", help="Write the checks as JUnit XML.", rich_help_panel=_FINDINGS
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 AcceptChangedCode = Annotated[
     bool,
@@ -88,3 +115,9 @@ def execution_options(
         "address": address,
     }
     return {name: value for name, value in given.items() if value is not None}
+
+
+def split_commas(values: list[str] | None) -> list[str]:
+    """Return the words of a repeated option, each of which may hold several: ``a,b``."""
+    words = [word.strip() for value in values or () for word in value.split(",")]
+    return [word for word in words if word]

@@ -17,9 +17,10 @@ from sweepdiag.config import SweepConfig, load_config
 from sweepdiag.errors import StoreError
 from sweepdiag.records import JUDGED_STATES, Tag, plain
 from sweepdiag.rules import Thresholds
+from sweepdiag.rules.findings.gate import check_codes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
 
@@ -49,22 +50,27 @@ class Diagnosis:
 
 
 def diagnose_folder(
-    folder: RunFolder, *, on_stage: Callable[[str], None] = lambda _name: None
+    folder: RunFolder,
+    *,
+    ignore: Sequence[str] = (),
+    on_stage: Callable[[str], None] = lambda _name: None,
 ) -> Diagnosis:
     """Judge every curve of a run folder, and write all its derived files.
 
     Args:
         folder: A run folder with a plan.
+        ignore: Codes of findings to leave out, beside those of its settings.
         on_stage: Told the name of each step as it begins.
 
     Returns:
         The diagnosis, as written.
     """
+    check_codes(ignore, option="--ignore")
     config, history = _read(folder)
     on_stage("reading curves")
     _write_curves(folder, history)
     on_stage("judging curves")
-    diagnosis = _diagnose(folder, config, history)
+    diagnosis = _diagnose(folder, config, history, ignore=ignore)
     _write_diagnosis(folder, diagnosis)
     on_stage("drawing figures")
     _write_report(folder, diagnosis.data, on_stage)
@@ -111,7 +117,9 @@ def _write_curves(folder: RunFolder, history: History) -> None:
     folder.write_table("curves", history.curves_table())
 
 
-def _diagnose(folder: RunFolder, config: SweepConfig, history: History) -> Diagnosis:
+def _diagnose(
+    folder: RunFolder, config: SweepConfig, history: History, *, ignore: Sequence[str] = ()
+) -> Diagnosis:
     from sweepdiag.plotting import ReportData
     from sweepdiag.recommend import recommend
     from sweepdiag.rules import judge_configurations
@@ -139,7 +147,7 @@ def _diagnose(folder: RunFolder, config: SweepConfig, history: History) -> Diagn
     }
     data = ReportData(
         **shared,
-        findings=_findings(shared, config),
+        findings=_findings(shared, config, ignore),
         recommendation=recommend(**shared, epochs=config.epochs, n_seeds=config.n_seeds),
         title=folder.path.name,
         environment=_environment(folder),
@@ -216,13 +224,15 @@ def _feature_table(arrays: CurveArrays, features: FeatureMatrix) -> pd.DataFrame
     return table
 
 
-def _findings(shared: dict[str, Any], config: SweepConfig) -> tuple[Finding, ...]:
+def _findings(
+    shared: dict[str, Any], config: SweepConfig, ignore: Sequence[str]
+) -> tuple[Finding, ...]:
     from sweepdiag.rules import SweepView, check_sweep
 
     return check_sweep(
         SweepView(**shared),
         thresholds=Thresholds.from_overrides(config.diagnosis.thresholds),
-        ignore=config.diagnosis.ignore,
+        ignore=[*config.diagnosis.ignore, *ignore],
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sweepdiag.records import Tag
+from sweepdiag.records import Tag, VerdictClass
 from sweepdiag.rules.findings.base import Check, format_value, format_values
 
 if TYPE_CHECKING:
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from sweepdiag.rules.thresholds import Thresholds
 
 __all__ = ["CapacityTooSmall", "best_by_capacity"]
+
+_OVERFITS = (VerdictClass.U_SHAPED.value, VerdictClass.OVERFIT.value)
+_MOSTLY = 0.5
 
 _FITTED = 0.05
 """Share of the loss of a constant prediction below which a training set is fitted."""
@@ -37,7 +40,8 @@ class CapacityTooSmall(Check):
     loss, by 10 % or more). With one seed per configuration only the shares count. A capacity at
     which nothing is learned, while larger ones learn, is too small as well. It is a finding where
     the largest beats all others, unless the smallest fits the training set (5 % of the loss of a
-    constant prediction), or the best of all smaller ones are still improving: then more capacity is
+    constant prediction), the largest overfits at most settings, or the best of all smaller ones
+    are still improving: then more capacity is
     better or faster, and its lack no fault.
 
     Known false alarms: learning rates that suit only the larger networks.
@@ -125,6 +129,9 @@ def _why_no_fault(view: SweepView, best: pd.DataFrame, small: list[float]) -> st
     if baseline and float(best["train"].iloc[0]) < _FITTED * baseline:
         return "smaller ones fit the training set as well"
     ranked = view.ranked()
+    largest = ranked[ranked["capacity"].astype(float) == float(best.index.to_numpy()[-1])]
+    if largest["verdict"].isin(_OVERFITS).mean() > _MOSTLY:
+        return "the largest overfits at most settings"
     ranked = ranked[ranked["capacity"].astype(float).isin(small)]
     leaders = ranked.drop_duplicates("capacity")
     moves = leaders["tags"].map(lambda tags: Tag.STILL_IMPROVING.value in list(tags))
