@@ -267,6 +267,8 @@ class DataFacts:
         repeated_share: Share of the training inputs that occur more than once in training.
         validation_shift: Root mean square over features of the distance between the means of
             validation and training, in deviations of training, without what chance explains.
+        validation_spread: Median over features of their deviation in validation over that in
+            training.
         neighbour_accuracy: Share of training labels that most of ten neighbours have as well.
         neighbour_val_accuracy: Share of validation labels that most of ten training neighbours
             have.
@@ -285,6 +287,7 @@ class DataFacts:
     copied_share: float | None = None
     repeated_share: float | None = None
     validation_shift: float | None = None
+    validation_spread: float | None = None
     neighbour_accuracy: float | None = None
     neighbour_val_accuracy: float | None = None
     validation_neighbour_accuracy: float | None = None

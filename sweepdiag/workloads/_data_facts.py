@@ -99,7 +99,11 @@ def _compare(train: _Rows, validation: _Rows, task: str) -> dict[str, float | No
         return {}
     divisor = np.maximum(deviation, _FLOOR * np.median(deviation[moving]))
     x, val_x = ((part[0] - centre) / divisor for part in (train, validation))
-    facts: dict[str, float | None] = {"validation_shift": _shift(x[:, moving], val_x[:, moving])}
+    spread = validation[0].std(axis=0, dtype=float)[moving] / deviation[moving]
+    facts: dict[str, float | None] = {
+        "validation_shift": _shift(x[:, moving], val_x[:, moving]),
+        "validation_spread": float(np.median(spread)),
+    }
     if task == "classification" and train[1].shape[1] == 1:
         facts |= _neighbours((x, train[1].ravel()), (val_x, validation[1].ravel()))
     return facts

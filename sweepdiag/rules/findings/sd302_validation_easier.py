@@ -28,6 +28,11 @@ _ERRORS = 4.0
 """How many more validation labels than training labels their training neighbours must tell: as a
 share, and in standard errors."""
 
+_NARROW = 0.8
+_FEWEST = 30
+"""Deviation of validation inputs over that of training inputs up to which they are cleaner, if
+there are so many and neighbours know their labels as well."""
+
 _EARLY_SHARE = 0.1
 """How far validation loss must lie below training loss early on, beside four standard errors."""
 
@@ -52,7 +57,8 @@ class ValidationEasier(Check):
     learn (the data) or on at least 10 % (some settings). Configurations whose training loss stays
     above 90 % of that of a constant prediction are left out: near chance either may be lower.
     Or: the ten nearest training samples tell 8 points more of the validation labels than of the
-    training labels, and four standard errors more. Or: when training loss has made half of its
+    training labels, and four standard errors more; or as many, while validation inputs vary at
+    most 0.8 times as much. Or: when training loss has made half of its
     fall, and nothing is learned by heart yet, validation loss lies 10 % and four standard errors
     below it, in the median over trainings.
 
@@ -121,11 +127,17 @@ def _neighbours_know_better(view: SweepView) -> str:
     if known is None or own is None or not n:
         return ""
     error = np.sqrt(max(known * (1 - known), own * (1 - own)) / n)
-    if known - own < max(_EASIER, _ERRORS * error):
-        return ""
-    return (
+    text = (
         f"neighbours in training tell {percent(known)} of the validation labels, and "
         f"{percent(own)} of the training labels"
+    )
+    if known - own >= max(_EASIER, _ERRORS * error):
+        return text
+    spread = data.validation_spread
+    if spread is None or spread > _NARROW or n < _FEWEST or known < own - error:
+        return ""
+    return (
+        f"validation inputs vary {format_value(spread)} times as much as training inputs; {text}"
     )
 
 

@@ -22,6 +22,9 @@ and networks that learned noise come within 1 or 2 % of it by chance."""
 _NEAR_CHANCE = 0.93
 """The same where neighbours in the data are at chance as well."""
 
+_HALFWAY = 0.6
+"""The same where training labels are at chance for neighbours and validation labels are not."""
+
 _MEMORISED = 0.9
 """Share of the same below which training has clearly learned something."""
 
@@ -48,8 +51,8 @@ class LabelsUnrelated(Check):
 
     How it is detected: training loss falls below 90 % of that of a constant prediction and no
     validation loss below 98 % of its own. Or: neighbours tell labels no better than the most
-    frequent class (within 5 points), and no validation loss falls below 93 %, or neighbours within
-    validation tell its labels by 20 points. Where training neighbours tell the training labels,
+    frequent class (within 5 points), and no validation loss falls below 93 %, or below 60 % where neighbours
+    within validation tell its labels by 20 points. Where training neighbours tell the training labels,
     labels are not the cause.
 
     Known false alarms: tasks like parity, where neighbours have different labels; tasks so hard
@@ -87,7 +90,7 @@ class LabelsUnrelated(Check):
         is_memorised = trained < _MEMORISED and level >= _AT_CHANCE
         if tells is None and not is_memorised:
             return self.passed("Validation learns", evidence, **numbers)
-        is_slipped = tells is False and _validation_tells(data)
+        is_slipped = tells is False and level >= _HALFWAY and _validation_tells(data)
         if tells or not (is_memorised or is_slipped or level >= _NEAR_CHANCE):
             return self.passed("Labels have to do with the inputs", evidence, **numbers)
         return self.finding(
