@@ -27,8 +27,13 @@ _FAR, _FARTHER = 0.25, 2.0
 """Rise of the validation loss over its best at the largest capacity, and over that at the smallest,
 from which larger networks overfit farther if not more often."""
 
-_FREQUENT = 0.5
-"""Share that overfits at the largest capacity, from which it is more than a few settings."""
+_MUCH_LARGER_SHARE = 0.5
+_FREQUENT = 0.75
+"""Growth of that share, and the share at the largest capacity, that are more than a few
+settings."""
+
+_MOST_NOISE = 0.1
+"""Noise between seeds, relative to the best value, up to which two capacities may be equal."""
 
 
 class CapacityTooLarge(Check):
@@ -49,8 +54,8 @@ class CapacityTooLarge(Check):
     decade and all else is the same. The share at the largest capacity is at least 25 percentage
     points above the share at the smallest; or validation loss ends 25 % above its best, and twice
     as far as at the smallest, in the median over settings. It is a finding if the largest capacity is also no
-    better at its best epoch than a smaller one and overfits at half of the settings, a tip
-    otherwise.
+    better at its best epoch than a smaller one, overfits at three of four settings, and the share
+    grows by 50 points or the rise is twice as far; a tip otherwise.
 
     Known false alarms: small networks that underfit cannot overfit; the comparison is then between
     two faults.
@@ -104,10 +109,14 @@ class CapacityTooLarge(Check):
         costs = view.cost_sign * best.to_numpy()
         tolerance = max(
             thresholds.u_shape_rise * abs(costs[-1]),
-            view.seed_margin(float(best.iloc[-1]), thresholds.seed_noise) or 0.0,
+            min(
+                view.seed_margin(float(best.iloc[-1]), thresholds.seed_noise) or 0.0,
+                _MOST_NOISE * abs(costs[-1]),
+            ),
         )
-        is_frequent = shares.iloc[-1] >= _FREQUENT
-        if is_frequent and len(costs) > 1 and costs[:-1].min() <= costs[-1] + tolerance:
+        is_clear = grows_far or shares.iloc[-1] - shares.iloc[0] >= _MUCH_LARGER_SHARE
+        is_clear = is_clear and shares.iloc[-1] >= _FREQUENT
+        if is_clear and len(costs) > 1 and costs[:-1].min() <= costs[-1] + tolerance:
             smaller = float(best.index.to_numpy()[costs[:-1].argmin()])
             return self.finding(
                 "The largest capacity overfits and brings nothing",

@@ -19,7 +19,7 @@ __all__ = ["BudgetTooLong"]
 
 
 class BudgetTooLong(Check):
-    """All good configurations are as good as they get within the first tenth of the budget.
+    """The good configurations are as good as they get within the first tenth of the budget.
 
     What it checks: the epochs by which the good configurations are about as good as they get.
 
@@ -54,20 +54,21 @@ class BudgetTooLong(Check):
         if reason:
             return self.not_applicable(reason)
         share = thresholds.tag_improving_share
-        latest = max(_epoch_near_best(view, str(name), share) for name in good["config_id"])
-        if latest == 0:
+        epochs = [_epoch_near_best(view, str(name), share) for name in good["config_id"]]
+        typical = float(np.median(epochs))
+        if max(epochs) == 0:
             return self.not_applicable("training does not make the good configurations better")
         evidence = (
-            f"{plural(len(good), 'configuration')} tied for the best: as good as they get "
-            f"by epoch {format_value(latest)} of {format_value(budget)} at the latest"
+            f"{plural(len(good), 'configuration')} tied for the best: as good as they get by "
+            f"epoch {format_value(typical)} of {format_value(budget)} in their median"
         )
-        if latest > thresholds.budget_early * budget:
-            return self.passed("The budget is not too long", evidence, latest_best_epoch=latest)
+        if typical > thresholds.budget_early * budget:
+            return self.passed("The budget is not too long", evidence, typical_best_epoch=typical)
         return self.finding(
             "The budget is far too long",
             evidence,
-            f"Train for {plural(max(1.0, round(2 * latest)), 'epoch')}.",
-            latest_best_epoch=latest,
+            f"Train for {plural(max(1.0, round(2 * typical)), 'epoch')}.",
+            typical_best_epoch=typical,
         )
 
 
