@@ -7,6 +7,7 @@ trained already is only judged again.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import fnmatch
 import json
 import logging
@@ -22,9 +23,12 @@ from _bench.causes_report import add_figures, confusion_text, draw_confusion, mi
 from _bench.causes_table import HELD_OUT, TUNED_ON
 from _bench.planted import Spec, all_specs, build, n_trials
 from _bench.results import Results, cpu_name
+from sweepdiag.report.summary import open_findings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sweepdiag.plotting import ReportData
 
 QUICK = (
     "digits-mlp-unscaled_inputs-severe",
@@ -44,7 +48,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     outcomes = []
     for place, spec in enumerate(specs, 1):
-        outcome = _outcome(spec, folder)
+        outcome = _outcome(spec, folder, curves_only=arguments.curves_only)
         outcomes.append(outcome)
         if not arguments.quiet:
             print(f"{place:>4}/{len(specs)} {_line(outcome)}", flush=True)
@@ -75,6 +79,11 @@ def _parse() -> argparse.Namespace:
         help=f"whether {HELD_OUT}, which was kept out of all tuning, is measured too",
     )
     parser.add_argument("--work", metavar="DIR", default="results/causes", help="kept sweeps")
+    parser.add_argument(
+        "--curves-only",
+        action="store_true",
+        help="as for other tools' logs: findings know nothing of the samples",
+    )
     parser.add_argument("--quiet", action="store_true", help="only the figures")
     arguments = parser.parse_args()
     for name in ("json", "figure"):
@@ -117,7 +126,7 @@ def _why_no_fashion() -> str:
     return ""
 
 
-def _outcome(spec: Spec, folder: Path) -> dict[str, Any]:
+def _outcome(spec: Spec, folder: Path, *, curves_only: bool) -> dict[str, Any]:
     """Return what the findings say of a sweep; an exception is reported in its place."""
     start = time.monotonic()
     outcome: dict[str, Any] = {
@@ -128,23 +137,25 @@ def _outcome(spec: Spec, folder: Path) -> dict[str, Any]:
         "severity": spec.severity,
     }
     try:
-        found = _findings(spec, folder / spec.name)
+        data = _diagnosed(spec, folder / spec.name, curves_only=curves_only)
     except Exception:  # noqa: BLE001 - reported, so that the others are measured
         return outcome | {"error": traceback.format_exc(), "codes": [], "tips": []}
+    found = open_findings(data.findings)
     return outcome | {
         "codes": [finding.code for finding in found if finding.state.value == "finding"],
         "tips": [finding.code for finding in found if finding.state.value == "tip"],
         "seconds": round(time.monotonic() - start, 2),
+        "training_s": round(float(data.trials["seconds"].sum()), 2),
     }
 
 
-def _findings(spec: Spec, folder: Path) -> Any:
+def _diagnosed(spec: Spec, folder: Path, *, curves_only: bool) -> ReportData:
+    """Train what is not trained yet, and return the diagnosis with the findings of today."""
     from sweepdiag.execution import resolve_devices
     from sweepdiag.pipeline.diagnosis import judge_folder
     from sweepdiag.pipeline.execute import train
     from sweepdiag.pipeline.recording import claim, recorded_history
     from sweepdiag.pipeline.resolve import resolve_config, resolve_sweep
-    from sweepdiag.report.summary import open_findings
     from sweepdiag.store import RunFolder
 
     workload, settings = build(spec)
@@ -157,7 +168,8 @@ def _findings(spec: Spec, folder: Path) -> Any:
     with run.open_journal() as journal:
         history = recorded_history(run, journal, sweep, overwrite=True, accept_changed_code=False)
         train(run, journal, history, sweep, devices, _Silent(), ())
-    return open_findings(judge_folder(run, facts=sweep.facts).data.findings)
+    facts = dataclasses.replace(sweep.facts, data=None) if curves_only else sweep.facts
+    return judge_folder(run, facts=facts).data
 
 
 class _Silent:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import zlib
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import torch
+
+_VERSION = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+"""Part of every sweep's identity: whatever is changed in this file, sweeps are trained again."""
 
 _POOL = 2400
 """Samples of the larger data sets that are ever used."""
@@ -91,6 +96,7 @@ def build(spec: Spec) -> tuple[Workload, dict[str, Any]]:
         _PLANTS[spec.cause](sweep, spec, random)
     workload = Workload(
         name=spec.name,
+        version=_VERSION,
         train=(sweep.x.astype(np.float32), sweep.y.astype(np.int64)),
         validation=(sweep.val_x.astype(np.float32), sweep.val_y.astype(np.int64)),
         model=sweep.model,

@@ -231,8 +231,7 @@ def report(
         data = diagnose_folder(folder, ignore=options.split_commas(ignore)).data
         _print(render_text(data, width=_width()))
         _print(f"Report: {folder.report}")
-        if gate.judge(data):
-            raise SystemExit(ExitCode.FINDINGS)
+        _exit_with(ExitCode.FINDINGS if gate.judge(data) else ExitCode.OK)
 
 
 @app.command()
@@ -337,8 +336,7 @@ def _watched(
     """Train under a panel, print the summary, and exit as the sweep went.
 
     Raises:
-        SystemExit: If the sweep was interrupted, a trial could not be carried out, or there is a
-            finding that was asked to fail.
+        SystemExit: If the sweep was interrupted.
     """
     watch = make_watch(quiet=quiet)
     try:
@@ -356,10 +354,18 @@ def _watched(
         _print(render_text(result.diagnosis.data, width=_width()))
         _print(f"Report: {result.report}")
     is_failing = gate is not None and gate.judge(result.diagnosis.data)
-    if result.n_failed:
-        raise SystemExit(ExitCode.FAILED_TRIALS)
-    if is_failing:
-        raise SystemExit(ExitCode.FINDINGS)
+    _exit_with(ExitCode.FAILED_TRIALS if result.n_failed else ExitCode.OK)
+    _exit_with(ExitCode.FINDINGS if is_failing else ExitCode.OK)
+
+
+def _exit_with(code: ExitCode) -> None:
+    """Exit unless everything is in order.
+
+    Raises:
+        SystemExit: With any other code than 0.
+    """
+    if code is not ExitCode.OK:
+        raise SystemExit(code)
 
 
 def _print_interrupted(watch: Watch) -> None:

@@ -41,8 +41,7 @@ class CapacityTooSmall(Check):
     which nothing is learned, while larger ones learn, is too small as well. It is a finding where
     the largest beats all others, unless the smallest fits the training set (5 % of the loss of a
     constant prediction), the largest overfits at most settings, or the best of all smaller ones
-    are still improving: then more capacity is
-    better or faster, and its lack no fault.
+    are still improving: then more capacity is better or faster, and its lack no fault.
 
     Known false alarms: learning rates that suit only the larger networks.
 

@@ -24,8 +24,8 @@ _OVERFITS = (VerdictClass.U_SHAPED.value, VerdictClass.OVERFIT.value)
 _LARGER_SHARE = 0.25
 
 _FAR, _FARTHER = 0.25, 2.0
-"""Rise of the validation loss over its best at the largest capacity, and over that at the smallest,
-from which larger networks overfit farther if not more often."""
+"""Rise of the validation loss over its best at the largest capacity, and over that at the
+smallest, from which larger networks overfit farther if not more often."""
 
 _MUCH_LARGER_SHARE = 0.5
 _FREQUENT = 0.75
@@ -53,9 +53,9 @@ class CapacityTooLarge(Check):
     How it is detected: settings count as equal if their learning rates lie in the same half
     decade and all else is the same. The share at the largest capacity is at least 25 percentage
     points above the share at the smallest; or validation loss ends 25 % above its best, and twice
-    as far as at the smallest, in the median over settings. It is a finding if the largest capacity is also no
-    better at its best epoch than a smaller one, overfits at three of four settings, and the share
-    grows by 50 points or the rise is twice as far; a tip otherwise.
+    as far as at the smallest, in the median over settings. It is a finding if the largest capacity
+    is also no better at its best epoch than a smaller one, overfits at three of four settings, and
+    the share grows by 50 points or the rise is twice as far; a tip otherwise.
 
     Known false alarms: small networks that underfit cannot overfit; the comparison is then between
     two faults.

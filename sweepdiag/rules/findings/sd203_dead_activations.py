@@ -27,7 +27,7 @@ _SOME = 0.25
 """Share of the configurations that must lose half of their units while training for a tip."""
 
 _AT_BASELINE = 0.01
-"""Distance from the loss of the best constant prediction, relative to it, that is as good as it."""
+"""Distance from the loss of the best constant prediction, relative to it, that is none."""
 
 _TELLING = 0.2
 """How far neighbours must tell classes better than the most frequent class does."""

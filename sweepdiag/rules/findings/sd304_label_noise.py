@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sweepdiag.rules.base import percent
 from sweepdiag.rules.findings.base import Check
@@ -22,7 +22,7 @@ _UNIFORM = 0.1
 classes overlap it lies farther: labels are then uncertain in some places, and sure in others."""
 
 _ABOVE_CHANCE = 0.1
-"""How far above the most frequent class neighbours must tell the labels, as a share of the rest."""
+"""How far above the most frequent class neighbours must tell labels, as a share of the rest."""
 
 _REFUTED = 0.05
 """Accuracy beyond that of true labels from which networks know better than neighbours."""
@@ -74,7 +74,7 @@ class LabelNoise(Check):
             f"where neighbours agree most they contradict {percent(noise)} of the training labels;"
             f" over all samples {percent(1 - told)}"
         )
-        numbers = {"label_noise": noise, "neighbour_accuracy": told}
+        numbers: dict[str, Any] = {"label_noise": noise, "neighbour_accuracy": told}
         is_uniform = told >= 1 - noise - _UNIFORM
         is_chance = told < largest + _ABOVE_CHANCE * (1 - largest)
         if noise < _LEAST or not is_uniform or is_chance:

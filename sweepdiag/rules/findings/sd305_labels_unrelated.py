@@ -51,9 +51,9 @@ class LabelsUnrelated(Check):
 
     How it is detected: training loss falls below 90 % of that of a constant prediction and no
     validation loss below 98 % of its own. Or: neighbours tell labels no better than the most
-    frequent class (within 5 points), and no validation loss falls below 93 %, or below 60 % where neighbours
-    within validation tell its labels by 20 points. Where training neighbours tell the training labels,
-    labels are not the cause.
+    frequent class (within 5 points), and no validation loss falls below 93 %, or below 60 % where
+    neighbours within validation tell its labels by 20 points. Where training neighbours tell the
+    training labels, labels are not the cause.
 
     Known false alarms: tasks like parity, where neighbours have different labels; tasks so hard
     that a constant is nearly the best prediction.

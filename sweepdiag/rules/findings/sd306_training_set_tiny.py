@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -67,7 +67,7 @@ class TrainingSetTiny(Check):
             f"; lowest training loss over lowest validation loss: {format_value(gap)} in the "
             "median over configurations that learn"
         )
-        numbers = {"n_train": n, "gap": gap}
+        numbers: dict[str, Any] = {"n_train": n, "gap": gap}
         if n >= max(_FEW, _FEW_PER_CLASS * n_classes):
             return self.passed("The training set is not tiny", evidence, **numbers)
         if gap >= _GAP:

@@ -51,8 +51,8 @@ class ValidationLeaks(Check):
     training loss below 5 % of that of a constant prediction, and their validation loss is then
     within 10 % of it in the median.
 
-    Known false alarms: inputs of a few coarse values, where equal inputs are no copies. Copies that
-    were changed a little (crops, another compression) are not seen.
+    Known false alarms: inputs of a few coarse values, where equal inputs are no copies.
+    Copies that were changed a little (crops, another compression) are not seen.
 
     What to do: remove duplicates before splitting; split by what belongs together (person, day,
     document).
@@ -102,8 +102,8 @@ class ValidationLeaks(Check):
             )
         ratio = float(np.median(learned["best_val_loss"] / learned["best_train_loss"]))
         evidence = (
-            f"{len(learned)} configurations learned their training set by heart; lowest validation "
-            f"loss over lowest training loss: {ratio:.3g} in their median"
+            f"{len(learned)} configurations learned their training set by heart; lowest "
+            f"validation loss over lowest training loss: {ratio:.3g} in their median"
         )
         if ratio > _NO_GAP:
             return self.passed("Validation stays behind training", evidence, ratio=ratio)

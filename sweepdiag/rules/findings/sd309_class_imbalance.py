@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sweepdiag.rules.base import percent
 from sweepdiag.rules.findings.base import Check
@@ -65,7 +65,11 @@ class ClassImbalance(Check):
             f"it always is right for {percent(constant)} of validation, the best configuration "
             f"for {percent(best)}"
         )
-        numbers = {"largest_class": largest, "constant_accuracy": constant, "best_accuracy": best}
+        numbers: dict[str, Any] = {
+            "largest_class": largest,
+            "constant_accuracy": constant,
+            "best_accuracy": best,
+        }
         if largest < _LARGE or constant < _LARGE:
             return self.passed("No class has nearly all samples", evidence, **numbers)
         if best >= constant + _GAIN * (1 - constant):

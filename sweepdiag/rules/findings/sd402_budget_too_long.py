@@ -29,13 +29,14 @@ class BudgetTooLong(Check):
     What it needs: configurations that learn, and enough evaluations.
 
     How it is detected: good are the configurations within two standard deviations between seeds,
-    or 2 %, of the best. All of them come within 2 % of their best value, or within 0.5 % of all
-    that they learn, in the first tenth of the budget. The epoch of the very best value is not used: noise puts it anywhere on a plateau.
+    or 2 %, of the best. In their median they come within 2 % of their best value, or within 0.5 %
+    of all that they learn, in the first tenth of the budget. The epoch of the very best value is
+    not used: noise puts it anywhere on a plateau.
 
     Known false alarms: losses that overfit at once while the metric improves for long; monitor the
     metric instead.
 
-    What to do: shorten the budget to about twice the latest of these epochs. If the schedule
+    What to do: shorten the budget to about twice that epoch. If the schedule
     depends on the budget, tune the learning rate again.
 
     References:
