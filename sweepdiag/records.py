@@ -256,7 +256,7 @@ class DataFacts:
 
     Distances are taken between features divided by their deviation in training, over at most
     2,000 samples of each part. ``None`` where something cannot be known: targets that are no
-    classes, token ids as inputs, items of a data set for copies.
+    classes, token ids as inputs, items that are read with random numbers for copies.
 
     Attributes:
         n_classes: Number of classes that occur in training.

@@ -164,8 +164,12 @@ def _contradicted(votes: NDArray[Any], codes: NDArray[Any]) -> float:
 
 
 def _copies(train: Part, validation: Part) -> tuple[float | None, float | None]:
-    """Return the share of validation inputs that occur in training, and of repeats within."""
-    if train.rows.is_sampled or train.rows.is_random or not len(validation):
+    """Return the share of validation inputs that occur in training, and of repeats within.
+
+    Where each sample is an item of a data set, up to 1,024 of each part are compared, and the
+    shares are lower bounds.
+    """
+    if train.rows.is_random or validation.rows.is_random or not len(validation):
         return None, None
     keys = [_keys(part) for part in (train, validation)]
     distinct, counts = np.unique(keys[0], return_counts=True)
