@@ -1,7 +1,7 @@
 """Whether findings name the causes that were planted, and stay silent on healthy sweeps.
 
-Every sweep is kept in the work folder, so that a run that broke off goes on where it was; what is
-trained already is only judged again.
+Every sweep and what came of it is kept in the work folder, so that a run that broke off goes on
+where it was. Where the package has changed since, what is trained already is only judged again.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import fnmatch
+import functools
+import hashlib
 import json
 import logging
 import os
@@ -19,6 +21,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from _bench import planted
 from _bench.causes_report import add_figures, confusion_text, draw_confusion, missed_text
 from _bench.causes_table import HELD_OUT, TUNED_ON
 from _bench.planted import Spec, all_specs, build, n_trials
@@ -48,7 +51,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     outcomes = []
     for place, spec in enumerate(specs, 1):
-        outcome = _outcome(spec, folder, curves_only=arguments.curves_only)
+        outcome = _kept_outcome(spec, folder, curves_only=arguments.curves_only)
         outcomes.append(outcome)
         if not arguments.quiet:
             print(f"{place:>4}/{len(specs)} {_line(outcome)}", flush=True)
@@ -124,6 +127,32 @@ def _why_no_fashion() -> str:
     except WorkloadError as error:
         return str(error)
     return ""
+
+
+def _kept_outcome(spec: Spec, folder: Path, *, curves_only: bool) -> dict[str, Any]:
+    """Return what came of a sweep, from the work folder if nothing has changed since."""
+    kept = folder / "outcomes" / f"{spec.name}{'-curves' if curves_only else ''}.json"
+    sources = _sources()
+    if kept.exists():
+        record = json.loads(kept.read_text())
+        if record["sources"] == sources:
+            outcome: dict[str, Any] = record["outcome"]
+            return outcome
+    outcome = _outcome(spec, folder, curves_only=curves_only)
+    if "error" not in outcome:
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(json.dumps({"sources": sources, "outcome": outcome}))
+    return outcome
+
+
+@functools.cache
+def _sources() -> str:
+    """Return a hash of everything that an outcome depends on."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parents[2]
+    for path in sorted([*(root / "sweepdiag").rglob("*.py"), Path(planted.__file__)]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _outcome(spec: Spec, folder: Path, *, curves_only: bool) -> dict[str, Any]:
