@@ -49,6 +49,10 @@ def main() -> None:
     specs = _chosen(arguments)
     folder = Path(arguments.work)
     folder.mkdir(parents=True, exist_ok=True)
+    if arguments.kept:
+        specs = [s for s in specs if _path(s, folder, curves_only=arguments.curves_only).exists()]
+        if not specs:
+            sys.exit(f"bench-causes: {folder} holds no such outcome: run it without --kept")
     outcomes = []
     for place, spec in enumerate(specs, 1):
         outcome = _kept_outcome(spec, folder, curves_only=arguments.curves_only)
@@ -86,6 +90,9 @@ def _parse() -> argparse.Namespace:
         "--curves-only",
         action="store_true",
         help="as for other tools' logs: findings know nothing of the samples",
+    )
+    parser.add_argument(
+        "--kept", action="store_true", help="report what the work folder holds, train nothing"
     )
     parser.add_argument("--quiet", action="store_true", help="only the figures")
     arguments = parser.parse_args()
@@ -131,7 +138,7 @@ def _why_no_fashion() -> str:
 
 def _kept_outcome(spec: Spec, folder: Path, *, curves_only: bool) -> dict[str, Any]:
     """Return what came of a sweep, from the work folder if nothing has changed since."""
-    kept = folder / "outcomes" / f"{spec.name}{'-curves' if curves_only else ''}.json"
+    kept = _path(spec, folder, curves_only=curves_only)
     sources = _sources()
     if kept.exists():
         record = json.loads(kept.read_text())
@@ -143,6 +150,10 @@ def _kept_outcome(spec: Spec, folder: Path, *, curves_only: bool) -> dict[str, A
         kept.parent.mkdir(exist_ok=True)
         kept.write_text(json.dumps({"sources": sources, "outcome": outcome}))
     return outcome
+
+
+def _path(spec: Spec, folder: Path, *, curves_only: bool) -> Path:
+    return folder / "outcomes" / f"{spec.name}{'-curves' if curves_only else ''}.json"
 
 
 @functools.cache
