@@ -13,6 +13,7 @@ import typer
 
 from sweepdiag.cli import options
 from sweepdiag.cli.exits import ExitCode, Stopped, reported_errors, stop_signals_raise
+from sweepdiag.cli.gate import Gate
 from sweepdiag.cli.watch import log_to_stderr, make_watch
 
 if TYPE_CHECKING:
@@ -125,6 +126,9 @@ def run(
     print_schema: Annotated[
         bool, typer.Option("--print-schema", help="Print the settings' JSON Schema and stop.")
     ] = False,
+    ignore: options.Ignore = None,
+    fail_on: options.FailOn = None,
+    junit: options.JUnit = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a sweep and diagnose it."""
@@ -146,6 +150,7 @@ def run(
             "stop_early": stop_early,
             "numerics": numerics,
             "record": record or None,
+            "diagnosis": {"ignore": options.split_commas(ignore)} if ignore else None,
             "output": output,
             "execution": options.execution_options(
                 gpus=gpus,
@@ -163,7 +168,14 @@ def run(
             config, _ = resolve_config(**asked)
             _print(config.to_yaml().rstrip())
             return
-        _run(asked, overwrite=overwrite, accept_changed_code=accept_changed_code, quiet=quiet)
+        gate = Gate(fail_on=options.split_commas(fail_on), junit=junit)
+        _run(
+            asked,
+            overwrite=overwrite,
+            accept_changed_code=accept_changed_code,
+            quiet=quiet,
+            gate=gate,
+        )
 
 
 @app.command()
@@ -202,16 +214,24 @@ def resume(
 
 
 @app.command()
-def report(directory: options.RunDirectory) -> None:
+def report(
+    directory: options.RunDirectory,
+    ignore: options.Ignore = None,
+    fail_on: options.FailOn = None,
+    junit: options.JUnit = None,
+) -> None:
     """Diagnose a run folder again, also one that is still running, and print the summary."""
     with reported_errors():
+        gate = Gate(fail_on=options.split_commas(fail_on), junit=junit)
         from sweepdiag.pipeline import diagnose_folder
         from sweepdiag.report import render_text
         from sweepdiag.store import RunFolder
 
         folder = RunFolder(Path(directory))
-        _print(render_text(diagnose_folder(folder).data, width=_width()))
+        data = diagnose_folder(folder, ignore=options.split_commas(ignore)).data
+        _print(render_text(data, width=_width()))
         _print(f"Report: {folder.report}")
+        _exit_with(ExitCode.FINDINGS if gate.judge(data) else ExitCode.OK)
 
 
 @app.command()
@@ -352,7 +372,12 @@ def _asked(target: str | None, settings: dict[str, Any], overrides: list[str]) -
 
 
 def _run(
-    asked: dict[str, Any], *, overwrite: bool, accept_changed_code: bool, quiet: bool
+    asked: dict[str, Any],
+    *,
+    overwrite: bool,
+    accept_changed_code: bool,
+    quiet: bool,
+    gate: Gate,
 ) -> None:
     from sweepdiag.pipeline import resolve_config, run_config
 
@@ -366,14 +391,16 @@ def _run(
             observer=watch,
         )
 
-    _watched(train, quiet=quiet)
+    _watched(train, quiet=quiet, gate=gate)
 
 
-def _watched(train: Callable[[Watch], SweepResult], *, quiet: bool) -> None:
+def _watched(
+    train: Callable[[Watch], SweepResult], *, quiet: bool, gate: Gate | None = None
+) -> None:
     """Train under a panel, print the summary, and exit as the sweep went.
 
     Raises:
-        SystemExit: If the sweep was interrupted or a trial could not be carried out.
+        SystemExit: If the sweep was interrupted.
     """
     watch = make_watch(quiet=quiet)
     try:
@@ -390,8 +417,19 @@ def _watched(train: Callable[[Watch], SweepResult], *, quiet: bool) -> None:
 
         _print(render_text(result.diagnosis.data, width=_width()))
         _print(f"Report: {result.report}")
-    if result.n_failed:
-        raise SystemExit(ExitCode.FAILED_TRIALS)
+    is_failing = gate is not None and gate.judge(result.diagnosis.data)
+    _exit_with(ExitCode.FAILED_TRIALS if result.n_failed else ExitCode.OK)
+    _exit_with(ExitCode.FINDINGS if is_failing else ExitCode.OK)
+
+
+def _exit_with(code: ExitCode) -> None:
+    """Exit unless everything is in order.
+
+    Raises:
+        SystemExit: With any other code than 0.
+    """
+    if code is not ExitCode.OK:
+        raise SystemExit(code)
 
 
 def _print_interrupted(watch: Watch) -> None:

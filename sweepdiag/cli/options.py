@@ -10,7 +10,10 @@ __all__ = [
     "AcceptChangedCode",
     "Address",
     "Executor",
+    "FailOn",
     "Gpus",
+    "Ignore",
+    "JUnit",
     "PackSize",
     "Quiet",
     "Record",
@@ -18,6 +21,7 @@ __all__ = [
     "Workers",
     "column_roles",
     "execution_options",
+    "split_commas",
 ]
 
 _WHERE = "Where it runs"
@@ -59,6 +63,29 @@ Record = Annotated[
         "--record",
         help="Record more with each curve: gradients (norms, update ratio, dead units).",
         rich_help_panel="How to train",
+    ),
+]
+_FINDINGS = "Findings"
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ignore",
+        help="Codes of findings to leave out, such as SD301,SD501.",
+        rich_help_panel=_FINDINGS,
+    ),
+]
+FailOn = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fail-on",
+        help="Exit with 1 if there is such a finding: warning, error, info (tips too) or codes.",
+        rich_help_panel=_FINDINGS,
+    ),
+]
+JUnit = Annotated[
+    str | None,
+    typer.Option(
+        "--junit", metavar="PATH", help="Write the checks as JUnit XML.", rich_help_panel=_FINDINGS
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
@@ -118,3 +145,9 @@ def column_roles(given: list[str]) -> dict[str, str]:
                 raise ConfigError(message)
             roles[role.strip()] = name.strip()
     return roles
+
+
+def split_commas(values: list[str] | None) -> list[str]:
+    """Return the words of a repeated option, each of which may hold several: ``a,b``."""
+    words = [word.strip() for value in values or () for word in value.split(",")]
+    return [word for word in words if word]

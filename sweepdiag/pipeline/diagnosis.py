@@ -15,17 +15,25 @@ from sweepdiag.config import SweepConfig, load_config
 from sweepdiag.errors import StoreError
 from sweepdiag.pipeline.judging import Recorded, check_findings, judge, tag_edge
 from sweepdiag.rules import Thresholds
+from sweepdiag.rules.findings.gate import check_codes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
 
     from sweepdiag.plotting import ReportData
-    from sweepdiag.records import Axis, Recommendation
+    from sweepdiag.records import Axis, Recommendation, SweepFacts
     from sweepdiag.store import History, RunFolder
 
-__all__ = ["Diagnosis", "diagnose_folder", "read_config", "write_report", "write_verdicts"]
+__all__ = [
+    "Diagnosis",
+    "diagnose_folder",
+    "judge_folder",
+    "read_config",
+    "write_report",
+    "write_verdicts",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -46,26 +54,47 @@ class Diagnosis:
 
 
 def diagnose_folder(
-    folder: RunFolder, *, on_stage: Callable[[str], None] = lambda _name: None
+    folder: RunFolder,
+    *,
+    ignore: Sequence[str] = (),
+    on_stage: Callable[[str], None] = lambda _name: None,
 ) -> Diagnosis:
     """Judge every curve of a run folder, and write all its derived files.
 
     Args:
         folder: A run folder with a plan.
+        ignore: Codes of findings to leave out, beside those of its settings.
         on_stage: Told the name of each step as it begins.
 
     Returns:
         The diagnosis, as written.
     """
+    check_codes(ignore, option="--ignore")
     config, history = _read(folder)
     on_stage("reading curves")
     _write_curves(folder, history)
     on_stage("judging curves")
-    diagnosis = _diagnose(folder, config, history)
+    diagnosis = _diagnose(folder, config, history, ignore=ignore)
     _write_diagnosis(folder, diagnosis)
     on_stage("drawing figures")
     write_report(folder, diagnosis.data, on_stage)
     return diagnosis
+
+
+def judge_folder(folder: RunFolder, *, facts: SweepFacts | None = None) -> Diagnosis:
+    """Judge every curve of a run folder, and write nothing.
+
+    Args:
+        folder: A run folder with a plan.
+        facts: What is known of the task, in place of what the journal says.
+
+    Returns:
+        The diagnosis.
+    """
+    config, history = _read(folder)
+    if facts is not None:
+        history.facts = facts
+    return _diagnose(folder, config, history)
 
 
 def _read(folder: RunFolder) -> tuple[SweepConfig, History]:
@@ -92,7 +121,9 @@ def _write_curves(folder: RunFolder, history: History) -> None:
     folder.write_table("curves", history.curves_table())
 
 
-def _diagnose(folder: RunFolder, config: SweepConfig, history: History) -> Diagnosis:
+def _diagnose(
+    folder: RunFolder, config: SweepConfig, history: History, *, ignore: Sequence[str] = ()
+) -> Diagnosis:
     from sweepdiag.plotting import ReportData
     from sweepdiag.recommend import recommend
 
@@ -108,7 +139,7 @@ def _diagnose(folder: RunFolder, config: SweepConfig, history: History) -> Diagn
     shared = recorded.shared(judged)
     data = ReportData(
         **shared,
-        findings=check_findings(recorded, judged, ignore=config.diagnosis.ignore),
+        findings=check_findings(recorded, judged, ignore=(*config.diagnosis.ignore, *ignore)),
         recommendation=recommend(**shared, epochs=config.epochs, n_seeds=config.n_seeds),
         title=folder.path.name,
         environment=_environment(folder),

@@ -16,6 +16,7 @@ from sweepdiag.pipeline.execute import train
 from sweepdiag.pipeline.recording import claim, recorded_history
 from sweepdiag.pipeline.resolve import resolve_config, resolve_sweep
 from sweepdiag.rules import Thresholds
+from sweepdiag.rules.findings.gate import check_codes
 from sweepdiag.store import RunFolder
 
 if TYPE_CHECKING:
@@ -215,6 +216,7 @@ def run_config(
 
     watcher = observer or _Silent()
     Thresholds.from_overrides(config.diagnosis.thresholds)  # refused now rather than in the end
+    check_codes(config.diagnosis.ignore, option="diagnosis.ignore")
     devices = resolve_devices(config.execution.gpus, address=config.execution.address)
     sweep = resolve_sweep(config, workload)
     folder = RunFolder(Path(config.output) if config.output else default_output(workload.name))

@@ -16,6 +16,7 @@ from sweepdiag.records import (
     RECORDED_FIELDS,
     Axis,
     CurvePoint,
+    DataFacts,
     Event,
     Plan,
     PointMeasured,
@@ -289,7 +290,7 @@ class History:
             )
             raise StoreError(message)
         self.header = dict(record)
-        self.facts = SweepFacts(**record["facts"])
+        self.facts = _facts_of(record["facts"])
 
     def _is_current(self, record: Mapping[str, Any]) -> bool:
         """Return whether a record is of the trial's latest attempt.
@@ -303,6 +304,11 @@ class History:
         if history.attempt < record["attempt"]:
             history.start(record["attempt"], device="", n_parameters=None)
         return bool(history.attempt == record["attempt"])
+
+
+def _facts_of(record: Mapping[str, Any]) -> SweepFacts:
+    data = record.get("data")
+    return SweepFacts(**{**record, "data": None if data is None else DataFacts(**data)})
 
 
 def _plan_of(record: Mapping[str, Any]) -> Plan:
