@@ -31,6 +31,9 @@ class Examination:
         n_parameters: Trainable numbers of each.
         tier: How they would be trained; empty where the model does not run.
         reason: Why, or what the model raised.
+        width: Trials that are trained together.
+        threads: Threads of the CPU that each worker trains on.
+        is_remembered: Whether an earlier run on this machine has measured it.
         speedup: How many times as fast as one after the other.
         trials_per_s: On one worker.
         state_bytes: Parameters, gradients and optimizer state of one trial, in single precision.
@@ -41,6 +44,9 @@ class Examination:
     n_parameters: int
     tier: str
     reason: str
+    width: int
+    threads: int
+    is_remembered: bool
     speedup: float
     trials_per_s: float
     state_bytes: int
@@ -83,7 +89,9 @@ def examine_workload(
         prepared=prepared.to(device, memory_gb=config.execution.data_memory_gb),
         settings=sweep.worker.settings,
         device=device,
+        packing=sweep.worker.packing,
     )
+    trainer.most_threads = _threads_of_worker(config)
     packs = plan_packs(
         sweep.plan.trials,
         axes=sweep.plan.axes,
@@ -91,6 +99,15 @@ def examine_workload(
         attempts={},
     )
     return _examine(trainer, packs, n_states=_n_states(config))
+
+
+def _threads_of_worker(config: SweepConfig) -> int:
+    """Return the threads that a worker may have if the cores are filled as the settings say."""
+    from sweepdiag.execution import usable_cpus
+
+    execution, n_cores = config.execution, usable_cpus()
+    n_workers = execution.workers or (1 if execution.executor == "serial" else n_cores)
+    return execution.threads or max(n_cores // n_workers, 1)
 
 
 def _n_states(config: SweepConfig) -> int:
@@ -123,6 +140,9 @@ def _examine_group(trainer: PackTrainer, packs: list[Pack], *, n_states: int) ->
             n_parameters=0,
             tier="",
             reason=describe_error(error),
+            width=0,
+            threads=0,
+            is_remembered=False,
             speedup=float("nan"),
             trials_per_s=float("nan"),
             state_bytes=0,
@@ -134,6 +154,9 @@ def _examine_group(trainer: PackTrainer, packs: list[Pack], *, n_states: int) ->
         n_parameters=plan.n_parameters,
         tier=str(plan.tier),
         reason=plan.reason,
+        width=plan.width or len(packs[0].trials),
+        threads=plan.threads,
+        is_remembered=plan.is_remembered,
         speedup=plan.speedup,
         trials_per_s=n_trials / seconds if seconds > 0 else float("nan"),
         state_bytes=4 * (2 + n_states) * plan.n_parameters,

@@ -10,18 +10,15 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from sweepdiag.errors import TrainingError
 from sweepdiag.messages import describe_error, describe_traceback
-from sweepdiag.records import Event, State, TrialEnded
+from sweepdiag.records import Event, PackSettings, State, TrialEnded
 from sweepdiag.training.members import build_member, common_timetable
 from sweepdiag.training.numerics import float32_products, reproducible_cpu
+from sweepdiag.training.openmp import on_threads
 from sweepdiag.training.pack_run import PackRun
-from sweepdiag.training.probe import (
-    PROBE_MEMBERS,
-    Plan,
-    Structure,
-    make_program,
-    probe,
-    structure,
-)
+from sweepdiag.training.plan_cache import PlanCache, cache_folder
+from sweepdiag.training.planning import Planner
+from sweepdiag.training.plans import Plan, Structure, structure
+from sweepdiag.training.programs import make_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,6 +40,9 @@ logger = logging.getLogger(__name__)
 _MOST_PLANS = 256
 """Architectures that are remembered; each holds two modules and a traced program or more."""
 
+_WORTH_PROBING = 180
+"""Steps of which those of a probe are a twentieth."""
+
 
 class PackTrainer:
     """Trains packs of one sweep, and remembers how each architecture is best trained.
@@ -59,6 +59,7 @@ class PackTrainer:
         settings: TrainingSettings,
         device: str,
         stop_rule: StopRule | None = None,
+        packing: PackSettings | None = None,
     ) -> None:
         """Take what a sweep's packs have in common.
 
@@ -67,6 +68,7 @@ class PackTrainer:
             settings: How to train.
             device: Where to train.
             stop_rule: Says which trainings end early, from their curves so far.
+            packing: How packs are trained where that is not left to measurement.
         """
         self._prepared = prepared
         self._settings = settings
@@ -74,7 +76,18 @@ class PackTrainer:
         self._stop_rule = stop_rule
         is_fast = settings.numerics == "fast"
         self._rounding = partial(float32_products, device, is_fast=is_fast)
+        self._planner = Planner(
+            prepared=prepared,
+            settings=settings,
+            device=device,
+            packing=packing or PackSettings(),
+            cache=PlanCache(cache_folder()),
+        )
+        self._has_threads = packing is not None and packing.threads is not None
+        self.most_threads = 1
+        """Threads that this worker may train on; may change at any time."""
         self._plans: dict[tuple[Structure, int], Plan] = {}
+        self._threads: dict[tuple[Structure, int, int], Plan] = {}
         self._models: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
 
     def estimate_seconds(self, packs: Sequence[Pack]) -> list[float]:
@@ -89,7 +102,7 @@ class PackTrainer:
         """Return how a pack would be trained here, and why; the model's own errors are raised."""
         with reproducible_cpu(), self._rounding():
             timetable = common_timetable(pack.trials, self._prepared, self._settings)
-            return self._plan(pack, timetable)
+            return self._plan_with_threads(pack, timetable)
 
     def _estimate(self, pack: Pack) -> float:
         timetable = common_timetable(pack.trials, self._prepared, self._settings)
@@ -104,23 +117,30 @@ class PackTrainer:
 
     def _plan(self, pack: Pack, timetable: Timetable) -> Plan:
         """Return how to train packs of this architecture, by trying once and remembering."""
-        # What pays for many need not pay for a few; a single training is never fused.
-        key = (structure(pack), len(pack.trials).bit_length())
+        key = _bucket(pack)
         if key not in self._plans:
-            members = [self._build(trial, 1) for trial in pack.trials[:PROBE_MEMBERS]]
-            self._plans[key] = probe(
-                members,
-                prepared=self._prepared,
-                timetable=timetable,
-                device=self._device,
-                numerics=self._settings.numerics,
-                record=self._settings.record,
-            )
+            build = partial(self._build, attempt=1)
+            self._plans[key] = self._planner.plan(pack.trials, timetable, build)
             while len(self._plans) > _MOST_PLANS:
                 del self._plans[next(iter(self._plans))]
-            plan = self._plans[key]
-            logger.info("%s: %s (%s)", dict(key[0]), plan.tier, plan.reason)
         return self._plans[key]
+
+    def _plan_with_threads(self, pack: Pack, timetable: Timetable) -> Plan:
+        """Return how to train packs of this architecture on the threads that there are."""
+        key = (*_bucket(pack), self.most_threads)
+        if key not in self._threads:
+            plan = self._planner.with_threads(
+                self._plan(pack, timetable),
+                pack.trials,
+                timetable,
+                partial(self._build, attempt=1),
+                most=self.most_threads,
+            )
+            self._threads[key] = plan
+            while len(self._threads) > _MOST_PLANS:
+                del self._threads[next(iter(self._threads))]
+            logger.info("%s: %s", dict(key[0]), plan)
+        return self._threads[key]
 
     def _build(self, trial: Trial, attempt: int) -> Member:
         """Build a member, and make sure that its weights are its own.
@@ -148,27 +168,33 @@ class PackTrainer:
         with reproducible_cpu(), self._rounding():
             timetable = common_timetable(pack.trials, self._prepared, self._settings)
             trials = list(zip(pack.trials, pack.attempts, strict=True))
-            model, width = self._fused_model(pack, timetable)
-            if model is None:
-                yield from self._train_one_by_one(trials, timetable)
-                return
-            n_parts = -(-len(trials) // width)
-            for part in range(n_parts):
-                yield from self._train_fused(model, trials[part::n_parts], timetable)
+            model, width, n_threads = self._fused_model(pack, timetable)
+            with on_threads(n_threads):
+                if model is None:
+                    yield from self._train_one_by_one(trials, timetable)
+                    return
+                n_parts = -(-len(trials) // width)
+                for part in range(n_parts):
+                    yield from self._train_fused(model, trials[part::n_parts], timetable)
 
-    def _fused_model(self, pack: Pack, timetable: Timetable) -> tuple[FusedModel | None, int]:
-        """Return the fused model of a pack and how many trials to train with it at a time.
+    def _fused_model(self, pack: Pack, timetable: Timetable) -> tuple[FusedModel | None, int, int]:
+        """Return the fused model of a pack, how many trials it takes at a time, and the threads.
 
         Without a model they are to be trained alone.
         """
-        if len(pack.trials) == 1:
-            return None, 1
+        if len(pack.trials) == 1 and not self._may_take_threads(timetable):
+            return None, 1, 1
         try:
-            plan = self._plan(pack, timetable)
+            plan = self._plan_with_threads(pack, timetable)
         except Exception as error:  # noqa: BLE001 - each training will report its own
             logger.debug("probing %s: %s", structure(pack), error)
-            return None, 1
-        return plan.model, plan.width or len(pack.trials)
+            return None, 1, 1
+        return plan.model, plan.width or len(pack.trials), plan.threads
+
+    def _may_take_threads(self, timetable: Timetable) -> bool:
+        """Return whether threads are worth a few steps, where there is nothing to be fused."""
+        n_steps = timetable.evaluations[-1]
+        return self._has_threads or (self.most_threads > 1 and n_steps > _WORTH_PROBING)
 
     def _train_fused(
         self, model: FusedModel, trials: Sequence[_Attempt], timetable: Timetable
@@ -245,6 +271,11 @@ class PackTrainer:
         )
         run = PackRun(program, timetable, device=self._device, stop_rule=self._stop_rule)
         return run.events()
+
+
+def _bucket(pack: Pack) -> tuple[Structure, int]:
+    """Return what packs share a plan: what pays for many trials need not pay for a few."""
+    return structure(pack), len(pack.trials).bit_length()
 
 
 def _failed(trial: Trial, attempt: int, error: Exception) -> TrialEnded:
