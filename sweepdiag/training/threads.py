@@ -61,7 +61,9 @@ def best_threads(
     if not can_share_modes(wanted or most):
         return 1, "threads cannot be told to take tiny numbers as zero here"
     is_exact = numerics == "exact"
-    trial = TimedTrial(members, prepared, timetable, "cpu", is_fast=not is_exact)
+    trial = TimedTrial(
+        members, prepared, timetable, "cpu", is_fast=not is_exact, n_threads=max(wanted or most, 2)
+    )
     width = 1 if plan.model is None else plan.width or len(members)
 
     def run(n_threads: int) -> Run:
