@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["describe_machine", "describe_training"]
 
-_HEADS = ("parameters", "state", "trained", "speed", "trials", "trials/s")
+_HEADS = ("parameters", "state", "trained", "width", "threads", "speed", "trials", "trials/s")
 
 
 def describe_machine() -> str:
@@ -59,7 +59,8 @@ def describe_training(name: str, examinations: Sequence[Examination], width: int
         text += textwrap.wrap(reason, width, subsequent_indent="  ") if reason else []
     text += textwrap.wrap(
         "speed: times as fast as one training after the other; state: parameters, gradients and "
-        "optimizer of one trial; trials/s: on one worker.",
+        "optimizer of one trial; width: trials trained at a time; trials/s: on one worker. "
+        f"{_sources(examinations)}",
         width,
     )
     return "\n".join(("", *text))
@@ -67,15 +68,28 @@ def describe_training(name: str, examinations: Sequence[Examination], width: int
 
 def _cells(examination: Examination) -> list[str]:
     if not examination.tier:
-        return ["-", "-", "does not run", "-", str(examination.n_trials), "-"]
+        return ["-", "-", "does not run", "-", "-", "-", str(examination.n_trials), "-"]
     return [
         str(examination.n_parameters),
         _size(examination.state_bytes),
         examination.tier,
+        "1" if examination.tier == "unfused" else str(examination.width),
+        str(examination.threads),
         f"{examination.speedup:.1f}x",
         str(examination.n_trials),
         "-" if math.isnan(examination.trials_per_s) else f"{examination.trials_per_s:.3g}",
     ]
+
+
+def _sources(examinations: Sequence[Examination]) -> str:
+    """Return where the plans come from."""
+    n_remembered = sum(e.is_remembered for e in examinations)
+    if n_remembered == 0:
+        return "Measured just now."
+    if n_remembered == len(examinations):
+        return "Measured by an earlier run on this machine."
+    rest = len(examinations) - n_remembered
+    return f"{n_remembered} measured by an earlier run on this machine, {rest} just now."
 
 
 def _reason(examination: Examination) -> str:
