@@ -49,7 +49,7 @@ class TracedFunction:
 
     Attributes:
         build_s: Seconds that the last program took to make, without what others share with it.
-        made_s: Seconds that all programs took to make.
+        made_s: Seconds of this thread that all programs took to make.
         digests: SHA-256 over the operations of each program, by number of members and layout.
     """
 
@@ -86,9 +86,9 @@ class TracedFunction:
         layout = inputs[-1].shape[0 if self._n_shared else 1 :]
         key = (len(inputs[0]), layout)
         if key not in self._programs:
-            started = time.perf_counter()
+            started = time.thread_time()
             self._programs[key] = self._program(layout, inputs)
-            self.made_s += time.perf_counter() - started
+            self.made_s += time.thread_time() - started
         return self._programs[key](*inputs)
 
     def _program(self, layout: Any, inputs: tuple[torch.Tensor, ...]) -> Program:

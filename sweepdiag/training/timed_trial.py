@@ -66,7 +66,7 @@ class Run:
         step_s: Seconds per step and member.
         evaluation_s: Seconds per evaluation and member.
         untrained: Parameters without a gradient.
-        wall_s: Seconds that the run took, all members together, without tracing.
+        run_s: Seconds that the run took, all members together, without tracing.
     """
 
     numbers: tuple[np.ndarray, ...]
@@ -74,7 +74,7 @@ class Run:
     step_s: float
     evaluation_s: float
     untrained: frozenset[str] = frozenset()
-    wall_s: float = 0.0
+    run_s: float = 0.0
 
 
 class TimedTrial:
@@ -139,7 +139,7 @@ class TimedTrial:
             step_s=min(run.step_s for run in runs),
             evaluation_s=min(run.evaluation_s for run in runs),
             untrained=frozenset.intersection(*(run.untrained for run in runs)),
-            wall_s=sum(run.wall_s for run in runs),
+            run_s=sum(run.run_s for run in runs),
         )
 
     def is_arithmetic(self, alone: Run) -> bool:
@@ -199,7 +199,7 @@ class TimedTrial:
         return (width if width < n_members else None), fused
 
     def _pays_to_halve(self, model: FusedModel, fused: Run) -> bool:
-        cost_s = fused.wall_s / 2 + model.layout_s
+        cost_s = fused.run_s / 2 + model.layout_s
         return cost_s < _SHARE_FOR_WIDTH * len(self._members) * self.seconds(fused)
 
     def run(
@@ -213,7 +213,8 @@ class TimedTrial:
             is_first: Whether this run decides how many steps are taken. If it also ends the
                 trial, it does without a second evaluation.
         """
-        started = time.perf_counter()
+        clock = self._clock()
+        started = clock()
         made_before_s = model.made_s if model else 0.0
         program = make_program(
             model,
@@ -222,14 +223,13 @@ class TimedTrial:
             timetable=self._timetable,
             device=self._device,
         )
-        clock = self._clock()
         before, evaluation_s = _timed(clock, lambda: program.evaluate().result())  # warms up
         first_losses = program.advance(0, 1).result()  # pays for warming up, and is not timed
         losses, step_s = self._advance(program, clock, is_first=is_first)
         evaluations = before
         if not (is_first and self._ends_if_long and step_s > _LONG_STEP_S):
             evaluations, evaluation_s = _timed(clock, lambda: program.evaluate().result())
-        wall_s = time.perf_counter() - started
+        run_s = clock() - started
         return Run(
             numbers=(
                 np.array(first_losses),
@@ -241,7 +241,7 @@ class TimedTrial:
             step_s=step_s / len(members),
             evaluation_s=evaluation_s / len(members),
             untrained=frozenset() if model else _untrained(members[0].model),
-            wall_s=wall_s - ((model.made_s if model else 0.0) - made_before_s),
+            run_s=run_s - ((model.made_s if model else 0.0) - made_before_s),
         )
 
     def _clock(self) -> Callable[[], float]:
