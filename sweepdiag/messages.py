@@ -1,13 +1,25 @@
-"""Texts of foreign errors, made fit for tables, terminals and reports."""
+"""Texts for tables, terminals and reports: foreign errors made fit for them, and sizes."""
 
 from __future__ import annotations
 
+import math
 import re
 import traceback
 import unicodedata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["MAX_MESSAGE_BYTES", "clean_message", "describe_error", "describe_traceback"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "MAX_MESSAGE_BYTES",
+    "clean_message",
+    "describe_bytes",
+    "describe_error",
+    "describe_peak_memory",
+    "describe_traceback",
+]
 
 MAX_MESSAGE_BYTES = 2048
 """Longest message kept of one failure, in UTF-8."""
@@ -64,6 +76,35 @@ def describe_error(error: BaseException, *, with_place: bool = False) -> str:
 def describe_traceback(error: BaseException) -> str:
     """Return an exception with its traceback, cleaned."""
     return clean_message("".join(traceback.format_exception(error)))
+
+
+def describe_bytes(n_bytes: float) -> str:
+    """Return a size in units of 1000, such as ``840 kB`` or ``1.2 GB``; ``-`` if it is NaN."""
+    if math.isnan(n_bytes):
+        return "-"
+    size = float(n_bytes)
+    for unit in ("B", "kB", "MB"):
+        if size < 999.5:
+            return f"{size:.{1 if size < 9.95 and unit != 'B' else 0}f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def describe_peak_memory(peaks: Iterable[tuple[str, float]]) -> str:
+    """Return the most memory that a worker took, on the CPU and on a GPU.
+
+    Args:
+        peaks: Per trial its device and the peak in MB; NaN where it is not known.
+
+    Returns:
+        Such as ``1.2 GB per worker`` or ``3.4 GB per GPU``; empty if nothing is known.
+    """
+    highest: dict[str, float] = {}
+    for device, peak_mb in peaks:
+        if math.isfinite(peak_mb):
+            place = "GPU" if device.startswith("cuda") else "worker"
+            highest[place] = max(peak_mb, highest.get(place, 0.0))
+    return ", ".join(f"{describe_bytes(1e6 * mb)} per {place}" for place, mb in highest.items())
 
 
 def _is_control(char: str) -> bool:

@@ -364,13 +364,24 @@ class PointMeasured:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialEnded:
-    """An attempt at a trial is over, with the state it came to and why."""
+    """An attempt at a trial is over, with the state it came to and why.
+
+    Attributes:
+        trial_id: The trial.
+        attempt: Counted from 1.
+        state: What it came to.
+        reason: Why.
+        seconds: Time spent on it, its share where a pack was trained together.
+        peak_memory_mb: Most memory that its worker took until then since the pack began, in MB
+            (1e6 bytes): resident memory of the process, or on a GPU what PyTorch took there.
+    """
 
     trial_id: str
     attempt: int
     state: State
     reason: str = ""
     seconds: float = math.nan
+    peak_memory_mb: float = math.nan
 
 
 Event: TypeAlias = TrialStarted | PointMeasured | TrialEnded

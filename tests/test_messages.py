@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweepdiag.messages import MAX_MESSAGE_BYTES, clean_message, describe_error
+from sweepdiag.messages import (
+    MAX_MESSAGE_BYTES,
+    clean_message,
+    describe_bytes,
+    describe_error,
+    describe_peak_memory,
+)
 
 
 @pytest.mark.parametrize(
@@ -61,3 +67,32 @@ def test_error_is_described_by_type_and_message() -> None:
         "ValueError: capacity must be positive"
     )
     assert describe_error(KeyboardInterrupt()) == "KeyboardInterrupt"
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1234, "1.2 kB"),
+        (9960, "10 kB"),
+        (999_700, "1.0 MB"),
+        (45e6, "45 MB"),
+        (1.24e9, "1.2 GB"),
+        (4e12, "4000.0 GB"),
+        (float("nan"), "-"),
+    ],
+)
+def test_sizes_are_short(n_bytes, text):
+    assert describe_bytes(n_bytes) == text
+
+
+def test_the_highest_peak_is_told_for_workers_and_for_gpus():
+    nan = float("nan")
+    assert describe_peak_memory([("cpu", 300.0), ("cpu", nan), ("cpu", 1250.0)]) == (
+        "1.2 GB per worker"
+    )
+    assert describe_peak_memory([("cuda:0", 900.0), ("cpu", 300.0), ("cuda:1", 2000.0)]) == (
+        "2.0 GB per GPU, 300 MB per worker"
+    )
+    assert describe_peak_memory([("cpu", nan)]) == ""

@@ -220,6 +220,8 @@ def main() -> None:
         for n_curves in _GPU_SIZES[:4] if arguments.quick else _GPU_SIZES:
             for column, value, unit in gpu_rates(n_curves):
                 results.add(f"gpu_{n_curves}_curves", column, value, unit)
+            results.write(arguments.json)
+            print(results.last(), flush=True)
     else:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         results = Results(device=f"{cpu_name()}, one core")

@@ -83,6 +83,9 @@ def _trainings(momentum: float) -> Any:
     import jax
     import jax.numpy as jnp
 
+    # Else products are rounded to TF32 on a GPU, and the others' are not.
+    jax.config.update("jax_default_matmul_precision", "highest")
+
     def outputs_of(layers: Any, x: Any) -> Any:
         for weight, bias in layers[:-1]:
             x = jax.nn.relu(x @ weight + bias)

@@ -22,6 +22,12 @@ class Results:
         """Say why there is no figure."""
         self.rows.append({"row": row, "column": column, "skipped": reason})
 
+    def last(self) -> str:
+        """Return the newest entry as a line."""
+        entry = self.rows[-1]
+        said = entry.get("skipped") or f"{float(str(entry['value'])):.4g} {entry['unit']}"
+        return f"{entry['row']} {entry['column']}: {said}"
+
     def write(self, path: str | None) -> None:
         if path is not None:
             text = json.dumps({"device": self.device, "rows": self.rows}, indent=1)

@@ -10,15 +10,16 @@ plain_loop        what an expert writes: tensors in memory, index_select, the fa
 tutorial_vmap     PyTorch's tutorial on model ensembling: vmap over grad, an update per parameter
 ray_tune_default  the loop as a Ray Tune function, one process per trial
 ray_tune_reuse    the same with reuse_actors, one process for all
-loop_cuda_graph   the plain loop with its step captured as a CUDA graph (--gpu)
-jax, jax_cold     jit(vmap(scan)) over whole trainings, without and with compiling (--gpu)
 sweepdiag_cold    a new process, from its start to its last trial: imports, probes and traces
 sweepdiag_warm    the same packs again in that process
+
+What people use on GPUs is measured by gpu_trainings.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import os
 import statistics
@@ -37,16 +38,18 @@ from torch import nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn import functional
 
-from _bench.gpu import WHY_NO_HFTA, train_by_captured_loop, utilization
-from _bench.jax_sweep import train_by_jax, why_not
 from _bench.results import Results, device_name
+from sweepdiag.execution import SerialExecutor
 from sweepdiag.records import (
+    Event,
     OptimizerSettings,
     Pack,
     PointMeasured,
     SplitSettings,
+    State,
     TrainingSettings,
     Trial,
+    TrialEnded,
 )
 from sweepdiag.space import grid_axes, plan_packs
 from sweepdiag.training import PackTrainer
@@ -299,16 +302,29 @@ def device() -> str:
     return "cuda:0" if torch.cuda.is_available() else "cpu"
 
 
-def train_by_sweepdiag(trainer: PackTrainer, packs: Sequence[Pack]) -> dict[str, Curve]:
+def train_by_sweepdiag(
+    trainer: PackTrainer, packs: Sequence[Pack], *, n_at_once: int = 1
+) -> dict[str, Curve]:
+    """Train packs; return their curves by trial.
+
+    Raises:
+        RuntimeError: If a trial does not finish.
+    """
+
+    def worker(pack: Pack, *, device: str) -> Iterator[list[Event]]:
+        del device
+        return trainer.train(pack)
+
     points: dict[str, list[list[float]]] = {}
-    for pack in packs:
-        for events in trainer.train(pack):
-            for event in events:
-                if isinstance(event, PointMeasured):
-                    p = event.point
-                    points.setdefault(event.trial_id, []).append(
-                        [p.train_loss, p.val_loss, p.train_metric, p.val_metric]
-                    )
+    with SerialExecutor(device(), n_at_once=n_at_once) as executor:
+        for event in itertools.chain.from_iterable(executor.run(packs, worker)):
+            if isinstance(event, PointMeasured):
+                p = event.point
+                points.setdefault(event.trial_id, []).append(
+                    [p.train_loss, p.val_loss, p.train_metric, p.val_metric]
+                )
+            elif isinstance(event, TrialEnded) and event.state is not State.FINISHED:
+                raise RuntimeError(event.reason)
     return {trial_id: np.array(curve) for trial_id, curve in points.items()}
 
 
@@ -387,56 +403,6 @@ def tune_seconds(case: Case, trials: Sequence[Trial], form: str, *, reuse: bool)
         ray.shutdown()
 
 
-# --- what people use on GPUs ---
-
-
-def gpu_rates(
-    case: Case, data: PreparedWorkload, *, warm_s: float, results: Results
-) -> Iterator[tuple[str, float, str]]:
-    """Yield further figures of one row: column, value, unit.
-
-    Args:
-        case: The row.
-        data: On the device.
-        warm_s: Seconds per trial of the warm sweepdiag.
-        results: Takes the reasons where there is no figure.
-    """
-    packs, trials = packs_of(case), case.trials()
-    sampled, form = case.sampled(case.n_sampled), fastest_form(case, data)
-
-    def train_captured(trial: Trial) -> Curve:
-        make = optimizer_of(form)
-        return train_by_captured_loop(trial, data, case.epochs, make, evaluate_by_loop)
-
-    loop_s = timed(lambda: [train_captured(trial) for trial in sampled]) / len(sampled)
-    if torch.cuda.is_available():
-        yield "loop_cuda_graph", 1.0 / loop_s, "trials/s"
-        yield "warm_over_loop_cuda_graph", loop_s / warm_s, "x"
-    else:
-        results.skip(case.name, "loop_cuda_graph", "there are no CUDA graphs on this device")
-    results.skip(case.name, "hfta", WHY_NO_HFTA)
-    reason = why_not(data, case.capacities[0])
-    if reason:
-        results.skip(case.name, "jax", reason)
-    else:
-        found: dict[str, Curve] = {}
-
-        def train_all() -> None:
-            for pack in packs:
-                found.update(train_by_jax(pack, data, case.epochs, MOMENTUM))
-
-        cold_s, jax_s = (timed(train_all) / len(trials) for _ in range(2))
-        yield "jax_cold", 1.0 / cold_s, "trials/s"
-        yield "jax", 1.0 / jax_s, "trials/s"
-        yield "warm_over_jax", jax_s / warm_s, "x"
-        # Where rates are high, rounding alone drives curves apart: compared is the lower half.
-        calm = sorted(sampled, key=lambda t: float(t.axes["lr"]))[: max(len(sampled) // 2, 1)]
-        gaps = [loss_gap(found[t.trial_id], train_by_loop(t, data, case.epochs, "single"))
-                for t in calm]  # fmt: skip
-        yield "jax_curve_difference", max(gaps), "relative"
-    yield from utilization(make_trainer(case, data), packs[-1], data, settings_of(case))
-
-
 # --- the benchmark ---
 
 
@@ -446,9 +412,7 @@ def timed(function: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def rates(
-    case: Case, *, is_quick: bool, with_tune: bool, with_gpu: bool, results: Results
-) -> Iterator[tuple[str, float, str]]:
+def rates(case: Case, *, is_quick: bool, with_tune: bool) -> Iterator[tuple[str, float, str]]:
     """Yield the figures of one row: column, value, unit."""
     data = case.prepared().to(device())
     packs, trials = packs_of(case), case.trials()
@@ -475,8 +439,6 @@ def rates(
         if column in medians:
             yield f"warm_over_{column}", medians[column] / medians["sweepdiag_warm"], "x"
     yield "cold_over_plain_loop", medians["plain_loop"] / medians["sweepdiag_cold"], "x"
-    if with_gpu:
-        yield from gpu_rates(case, data, warm_s=medians["sweepdiag_warm"], results=results)
     yield "curve_difference", difference(case, data, sampled[: 16 if is_quick else 64]), "relative"
 
 
@@ -506,9 +468,6 @@ def loss_gap(found: Curve, expected: Curve) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="smaller grids, once, without Tune")
-    parser.add_argument(
-        "--gpu", action="store_true", help="also what people use on GPUs; default on a GPU"
-    )
     parser.add_argument("--json", metavar="PATH", help="write the figures here")
     parser.add_argument("--row", action="append", help="only this row; may be repeated")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -526,8 +485,6 @@ def main() -> None:
             cases[name],
             is_quick=arguments.quick,
             with_tune=not arguments.quick and not torch.cuda.is_available(),
-            with_gpu=arguments.gpu or torch.cuda.is_available(),
-            results=results,
         ):
             results.add(name, column, value, unit)
     results.write(arguments.json)

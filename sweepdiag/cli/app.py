@@ -230,6 +230,7 @@ def rebuild(directory: options.RunDirectory) -> None:
 def status(directory: options.RunDirectory) -> None:
     """Say how far a run is, without touching it."""
     with reported_errors():
+        from sweepdiag.messages import describe_peak_memory
         from sweepdiag.store import RunFolder
 
         folder = RunFolder(Path(directory))
@@ -239,6 +240,11 @@ def status(directory: options.RunDirectory) -> None:
         _print(f"{folder.path}: {len(history.trials)} trials planned")
         for state, count in sorted(counts.items()):
             _print(f"  {state:<14}{count:>8}")
+        told = describe_peak_memory(
+            (trial.device, trial.peak_memory_mb) for trial in history.trials.values()
+        )
+        if told:
+            _print(f"Peak memory: {told}")
 
 
 @app.command()

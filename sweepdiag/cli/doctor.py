@@ -6,7 +6,7 @@ import math
 import textwrap
 from typing import TYPE_CHECKING
 
-from sweepdiag.messages import clean_message
+from sweepdiag.messages import clean_message, describe_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,19 @@ if TYPE_CHECKING:
 
 __all__ = ["describe_machine", "describe_training"]
 
-_HEADS = ("parameters", "state", "trained", "width", "threads", "speed", "trials", "trials/s")
+_HEADS = (
+    "parameters",
+    "memory",
+    "fits",
+    "trained",
+    "width",
+    "threads",
+    "speed",
+    "trials",
+    "trials/s",
+)
+_WORDS = {"fused and traced": "traced", "fused": "vmap"}
+"""Tiers as ``execution.tier`` names them."""
 
 
 def describe_machine() -> str:
@@ -58,9 +70,11 @@ def describe_training(name: str, examinations: Sequence[Examination], width: int
     for reason in dict.fromkeys(_reason(e) for e in examinations):
         text += textwrap.wrap(reason, width, subsequent_indent="  ") if reason else []
     text += textwrap.wrap(
-        "speed: times as fast as one training after the other; state: parameters, gradients and "
-        "optimizer of one trial; width: trials trained at a time; trials/s: on one worker. "
-        f"{_sources(examinations)}",
+        "memory: most that one trial of a pack takes, measured in a step and an evaluation; fits: "
+        "trials that have room at a time in one worker's share of what is free; trained: as "
+        "execution.tier names it (traced: fused, as one graph; vmap: fused); width: trials "
+        "trained at a time; speed: times as fast as one training after the other; trials/s: on "
+        f"one worker. {_sources(examinations)}",
         width,
     )
     return "\n".join(("", *text))
@@ -68,12 +82,13 @@ def describe_training(name: str, examinations: Sequence[Examination], width: int
 
 def _cells(examination: Examination) -> list[str]:
     if not examination.tier:
-        return ["-", "-", "does not run", "-", "-", "-", str(examination.n_trials), "-"]
+        return ["-", "-", "-", "fails", "-", "-", "-", str(examination.n_trials), "-"]
     return [
         str(examination.n_parameters),
-        _size(examination.state_bytes),
-        examination.tier,
-        "1" if examination.tier == "unfused" else str(examination.width),
+        describe_bytes(examination.memory_bytes),
+        "-" if examination.n_fitting is None else str(examination.n_fitting),
+        _WORDS.get(examination.tier, examination.tier),
+        str(examination.width),
         str(examination.threads),
         f"{examination.speedup:.1f}x",
         str(examination.n_trials),
@@ -97,11 +112,3 @@ def _reason(examination: Examination) -> str:
     if examination.tier == "" or examination.tier == "unfused":
         return f"{examination.tier or 'does not run'}: {clean_message(examination.reason)}"
     return ""
-
-
-def _size(n_bytes: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if n_bytes < 1024:
-            return f"{n_bytes:.0f} {unit}"
-        n_bytes /= 1024
-    return f"{n_bytes:.1f} GiB"

@@ -33,7 +33,8 @@ AxisScalar: TypeAlias = bool | int | float | str
 RESERVED_COLUMNS = frozenset(
     {
         "trial_id", "config_id", "seed", "attempt", "state", "reason", "device", "seconds",
-        "n_parameters", "epoch", "step", "train_loss", "val_loss", "train_loss_running",
+        "peak_memory_mb", "n_parameters", "epoch", "step", "train_loss", "val_loss",
+        "train_loss_running",
         "train_metric", "val_metric", "grad_norm", "update_ratio", "dead_fraction",
         "verdict", "runner_up", "tags", "confidence",
         "turning_epoch", "evidence", "context", "reference_id", "n_seeds", "n_judged", "n_failed",

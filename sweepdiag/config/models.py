@@ -127,6 +127,10 @@ class ExecutionConfig(SettingsModel):
     pack_size: Annotated[int, Integer(at_least=1)] = Field(
         default=64, description="Most trials trained together as one program."
     )
+    packs_per_device: Annotated[int | None, Integer(at_least=1, or_null=True)] = Field(
+        default=None,
+        description="Packs that take turns in one process; null: 4 on a GPU, 1 on the CPU.",
+    )
     tier: Annotated[str, Choice(("auto", "traced", "vmap", "unfused"))] = Field(
         default="auto",
         description="How a pack is trained: traced (fused, as one graph), vmap (fused), unfused, "
@@ -143,6 +147,11 @@ class ExecutionConfig(SettingsModel):
         default=None,
         description="Memory that samples may take in each worker and on each GPU, in GB; what "
         "does not fit is streamed; null: a share of what is free.",
+    )
+    pack_memory_gb: Annotated[float | None, Number(at_least=0, or_null=True)] = Field(
+        default=None,
+        description="Memory that trainings may take at a time in each worker and on each GPU, in "
+        "GB; packs that need more are split; null: a share of what is free.",
     )
     address: Annotated[str | None, Text(what="an address", max_length=256, or_null=True)] = Field(
         default=None, description="Address of a Ray cluster to join; null: this machine."

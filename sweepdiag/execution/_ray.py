@@ -37,6 +37,7 @@ class RayExecutor:
         gpus: 0 for CPU workers with one core each; otherwise the same number as ``n_workers``, for
             workers with one GPU each. With ``SWEEPDIAG_FAKE_GPUS`` GPUs are counted, and the
             workers train on the CPU.
+        packs_per_worker: Packs that take turns in one worker, at most.
         address: Ray cluster to join; ``None`` and ``local`` start a private Ray.
         start_timeout_s: How long a run goes on while not a single worker is ready.
         silence_timeout_s: How long a worker may send nothing before it is killed and its pack's
@@ -51,6 +52,7 @@ class RayExecutor:
         n_workers: int,
         *,
         gpus: int = 0,
+        packs_per_worker: int = 1,
         address: str | None = None,
         start_timeout_s: float = 180.0,
         silence_timeout_s: float | None = None,
@@ -63,6 +65,7 @@ class RayExecutor:
             raise ConfigError(message)
         is_fake = gpus > 0 and n_fake_gpus() is not None
         self._slots = [Slot(index) for index in range(n_workers)]
+        self._packs_per_worker = packs_per_worker
         self._sent: tuple[PackWorker, Any] | None = None
         self._is_running = False
         self._is_closed = False
@@ -105,7 +108,13 @@ class RayExecutor:
             raise LaunchError(message)
         self._is_running = True
         try:
-            yield from PackRun(self._slots, packs, self._send(worker), self._staff).events()
+            yield from PackRun(
+                self._slots,
+                packs,
+                self._send(worker),
+                self._staff,
+                packs_per_worker=self._packs_per_worker,
+            ).events()
         finally:
             self._is_running = False
             for slot in self._slots:

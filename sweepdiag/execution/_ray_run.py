@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import LaunchError
 from sweepdiag.execution._ray_worker import WorkerActor
-from sweepdiag.execution.recovery import PackProgress, PackQueue, SlotHealth
+from sweepdiag.execution.recovery import HandfulProgress, PackQueue, SlotHealth
 from sweepdiag.messages import clean_message
 from sweepdiag.records import State
 
@@ -84,15 +84,15 @@ class Staff:
 class Slot:
     """The place of one worker process at a time.
 
-    Vacant without an actor, starting while it loads, idle with nothing to wait on, busy with a
-    pack in progress.
+    Vacant without an actor, starting while it loads, idle with nothing to wait on, busy with some
+    packs in progress.
     """
 
     index: int
     actor: Any = None
     loading: Any = None
     batches: Any = None
-    progress: PackProgress | None = None
+    progress: HandfulProgress | None = None
     loaded: Any = None
     active_at: float = 0.0
 
@@ -106,12 +106,12 @@ class Slot:
         self.loading = self.actor.load.remote(worker_reference, sys.path)
         self.active_at = time.monotonic()
 
-    def train(self, pack: Pack) -> None:
-        """Begin a pack."""
-        self.progress = PackProgress(pack)
+    def train(self, packs: Sequence[Pack]) -> None:
+        """Begin some packs, which take turns."""
+        self.progress = HandfulProgress(packs)
         self.batches = self.actor.train.options(
             num_returns="streaming", _generator_backpressure_num_objects=_BATCHES_AHEAD
-        ).remote(pack)
+        ).remote(packs)
         self.active_at = time.monotonic()
 
     def vacate(self) -> None:
@@ -131,16 +131,24 @@ class PackRun:
         packs: What to train.
         worker_reference: The pickled pack worker in Ray's store.
         staff: Starts workers.
+        packs_per_worker: Packs that take turns in one of them, at most.
     """
 
     def __init__(
-        self, slots: Sequence[Slot], packs: Sequence[Pack], worker_reference: Any, staff: Staff
+        self,
+        slots: Sequence[Slot],
+        packs: Sequence[Pack],
+        worker_reference: Any,
+        staff: Staff,
+        *,
+        packs_per_worker: int = 1,
     ) -> None:
         self._slots = list(slots)
         self._queue = PackQueue(packs)
         self._health = SlotHealth()
         self._worker_reference = worker_reference
         self._staff = staff
+        self._packs_per_worker = packs_per_worker
         self._ready_at = time.monotonic()
 
     def events(self) -> Iterator[list[Event]]:
@@ -153,14 +161,15 @@ class PackRun:
                 self._forgive(time.monotonic() - handed_at)
 
     def _hand_out(self) -> None:
-        """Give idle slots a pack, and start workers while packs are left over for them."""
+        """Give idle slots packs, and start workers while packs are left over for them."""
         n_starting = sum(slot.loading is not None for slot in self._slots)
         for slot in self._slots:
             if slot.pending is not None:
                 continue
             if slot.actor is not None and slot.loaded is self._worker_reference:
                 if self._queue:
-                    slot.train(self._queue.take())
+                    share = -(-len(self._queue) // len(self._slots))
+                    slot.train(self._queue.take(min(share, self._packs_per_worker)))
             elif n_starting < len(self._queue):
                 slot.actor = slot.actor or self._staff.start()
                 slot.load(self._worker_reference)
@@ -195,7 +204,7 @@ class PackRun:
     def _take(self, slot: Slot) -> list[Event]:
         """Return what a slot has, or what has to be said in its place."""
         import ray
-        from ray.exceptions import RayError, RayTaskError
+        from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
         slot.active_at = time.monotonic()
         try:
@@ -210,9 +219,10 @@ class PackRun:
         except RayTaskError as error:
             return self._raised(slot, error)
         except RayError as error:
-            return self._died(slot, self._staff.cause_of_death(error))
+            is_memory = isinstance(error, OutOfMemoryError)
+            return self._died(slot, self._staff.cause_of_death(error), is_memory=is_memory)
 
-    def _record(self, slot: Slot, progress: PackProgress, events: list[Event]) -> list[Event]:
+    def _record(self, slot: Slot, progress: HandfulProgress, events: list[Event]) -> list[Event]:
         """Take note of a batch, and of a worker that has shown to work."""
         progress.record(events)
         if progress.has_results:
@@ -237,14 +247,14 @@ class PackRun:
             raise LaunchError(message) from error
         return self._end(slot, reason)
 
-    def _died(self, slot: Slot, cause: str) -> list[Event]:
+    def _died(self, slot: Slot, cause: str, *, is_memory: bool) -> list[Event]:
         """Return the events for a worker process that is gone."""
         progress = slot.progress
         slot.vacate()
         _log.warning("a worker process died: %s", cause.partition("\n")[0])
         if progress is not None:
             self._health.died_training(slot.index, cause)
-            return self._queue.worker_died(progress, cause)
+            return self._queue.worker_died(progress, cause, is_memory=is_memory)
         if not self._health.died_starting(slot.index, cause):
             self._retire(slot, self._health.why_none_starts(slot.index))
         return []

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from sweepdiag.errors import LaunchError, TrainingError
+from sweepdiag.execution.turns import train_in_turns
 from sweepdiag.messages import describe_error
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ __all__ = ["WorkerActor"]
 
 
 class WorkerActor:
-    """One long-lived process that trains one pack at a time.
+    """One long-lived process that trains one handful of packs at a time.
 
     Whatever is raised here leaves as an error of sweepdiag's with the cleaned message: many
     exceptions of other libraries can be pickled but not unpickled.
@@ -46,16 +47,15 @@ class WorkerActor:
         except Exception as error:
             raise LaunchError(describe_error(error)) from error
 
-    def train(self, pack: Pack) -> Iterator[list[Event]]:
-        """Yield the worker's batches of events.
+    def train(self, packs: Sequence[Pack]) -> Iterator[list[Event]]:
+        """Yield the worker's batches of events for packs that take turns.
+
+        What a worker raises ends the trials of its pack, here.
 
         Raises:
-            TrainingError: If the worker raises.
+            TrainingError: If no worker has been loaded.
         """
         if self._worker is None:
             message = "a process trains before it has loaded its worker"
             raise TrainingError(message)
-        try:
-            yield from self._worker(pack, device=self._device)
-        except (Exception, SystemExit) as error:
-            raise TrainingError(describe_error(error, with_place=True)) from error
+        yield from train_in_turns(packs, self._worker, device=self._device, n_at_once=len(packs))

@@ -11,10 +11,14 @@ Contract of an executor
 * **A worker that raises.** Its pack's unfinished trials end as ``FAILED`` with the message of the
   exception; other packs are untouched. A worker that returns without ending a trial counts as
   having failed that trial.
+* **Several packs per worker.** A worker may have several packs under way, which take turns in its
+  thread. What one of them raises ends the trials of that pack only.
 * **A worker whose process dies** (killed, out of memory, a crash in native code). What it had
-  delivered stays delivered. The trials of its pack that had not ended are split into two halves
-  and trained again under the next attempt number, so that a trial that kills its process ends up
-  alone; a trial that kills its process twice while alone ends as ``FAILED``. An executor that
+  delivered stays delivered. Several packs that it had under way are trained again one by one. The
+  trials of a pack that it had to itself and that had not ended are split into two halves and
+  trained again under the next attempt number, so that a trial that kills its process ends up
+  alone; a trial that kills its process twice while alone ends as ``FAILED``, or as
+  ``OUT_OF_MEMORY`` where the process is known to have been ended for its memory. An executor that
   trains in the caller's own process cannot survive this.
 * **Workers that never get anywhere.** If no worker can be started, or workers die again and again
   before any trial has ended, ``run`` raises :class:`~sweepdiag.errors.LaunchError` with the first
@@ -71,7 +75,7 @@ class Executor(Protocol):
 
     @property
     def n_workers(self) -> int:
-        """Packs that can train at the same time."""
+        """Workers that train at the same time."""
         ...
 
     def run(self, packs: Sequence[Pack], worker: PackWorker) -> Iterator[list[Event]]:

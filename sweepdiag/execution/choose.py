@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sweepdiag.execution.devices import Devices
 
 __all__ = [
+    "PACKS_PER_GPU",
     "RAY_START_S",
     "WORKER_START_S",
     "ExecutorChoice",
@@ -25,6 +26,9 @@ RAY_START_S = 6.5
 
 WORKER_START_S = 4.0
 """A worker until it trains: 0.6 to 1 s for its process, 2 to 4 s to import torch 2.13 there."""
+
+PACKS_PER_GPU = 4
+"""Packs of small networks that take turns on a GPU, unless told otherwise. Not yet measured."""
 
 _NAMES = ("ray", "serial")
 
@@ -86,6 +90,7 @@ def make_executor(
     *,
     devices: Devices,
     n_workers: int = 1,
+    packs_per_device: int | None = None,
     address: str | None = None,
     silence_timeout_s: float | None = None,
 ) -> Executor:
@@ -95,14 +100,18 @@ def make_executor(
         name: ``serial`` or ``ray``.
         devices: What to train on. Ray starts one worker per GPU, real or fake.
         n_workers: Worker processes where there is no GPU. Serial has one, always.
+        packs_per_device: Packs that take turns in one process; ``None``: ``PACKS_PER_GPU`` on a
+            GPU, 1 on the CPU.
         address: Ray cluster to join.
         silence_timeout_s: How long a worker process may send nothing; ``None``: for ever.
 
     Raises:
         ConfigError: If there is no executor of that name.
     """
+    n_at_once = packs_per_device or (PACKS_PER_GPU if devices.kind == "cuda" else 1)
     if name == "serial":
-        return SerialExecutor("cuda:0" if devices.kind == "cuda" else "cpu")
+        device = "cuda:0" if devices.kind == "cuda" else "cpu"
+        return SerialExecutor(device, n_at_once=n_at_once)
     if name != "ray":
         raise ConfigError(unknown_name("executor", name, _NAMES))
     from sweepdiag.execution._ray import RayExecutor
@@ -110,6 +119,7 @@ def make_executor(
     return RayExecutor(
         devices.count or n_workers,
         gpus=devices.count,
+        packs_per_worker=n_at_once,
         address=address,
         silence_timeout_s=silence_timeout_s,
     )

@@ -7,6 +7,7 @@ tested without any.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,9 @@ from sweepdiag.messages import clean_message
 from sweepdiag.records import Event, Pack, State, TrialEnded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["MAX_DEATHS_IN_A_ROW", "PackProgress", "PackQueue", "SlotHealth"]
+__all__ = ["MAX_DEATHS_IN_A_ROW", "HandfulProgress", "PackProgress", "PackQueue", "SlotHealth"]
 
 MAX_DEATHS_IN_A_ROW = 5
 """After so many dead workers in a row, the fault is not sought in the next one."""
@@ -79,41 +80,93 @@ class PackProgress:
         return events
 
 
+class HandfulProgress:
+    """Packs that take turns in one worker, and which of their trials have ended.
+
+    Attributes:
+        of_packs: The progress of each.
+    """
+
+    def __init__(self, packs: Sequence[Pack]) -> None:
+        self.of_packs = [PackProgress(pack) for pack in packs]
+        self._of_trial = {
+            trial.trial_id: progress
+            for progress in self.of_packs
+            for trial in progress.pack.trials
+        }
+
+    def record(self, events: Iterable[Event]) -> None:
+        """Take note of what has happened to trials; see :meth:`PackProgress.record`."""
+        for event in events:
+            self._of_trial[event.trial_id].record([event])
+
+    @property
+    def has_results(self) -> bool:
+        """Whether any trial has ended."""
+        return any(progress.has_results for progress in self.of_packs)
+
+    def end_unfinished(self, state: State, reason: str) -> list[Event]:
+        """Return the events that end every trial that has not ended yet."""
+        ends = (progress.end_unfinished(state, reason) for progress in self.of_packs)
+        return list(itertools.chain.from_iterable(ends))
+
+
 class PackQueue:
-    """Packs waiting for a worker, and the trials under suspicion of killing theirs."""
+    """Packs waiting for a worker, and those under suspicion of killing theirs."""
 
     def __init__(self, packs: Iterable[Pack]) -> None:
         self._waiting = deque(packs)
+        self._suspects: deque[Pack] = deque()
         self._lone_deaths: dict[str, int] = {}
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._waiting) + len(self._suspects)
 
-    def take(self) -> Pack:
-        """Return the pack that is next, and remove it; there has to be one."""
-        return self._waiting.popleft()
+    def take(self, n_packs: int = 1) -> list[Pack]:
+        """Return the packs that are next, and remove them; there has to be one.
 
-    def worker_died(self, progress: PackProgress, cause: str) -> list[Event]:
-        """Queue what a dead worker left unfinished, or give its only trial up.
-
-        The halves go to the end of the queue: packs that never harmed anyone are trained first,
-        and a trial's last chance is likely to be on another worker.
+        Packs that never harmed anyone are trained first. A suspect is trained alone, so that it
+        takes no other pack with it, and its guilt is its own.
 
         Args:
-            progress: The dead worker's pack.
+            n_packs: How many, at most.
+        """
+        if not self._waiting:
+            return [self._suspects.popleft()]
+        return [self._waiting.popleft() for _ in range(min(n_packs, len(self._waiting)))]
+
+    def worker_died(
+        self, progress: HandfulProgress, cause: str, *, is_memory: bool = False
+    ) -> list[Event]:
+        """Queue what a dead worker left unfinished, or give its only trial up.
+
+        A pack that was alone is halved. They all go to the end of the queue, where a trial's last
+        chance is likely to be on another worker.
+
+        Args:
+            progress: The dead worker's packs.
             cause: How it died, for the reason of a trial that is given up.
+            is_memory: Whether it is known to have been ended for its memory.
 
         Returns:
             The event that ends the trial that is given up, if one is.
         """
+        unfinished = [of_pack for of_pack in progress.of_packs if of_pack.unfinished().trials]
+        if len(unfinished) == 1:
+            return self._halve(unfinished[0], cause, is_memory=is_memory)
+        self._suspects.extend(_next_attempt(of_pack.unfinished()) for of_pack in unfinished)
+        return []
+
+    def _halve(self, progress: PackProgress, cause: str, *, is_memory: bool) -> list[Event]:
         rest = progress.unfinished()
         if len(rest.trials) == 1:
             trial_id = rest.trials[0].trial_id
             deaths = self._lone_deaths.get(trial_id, 0) + 1
             self._lone_deaths[trial_id] = deaths
             if deaths >= _MAX_LONE_DEATHS:
-                return progress.end_unfinished(State.FAILED, f"worker process died twice: {cause}")
-        self._waiting.extend(_halves(_next_attempt(rest)))
+                state = State.OUT_OF_MEMORY if is_memory else State.FAILED
+                return progress.end_unfinished(state, f"worker process died twice: {cause}")
+        self._suspects.extend(_halves(_next_attempt(rest)))
         return []
 
 

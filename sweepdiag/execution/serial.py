@@ -1,15 +1,11 @@
-"""Packs one after the other, in this process."""
+"""Packs in this process, one after the other or in turns."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
 from typing import TYPE_CHECKING
 
 from sweepdiag.errors import LaunchError
-from sweepdiag.execution.recovery import PackProgress
-from sweepdiag.messages import describe_error
-from sweepdiag.records import State
+from sweepdiag.execution.turns import train_in_turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,21 +17,21 @@ if TYPE_CHECKING:
 
 __all__ = ["SerialExecutor"]
 
-_log = logging.getLogger(__name__)
-
 
 class SerialExecutor:
-    """Trains one pack after the other in the caller's process and thread.
+    """Trains packs in the caller's process and thread.
 
     Starts nothing and costs nothing, and a debugger sees into it. In exchange a crash of the
     process ends the sweep, which then has to be resumed.
 
     Attributes:
         device: Passed on to the worker.
+        n_at_once: Packs under way at the same time, at most; they take turns.
     """
 
-    def __init__(self, device: str = "cpu") -> None:
+    def __init__(self, device: str = "cpu", *, n_at_once: int = 1) -> None:
         self.device = device
+        self.n_at_once = n_at_once
         self._is_closed = False
 
     @property
@@ -44,7 +40,7 @@ class SerialExecutor:
         return 1
 
     def run(self, packs: Sequence[Pack], worker: PackWorker) -> Iterator[list[Event]]:
-        """Train the packs in order; see :mod:`sweepdiag.execution.base`.
+        """Train the packs, begun in order; see :mod:`sweepdiag.execution.base`.
 
         Args:
             packs: What to train.
@@ -59,23 +55,7 @@ class SerialExecutor:
         if self._is_closed:
             message = "this executor is closed; make a new one to run more packs"
             raise LaunchError(message)
-        for pack in packs:
-            yield from self._train(pack, worker)
-
-    def _train(self, pack: Pack, worker: PackWorker) -> Iterator[list[Event]]:
-        progress = PackProgress(pack)
-        reason = "the worker returned without ending this trial"
-        try:
-            with _closing(worker(pack, device=self.device)) as batches:
-                for batch in filter(None, batches):
-                    progress.record(batch)
-                    yield batch
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - user code may raise anything
-            _log.debug("a pack of %d trials failed", len(pack.trials), exc_info=True)
-            reason = describe_error(error, with_place=True)
-        rest = progress.end_unfinished(State.FAILED, reason)
-        if rest:
-            yield rest
+        yield from train_in_turns(packs, worker, device=self.device, n_at_once=self.n_at_once)
 
     def close(self) -> None:
         """Refuse further runs."""
@@ -91,14 +71,3 @@ class SerialExecutor:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-@contextlib.contextmanager
-def _closing(batches: Iterator[list[Event]]) -> Iterator[Iterator[list[Event]]]:
-    """Close the worker's generator at once, also when the consumer stops half-way."""
-    try:
-        yield batches
-    finally:
-        close = getattr(batches, "close", None)
-        if close is not None:
-            close()

@@ -92,7 +92,8 @@ def gather(rows: FloatArray, index: IntArray) -> FloatArray:
     """Return one element per row; NaN where the index is negative."""
     if rows.shape[1] == 0:
         return np.full(index.shape, np.nan)
-    picked = np.take_along_axis(rows, np.maximum(index, 0)[:, None], axis=1)[:, 0]
+    # take_along_axis does the same in three times the time, which counts for a few curves.
+    picked = rows[np.arange(len(rows)), np.maximum(index, 0)]
     return np.where(index >= 0, picked, np.nan)
 
 

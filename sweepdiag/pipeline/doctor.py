@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,14 @@ from sweepdiag.space import plan_packs
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sweepdiag.config import SweepConfig
+    from sweepdiag.config import ExecutionConfig, SweepConfig
     from sweepdiag.records import AxisValue, Pack
-    from sweepdiag.training import PackTrainer
+    from sweepdiag.training import MemoryNeed, PackTrainer
     from sweepdiag.workloads import TrainLoop, Workload
 
 __all__ = ["Examination", "examine_workload"]
+
+_ANY_NUMBER = 10**9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +39,9 @@ class Examination:
         is_remembered: Whether an earlier run on this machine has measured it.
         speedup: How many times as fast as one after the other.
         trials_per_s: On one worker.
-        state_bytes: Parameters, gradients and optimizer state of one trial, in single precision.
+        memory_bytes: What each trial of a pack takes at most, measured: model, gradients,
+            optimizer, minibatch and activations. NaN where it is not known.
+        n_fitting: How many trials have room at a time in one worker; ``None``: not known.
     """
 
     axes: Mapping[str, AxisValue]
@@ -49,7 +54,8 @@ class Examination:
     is_remembered: bool
     speedup: float
     trials_per_s: float
-    state_bytes: int
+    memory_bytes: float
+    n_fitting: int | None
 
 
 def examine_workload(
@@ -71,7 +77,6 @@ def examine_workload(
     Raises:
         ConfigError: If the workload is a training loop of the user's own, which is never fused.
     """
-    from sweepdiag.training import PackTrainer
     from sweepdiag.workloads import TrainLoop
 
     if isinstance(workload, TrainLoop):
@@ -81,52 +86,40 @@ def examine_workload(
         )
         raise ConfigError(message)
     sweep = resolve_sweep(config, workload)
-    prepared = sweep.worker.prepared
-    if prepared is None:
-        message = f"workload {workload.name!r} has no data"
-        raise ConfigError(message)
-    trainer = PackTrainer(
-        prepared=prepared.to(device, memory_gb=config.execution.data_memory_gb),
-        settings=sweep.worker.settings,
-        device=device,
-        packing=sweep.worker.packing,
-    )
-    trainer.most_threads = _threads_of_worker(config)
+    execution = config.execution
+    sweep.worker.n_workers = 1 if execution.executor == "serial" else execution.workers
+    sweep.worker.most_threads = _threads_of_worker(execution)
     packs = plan_packs(
         sweep.plan.trials,
         axes=sweep.plan.axes,
-        pack_size=config.execution.pack_size,
+        pack_size=execution.pack_size,
         attempts={},
     )
-    return _examine(trainer, packs, n_states=_n_states(config))
+    room_bytes = sweep.worker.room_bytes(device)
+    return _examine(sweep.worker.trainer(device), packs, room_bytes=room_bytes)
 
 
-def _threads_of_worker(config: SweepConfig) -> int:
+def _threads_of_worker(execution: ExecutionConfig) -> int:
     """Return the threads that a worker may have if the cores are filled as the settings say."""
     from sweepdiag.execution import usable_cpus
 
-    execution, n_cores = config.execution, usable_cpus()
+    n_cores = usable_cpus()
     n_workers = execution.workers or (1 if execution.executor == "serial" else n_cores)
     return execution.threads or max(n_cores // n_workers, 1)
 
 
-def _n_states(config: SweepConfig) -> int:
-    """Return how many numbers the optimizer keeps per parameter."""
-    if config.optimizer.name != "sgd":
-        return 2
-    return int(config.optimizer.momentum > 0 or "momentum" in config.parameters)
-
-
-def _examine(trainer: PackTrainer, packs: tuple[Pack, ...], *, n_states: int) -> list[Examination]:
+def _examine(
+    trainer: PackTrainer, packs: tuple[Pack, ...], *, room_bytes: float
+) -> list[Examination]:
     from sweepdiag.training import structure
 
     groups: dict[object, list[Pack]] = {}
     for pack in packs:
         groups.setdefault(structure(pack), []).append(pack)
-    return [_examine_group(trainer, group, n_states=n_states) for group in groups.values()]
+    return [_examine_group(trainer, group, room_bytes=room_bytes) for group in groups.values()]
 
 
-def _examine_group(trainer: PackTrainer, packs: list[Pack], *, n_states: int) -> Examination:
+def _examine_group(trainer: PackTrainer, packs: list[Pack], *, room_bytes: float) -> Examination:
     from sweepdiag.training import structure
 
     axes = dict(structure(packs[0]))
@@ -143,9 +136,10 @@ def _examine_group(trainer: PackTrainer, packs: list[Pack], *, n_states: int) ->
             width=0,
             threads=0,
             is_remembered=False,
-            speedup=float("nan"),
-            trials_per_s=float("nan"),
-            state_bytes=0,
+            speedup=math.nan,
+            trials_per_s=math.nan,
+            memory_bytes=math.nan,
+            n_fitting=None,
         )
     seconds = sum(trainer.estimate_seconds(packs))
     return Examination(
@@ -154,10 +148,17 @@ def _examine_group(trainer: PackTrainer, packs: list[Pack], *, n_states: int) ->
         n_parameters=plan.n_parameters,
         tier=str(plan.tier),
         reason=plan.reason,
-        width=plan.width or len(packs[0].trials),
+        width=plan.width_in(room_bytes, len(packs[0].trials)),
         threads=plan.threads,
         is_remembered=plan.is_remembered,
         speedup=plan.speedup,
-        trials_per_s=n_trials / seconds if seconds > 0 else float("nan"),
-        state_bytes=4 * (2 + n_states) * plan.n_parameters,
+        trials_per_s=n_trials / seconds if seconds > 0 else math.nan,
+        memory_bytes=plan.memory.member_bytes,
+        n_fitting=_n_fitting(plan.memory, room_bytes),
     )
+
+
+def _n_fitting(need: MemoryNeed, room_bytes: float) -> int | None:
+    if not math.isfinite(need.of(1)) or not math.isfinite(room_bytes):
+        return None
+    return need.fitting(_ANY_NUMBER, room_bytes)

@@ -40,6 +40,9 @@ def train(
     watcher.started(folder.path, [devices.line, reason], meter.progress())
     sweep.worker.most_threads = n_threads
     with make() as executor:
+        # The hosts of a cluster are not known here: there each core may have a worker.
+        is_cluster = sweep.config.execution.address not in {None, "local"}
+        sweep.worker.n_workers = None if is_cluster else executor.n_workers
         for events in executor.run(packs, sweep.worker):
             journal.append(event_records(events))
             history.add_events(events)
@@ -66,8 +69,11 @@ def _choose_executor(
     Workers share the cores of this machine; what other machines of a cluster have is not known.
     """
     from sweepdiag.execution import make_executor, usable_cpus
+    from sweepdiag.workloads import TrainLoop
 
     execution = sweep.config.execution
+    # Each trial of a user's own loop is a process, which a worker waits for.
+    is_loop = isinstance(sweep.worker.workload, TrainLoop)
     n_workers = devices.count or execution.workers or usable_cpus()
     name, reason = execution.executor, f"Executor {execution.executor}, as asked."
     if name == "auto":
@@ -78,7 +84,13 @@ def _choose_executor(
     n_threads = usable_cpus() // (1 if name == "serial" else n_used) if is_here else 1
 
     def make() -> Executor:
-        return make_executor(name, devices=devices, n_workers=n_used, address=execution.address)
+        return make_executor(
+            name,
+            devices=devices,
+            n_workers=n_used,
+            packs_per_device=1 if is_loop else execution.packs_per_device,
+            address=execution.address,
+        )
 
     return make, reason, execution.threads or max(n_threads, 1)
 

@@ -174,6 +174,7 @@ def resolve_sweep(config: SweepConfig, workload: Workload | TrainLoop) -> Resolv
             split=split,
             settings=settings,
             data_memory_gb=config.execution.data_memory_gb,
+            pack_memory_gb=config.execution.pack_memory_gb,
             prepared=prepared,
             fingerprint=None if prepared is None else prepared.fingerprint,
             stop_rule=EarlyStop(facts=facts, thresholds=thresholds) if config.stop_early else None,

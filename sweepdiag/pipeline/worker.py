@@ -53,6 +53,8 @@ class SweepWorker:
         split: Which samples validate.
         settings: How to train.
         data_memory_gb: Memory that samples may take on a device, in GB; ``None``: measured.
+        pack_memory_gb: Memory that trainings may take at a time, in GB; ``None``: measured.
+        n_workers: Processes that share the memory of a host; ``None``: one per core of it.
         fingerprint: Of the data that the plan was made with; ``None`` for a user's own loop.
         stop_rule: Says which trainings end early; ``None``: none does.
         packing: How packs are trained where that is not left to measurement.
@@ -65,6 +67,8 @@ class SweepWorker:
     split: SplitSettings
     settings: TrainingSettings
     data_memory_gb: float | None = None
+    pack_memory_gb: float | None = None
+    n_workers: int | None = None
     fingerprint: str | None = None
     stop_rule: EarlyStop | None = None
     packing: PackSettings | None = None
@@ -90,7 +94,7 @@ class SweepWorker:
                 reference=self.reference, parameters=self.parameters, loop=workload
             )
             return run_user_loop(pack, source=source, settings=self.settings, device=device)
-        return self._trainer(device).train(pack)
+        return self.trainer(device).train(pack)
 
     def estimate_seconds(self, packs: Sequence[Pack], *, device: str) -> list[float] | None:
         """Return how long each pack takes on one worker; ``None`` for a user's own loop."""
@@ -98,7 +102,7 @@ class SweepWorker:
 
         if isinstance(self._load(), TrainLoop):
             return None
-        return self._trainer(device).estimate_seconds(packs)
+        return self.trainer(device).estimate_seconds(packs)
 
     def _load(self) -> Workload | TrainLoop:
         from sweepdiag.workloads import load_workload
@@ -110,7 +114,12 @@ class SweepWorker:
             self.workload = load_workload(self.reference, self.parameters)
         return self.workload
 
-    def _trainer(self, device: str) -> PackTrainer:
+    def trainer(self, device: str) -> PackTrainer:
+        """Return what trains packs in this process; see ``training.PackTrainer``.
+
+        Raises:
+            WorkloadError: If this is a training loop of the user's own, or its data have changed.
+        """
         from sweepdiag.training import PackTrainer
         from sweepdiag.workloads import Workload, prepare
 
@@ -138,6 +147,13 @@ class SweepWorker:
                 device=device,
                 stop_rule=self.stop_rule,
                 packing=self.packing,
+                room_bytes=lambda: self.room_bytes(device),
             )
         self._trainers[device].most_threads = self.most_threads
         return self._trainers[device]
+
+    def room_bytes(self, device: str) -> float:
+        """Return how much memory the trainings of a pack may take now, in bytes."""
+        from sweepdiag.workloads import pack_room_bytes
+
+        return pack_room_bytes(device, self.pack_memory_gb, n_workers=self.n_workers)

@@ -1,4 +1,4 @@
-"""The fixed early-stopping criteria of the literature, for all curves at once.
+"""The early-stopping criteria of the literature and one of our own, for all curves at once.
 
 Each criterion takes losses of shape ``(n_curves, n_points)``, or one curve of shape
 ``(n_points,)``, and returns the index of the evaluation after which training stops: the first at
@@ -23,6 +23,7 @@ from sweepdiag.recommend._curves import (
     finite_or_inf,
     relative_regret,
 )
+from sweepdiag.recommend.lookahead import sibling_lookahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -227,6 +228,7 @@ DEFAULT_CRITERIA: Mapping[str, Criterion] = MappingProxyType(
         "PQ 0.75 (k=5)": lambda val, train: progress_quotient(val, train, alpha=0.75),
         "UP 2 (k=5)": lambda val, train: successive_rises(val, train, s=2),
         "UP 4 (k=5)": lambda val, train: successive_rises(val, train, s=4),
+        "siblings 3 %": lambda val, train: sibling_lookahead(val, train, price=0.03),
     }
 )
 """The criteria compared when nothing else is asked for."""

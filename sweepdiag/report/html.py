@@ -31,6 +31,7 @@ from sweepdiag.report.summary import (
     count_classes,
     count_trials,
     describe_best,
+    describe_memory,
     describe_parameter,
     describe_stop,
     describe_task,
@@ -86,7 +87,7 @@ def render_html(data: ReportData) -> str:
         **_overview(data),
         **_checks(data),
         "css": Markup(_template_text("report.css")),
-        "environment": _flatten(data.environment),
+        "environment": [*_flatten(data.environment), *_memory(data)],
         "explorer": charts,
         "figures": _figures(data),
         "meanings": [_class_row(verdict) for verdict in VerdictClass],
@@ -213,6 +214,11 @@ def _sections(page: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("reading", "How to read", True),
     )
     return [(anchor, name) for anchor, name, is_there in sections if is_there]
+
+
+def _memory(data: ReportData) -> list[tuple[str, str]]:
+    told = describe_memory(data)
+    return [("peak memory", told)] if told else []
 
 
 def _flatten(environment: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sweepdiag.messages import describe_peak_memory
 from sweepdiag.plotting import CLASS_NAMES, format_value
 from sweepdiag.plotting.view import as_class
 from sweepdiag.records import FindingState, Severity, State, VerdictClass
@@ -23,6 +24,7 @@ __all__ = [
     "count_trials",
     "describe_best",
     "describe_configuration",
+    "describe_memory",
     "describe_parameter",
     "describe_stop",
     "describe_task",
@@ -99,6 +101,15 @@ def describe_task(data: ReportData) -> str:
             samples += f", {facts.n_validation} for validation"
         parts.append(samples)
     return "; ".join(parts)
+
+
+def describe_memory(data: ReportData) -> str:
+    """Return the most memory a worker took, as ``1.2 GB per worker``; empty if unknown."""
+    trials = data.trials
+    if "peak_memory_mb" not in trials:  # curves that came from elsewhere
+        return ""
+    peaks = zip(trials["device"].astype(str), trials["peak_memory_mb"].astype(float), strict=True)
+    return describe_peak_memory(peaks)
 
 
 def level_of(finding: Finding) -> str:

@@ -13,6 +13,7 @@ from sweepdiag.report.summary import (
     count_classes,
     count_trials,
     describe_best,
+    describe_memory,
     describe_parameter,
     describe_stop,
     level_of,
@@ -63,7 +64,9 @@ def render_text(data: ReportData, *, width: int = 88) -> str:
 
 def _head(data: ReportData, width: int) -> list[str]:
     title = textwrap.shorten(clean(data.title), width // 2, placeholder="...")
-    lines = _wrap(f"{title}: {count_trials(data)}", width)
+    memory = describe_memory(data)
+    told = f"{count_trials(data)}; peak memory {memory}" if memory else count_trials(data)
+    lines = _wrap(f"{title}: {told}", width)
     if data.interrupted:
         lines += _wrap("Interrupted: what follows rests on the trials that are done.", width)
     return lines

@@ -29,7 +29,8 @@ STOPPABLE = frozenset({VerdictClass.DIVERGING, VerdictClass.NOT_LEARNING})
 An overfitting curve may descend once more, and its minimum is what the recommendation rests on.
 """
 
-_N_CONTINUATIONS = 24
+_N_CONTINUATIONS = (6, 36)
+"""A few refute most; what they leave gets all of them, these among them."""
 
 
 def stop_reasons(
@@ -41,7 +42,7 @@ def stop_reasons(
 ) -> list[str | None]:
     """Return why each of some running trainings should end now; ``None`` if it should not.
 
-    A training ends if its curve so far is diverging or not learning, and so is every one of 24
+    A training ends if its curve so far is diverging or not learning, and so is every one of 36
     continuations of it to the end of the budget (see ``features.continue_curves``), by the rules
     that judge whole curves. A curve is judged alone, so the answer does not depend on the others,
     and what it is ended for is the verdict that a report gives it.
@@ -66,20 +67,22 @@ def stop_reasons(
         context = build_context(features, facts, "alone", floor)
         chosen = _first_matches(rules, features, limits, context)
         may_stop = np.array([*(rule.verdict in STOPPABLE for rule in rules), False])
-        candidates = np.flatnonzero(may_stop[chosen])
-        if not candidates.size:
-            return reasons
-        futures = continue_curves(
-            known.select(candidates),
-            epochs=epochs,
-            n_continuations=_N_CONTINUATIONS,
-            is_positive=context.has_floor[candidates],
-        )
-        features = compute_features(futures)
-        context = build_context(features, facts, "alone", floor)
-        ends = _first_matches(rules, features, limits, context).reshape(len(candidates), -1)
-    is_settled = (ends == chosen[candidates][:, None]).all(axis=1)
-    settled = candidates[is_settled]
+        settled = np.flatnonzero(may_stop[chosen])
+        for n_continuations in _N_CONTINUATIONS:
+            if not settled.size:
+                return reasons
+            futures = continue_curves(
+                known.select(settled),
+                epochs=epochs,
+                n_continuations=n_continuations,
+                is_positive=context.has_floor[settled],
+            )
+            later = compute_features(futures)
+            later_context = build_context(later, facts, "alone", floor)
+            ends = _first_matches(rules, later, limits, later_context)
+            is_same = ends.reshape(len(settled), -1) == chosen[settled][:, None]
+            settled = settled[is_same.all(axis=1)]
+    # The vote of resampled curves can take a verdict back; it is left to the few that are settled.
     verdicts = judge_curves(curves.select(settled), facts=facts, thresholds=limits)
     for place, verdict in zip(settled, verdicts, strict=True):
         if verdict.verdict in STOPPABLE:

@@ -10,7 +10,8 @@ Columns of the tables (``<axes>`` stands for one column per axis):
   train_metric, val_metric, seconds, grad_norm, update_ratio, dead_fraction; the last three are NaN
   unless the sweep records ``gradients``
 * ``trials.parquet``: trial_id, config_id, <axes>, seed, n_parameters, state, reason, attempt,
-  device, seconds
+  device, seconds, peak_memory_mb; the last is the most that the trial's worker took from the
+  beginning of its pack to its end: resident memory of the process, or what PyTorch took on a GPU
 * ``verdicts.parquet``: trial_id, config_id, <axes>, seed, verdict, runner_up, tags, confidence,
   turning_epoch, evidence, context, reference_id
 * ``configurations.parquet``: config_id, <axes>, verdict over seeds, best values

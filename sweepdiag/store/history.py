@@ -114,14 +114,15 @@ def event_records(events: Iterable[Event]) -> list[dict[str, Any]]:
                 records.append(
                     {"kind": "started", **base, "device": device, "n_parameters": n_parameters}
                 )
-            case TrialEnded(state=state, reason=reason, seconds=seconds):
+            case TrialEnded(state=state, reason=reason):
                 records.append(
                     {
                         "kind": "ended",
                         **base,
                         "state": state.value,
                         "reason": reason,
-                        "seconds": _number(seconds),
+                        "seconds": _number(event.seconds),
+                        "peak_memory_mb": _number(event.peak_memory_mb),
                     }
                 )
     return records
@@ -138,12 +139,14 @@ class TrialHistory:
     device: str = ""
     n_parameters: int | None = None
     seconds: float = math.nan
+    peak_memory_mb: float = math.nan
     rows: list[list[Any]] = field(default_factory=list)
 
     def start(self, attempt: int, *, device: str, n_parameters: int | None) -> None:
         """Begin a new attempt and forget the one before."""
         self.attempt, self.state, self.reason, self.rows = attempt, State.RUNNING, "", []
-        self.device, self.n_parameters, self.seconds = device, n_parameters, math.nan
+        self.device, self.n_parameters = device, n_parameters
+        self.seconds = self.peak_memory_mb = math.nan
 
     @property
     def points(self) -> tuple[CurvePoint, ...]:
@@ -215,6 +218,7 @@ class History:
                 "attempt": history.attempt,
                 "device": history.device,
                 "seconds": history.seconds,
+                "peak_memory_mb": history.peak_memory_mb,
             }
             for history in self.trials.values()
         ]
@@ -270,6 +274,8 @@ class History:
                 history.state = State(record["state"])
                 history.reason = record["reason"]
                 history.seconds = float(record["seconds"])
+                # Journals of earlier versions do not tell.
+                history.peak_memory_mb = float(record.get("peak_memory_mb", math.nan))
                 if history.state in JUDGED_STATES and not history.rows:
                     history.state = State.LOST
                     history.reason = "its points cannot be read from the journal"

@@ -97,6 +97,7 @@ def simulate_sweep(
                     "attempt": 1,
                     "device": "cpu",
                     "seconds": 0.1,
+                    "peak_memory_mb": 300.0,
                 }
             )
             train, val = _losses(

@@ -9,12 +9,14 @@ the number of workers.
 """
 
 from sweepdiag.training.engine import PackTrainer
+from sweepdiag.training.memory import MemoryNeed
 from sweepdiag.training.numerics import fix_summation_order, reproducible_cpu
 from sweepdiag.training.plans import Plan, Tier, structure
 from sweepdiag.training.user_loop import LoopSource, run_user_loop
 
 __all__ = [
     "LoopSource",
+    "MemoryNeed",
     "PackTrainer",
     "Plan",
     "Tier",

@@ -6,6 +6,7 @@ After some steps numbers that differ in the last place may lie apart by more tha
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 from typing import TYPE_CHECKING
@@ -16,7 +17,8 @@ from sweepdiag.training.flat import FlatParameters
 from sweepdiag.training.seeds import seeded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     import torch
 
@@ -56,14 +58,28 @@ def gradients_agree(found: Gradients, expected: Gradients, *, tolerance: float) 
 
 
 def single_gradients(
-    member: Member, *, prepared: PreparedWorkload, timetable: Timetable, device: str
+    member: Member,
+    *,
+    prepared: PreparedWorkload,
+    timetable: Timetable,
+    device: str,
+    rounding: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> Gradients:
-    """Return the gradients of a member's first step as ``backward`` gives them."""
+    """Return the gradients of a member's first step as ``backward`` gives them.
+
+    Args:
+        member: Not changed.
+        prepared: The data, on the device.
+        timetable: The member's steps.
+        device: Where to compute.
+        rounding: Makes what the forward pass runs in.
+    """
     model = copy.deepcopy(member.model).train()
     samples = timetable.indices(member.trial.seed, 0, 1)[0].to(device)
     with seeded(member.trial.seed, "forward/0", device=device):
         inputs, targets = prepared.train.take(samples)
-        loss = prepared.loss_fn(model(inputs), targets)
+        with rounding():
+            loss = prepared.loss_fn(model(inputs), targets)
         loss.backward()  # type: ignore[no-untyped-call]  # torch has no types here
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 

@@ -11,12 +11,15 @@ References:
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import warnings
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import torch
 
     Step: TypeAlias = Callable[[], None]
 
@@ -45,13 +48,15 @@ class CapturedStep:
     record is of these tensors at these places: whoever makes others needs another captured step.
     """
 
-    def __init__(self, recorder: Recorder | None) -> None:
+    def __init__(self, recorder: Recorder | None, *, what: str = "steps") -> None:
         """Begin with nothing recorded.
 
         Args:
             recorder: ``None``: steps are taken as usual.
+            what: What the steps are, for messages.
         """
         self._recorder = recorder
+        self._what = what
         self._n_taken = 0
         self._replay: Step | None = None
         self._reason = ""
@@ -67,6 +72,9 @@ class CapturedStep:
         Args:
             step: The same each time. It leaves nothing on the host that the next one needs. It is
                 not kept, since what it belongs to would then keep itself and its memory alive.
+
+        Memory that does not suffice to record a step is an error: fewer members at once are
+        quicker than steps that are not recorded.
         """
         if self._replay is not None:
             self._replay()
@@ -81,13 +89,17 @@ class CapturedStep:
             (self._replay or step)()
 
     def _record(self, step: Step, recorder: Recorder) -> None:
+        import torch
+
         if not self._reason:
             try:
                 self._replay = recorder.record(step)
+            except torch.OutOfMemoryError:
+                raise
             except Exception as error:  # noqa: BLE001 - whatever it was, steps work without
                 self._reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         if self._replay is None:
-            logger.warning("steps are not captured as a CUDA graph: %s", self._reason)
+            logger.warning("%s are not captured as a CUDA graph: %s", self._what, self._reason)
             self._recorder = None
 
 
@@ -97,14 +109,21 @@ def recorder_for(device: str) -> Recorder | None:
 
 
 class CudaRecorder:
-    """Records CUDA graphs."""
+    """Records CUDA graphs on the stream that is current when it is made.
+
+    Warming up, capturing and replaying on one stream keeps the memory that is taken meanwhile in
+    the order of that stream, and libraries keep one workspace per stream (32 MiB on an H100). The
+    default stream cannot be captured; one other stream of the device stands in for it.
+    """
 
     def __init__(self, device: str) -> None:
-        """Take the device, and make the stream that captures: never the default one."""
+        """Take the device and the stream."""
         import torch
 
         self._device = torch.device(device)
-        self._stream: torch.cuda.Stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # torch has no types here
+        current = torch.cuda.current_stream(self._device)
+        is_default = current == torch.cuda.default_stream(self._device)
+        self._stream = _stand_in(device) if is_default else current
 
     def warm_up(self, step: Step) -> str:
         """Take a step on the stream that will capture; return what kept the host waiting."""
@@ -135,6 +154,7 @@ class CudaRecorder:
                 step()
         except BaseException:
             self._end_allocations(pool)
+            _failed_graphs.append(graph)
             raise
         replay: Step = graph.replay
         return replay
@@ -145,7 +165,23 @@ class CudaRecorder:
 
         with contextlib.suppress(RuntimeError, AttributeError):
             index = self._device.index or 0  # and there is no public way
+            # Raises an error where the capture got as far as its end; a graph then releases its
+            # pool by itself.
             torch._C._cuda_endAllocateToPool(index, pool)
+            torch._C._cuda_releasePool(index, pool)
+
+
+_failed_graphs: list[object] = []
+"""The allocator of pinned memory goes on asking these whether they capture; they must not go."""
+
+
+@functools.cache
+def _stand_in(device: str) -> torch.cuda.Stream:
+    """Return the stream of a device that captures for its default stream."""
+    import torch
+
+    stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch has no types here
+    return stream
 
 
 @contextlib.contextmanager

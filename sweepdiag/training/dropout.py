@@ -87,6 +87,7 @@ class NoiseSource:
     """
 
     def __init__(self) -> None:
+        self._streams: list[int] = []
         self._generators: list[torch.Generator] = []
 
     def seed(self, seeds: Sequence[int], name: str) -> None:
@@ -96,11 +97,8 @@ class NoiseSource:
             seeds: The members' seeds.
             name: Of the stream.
         """
-        import torch
-
-        self._generators = [
-            torch.Generator().manual_seed(stream_seed(seed, name)) for seed in seeds
-        ]
+        self._streams = [stream_seed(seed, name) for seed in seeds]
+        self._generators = []
 
     def draw(self, like: torch.Tensor, probability: float) -> torch.Tensor:
         """Return zeros and ones for each member.
@@ -111,6 +109,8 @@ class NoiseSource:
         """
         import torch
 
+        if not self._generators:  # models without random layers need none
+            self._generators = [torch.Generator().manual_seed(seed) for seed in self._streams]
         noise = torch.empty(like.shape, dtype=like.dtype)
         for of_member, generator in zip(noise, self._generators, strict=True):
             of_member.bernoulli_(probability, generator=generator)

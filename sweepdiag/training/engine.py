@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
+import math
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from sweepdiag.errors import TrainingError
-from sweepdiag.messages import describe_error, describe_traceback
+from sweepdiag.messages import describe_bytes, describe_error, describe_traceback
 from sweepdiag.records import Event, PackSettings, State, TrialEnded
+from sweepdiag.training.lanes import Lanes, resumed_in
 from sweepdiag.training.members import build_member, common_timetable
+from sweepdiag.training.memory import is_out_of_memory
 from sweepdiag.training.numerics import float32_products, reproducible_cpu
 from sweepdiag.training.openmp import on_threads
 from sweepdiag.training.pack_run import PackRun
+from sweepdiag.training.peak_memory import start_meter
 from sweepdiag.training.plan_cache import PlanCache, cache_folder
 from sweepdiag.training.planning import Planner
 from sweepdiag.training.plans import Plan, Structure, structure
 from sweepdiag.training.programs import make_program
+from sweepdiag.workloads import pack_room_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     import torch
 
     from sweepdiag.records import Pack, TrainingSettings, Trial
     from sweepdiag.training.fused_model import FusedModel
+    from sweepdiag.training.lanes import Lane
     from sweepdiag.training.members import Member, Timetable
     from sweepdiag.training.pack_run import StopRule
+    from sweepdiag.training.peak_memory import PeakMeter
     from sweepdiag.workloads import PreparedWorkload
 
 __all__ = ["PackTrainer"]
@@ -60,6 +68,7 @@ class PackTrainer:
         device: str,
         stop_rule: StopRule | None = None,
         packing: PackSettings | None = None,
+        room_bytes: Callable[[], float] | None = None,
     ) -> None:
         """Take what a sweep's packs have in common.
 
@@ -69,19 +78,24 @@ class PackTrainer:
             device: Where to train.
             stop_rule: Says which trainings end early, from their curves so far.
             packing: How packs are trained where that is not left to measurement.
+            room_bytes: Tells, before a pack is trained, how much memory it may take; ``None``: its
+                share of what is free.
         """
         self._prepared = prepared
         self._settings = settings
         self._device = device
         self._stop_rule = stop_rule
+        self._room_bytes = room_bytes or partial(pack_room_bytes, device)
         is_fast = settings.numerics == "fast"
         self._rounding = partial(float32_products, device, is_fast=is_fast)
+        self._lanes = Lanes(device)
         self._planner = Planner(
             prepared=prepared,
             settings=settings,
             device=device,
             packing=packing or PackSettings(),
             cache=PlanCache(cache_folder()),
+            room_bytes=self._room_bytes,
         )
         self._has_threads = packing is not None and packing.threads is not None
         self.most_threads = 1
@@ -139,7 +153,7 @@ class PackTrainer:
             self._threads[key] = plan
             while len(self._threads) > _MOST_PLANS:
                 del self._threads[next(iter(self._threads))]
-            logger.info("%s: %s", dict(key[0]), plan)
+            logger.info("%s: %s", _described(key[0]), plan)
         return self._threads[key]
 
     def _build(self, trial: Trial, attempt: int) -> Member:
@@ -164,18 +178,35 @@ class PackTrainer:
         return member
 
     def train(self, pack: Pack) -> Iterator[list[Event]]:
-        """Yield batches of events: one per evaluation of the members that train together."""
-        with reproducible_cpu(), self._rounding():
-            timetable = common_timetable(pack.trials, self._prepared, self._settings)
-            trials = list(zip(pack.trials, pack.attempts, strict=True))
-            model, width, n_threads = self._fused_model(pack, timetable)
-            with on_threads(n_threads):
-                if model is None:
-                    yield from self._train_one_by_one(trials, timetable)
-                    return
-                n_parts = -(-len(trials) // width)
-                for part in range(n_parts):
-                    yield from self._train_fused(model, trials[part::n_parts], timetable)
+        """Yield batches of events: one per evaluation of the members that train together.
+
+        Several packs may train at the same time, taking turns in one thread.
+        """
+        with self._lanes.lent() as lane:
+            yield from resumed_in(partial(self._environment, lane), self._train(pack))
+
+    @contextlib.contextmanager
+    def _environment(self, lane: Lane) -> Iterator[None]:
+        with reproducible_cpu(), self._rounding(), lane.entered():
+            yield
+
+    def _train(self, pack: Pack) -> Generator[list[Event]]:
+        timetable = common_timetable(pack.trials, self._prepared, self._settings)
+        model, width, n_threads = self._fused_model(pack, timetable)
+        batches = self._train_in_parts(pack, timetable, model, width)
+        # Inside of the environment of the pack, which says one thread each time it is entered.
+        yield from resumed_in(partial(on_threads, n_threads), batches)
+
+    def _train_in_parts(
+        self, pack: Pack, timetable: Timetable, model: FusedModel | None, width: int
+    ) -> Generator[list[Event]]:
+        trials = list(zip(pack.trials, pack.attempts, strict=True))
+        if model is None:
+            yield from self._train_one_by_one(trials, timetable)
+            return
+        n_parts = -(-len(trials) // width)
+        for part in range(n_parts):
+            yield from self._train_fused(model, trials[part::n_parts], timetable)
 
     def _fused_model(self, pack: Pack, timetable: Timetable) -> tuple[FusedModel | None, int, int]:
         """Return the fused model of a pack, how many trials it takes at a time, and the threads.
@@ -189,30 +220,48 @@ class PackTrainer:
         except Exception as error:  # noqa: BLE001 - each training will report its own
             logger.debug("probing %s: %s", structure(pack), error)
             return None, 1, 1
-        return plan.model, plan.width or len(pack.trials), plan.threads
+        width = self._fitting(plan, len(pack.trials))
+        return (plan.model if width > 1 else None), width, plan.threads
 
     def _may_take_threads(self, timetable: Timetable) -> bool:
         """Return whether threads are worth a few steps, where there is nothing to be fused."""
         n_steps = timetable.evaluations[-1]
         return self._has_threads or (self.most_threads > 1 and n_steps > _WORTH_PROBING)
 
+    def _fitting(self, plan: Plan, n_trials: int) -> int:
+        """Return how many of so many trials are trained at a time."""
+        width = plan.wanted_width(n_trials)
+        room_bytes = self._room_bytes()
+        n_fitting = plan.width_in(room_bytes, n_trials)
+        if n_fitting < width:
+            needed, room = (describe_bytes(n) for n in (plan.memory.of(width), room_bytes))
+            logger.info(
+                "%d trainings need %s, and %s may be taken: %d are trained at a time",
+                width,
+                needed,
+                room,
+                n_fitting,
+            )
+        return n_fitting
+
     def _train_fused(
         self, model: FusedModel, trials: Sequence[_Attempt], timetable: Timetable
     ) -> Iterator[list[Event]]:
         """Train trials together; in halves where memory does not suffice, else one by one."""
+        meter = start_meter(self._device)
         left = {trial.trial_id: (trial, attempt) for trial, attempt in trials}
         is_memory = False
         others: list[_Attempt] = []
         try:
             members, others, failed = self._build_all(model, trials)
-            batches = self._run(model, members, timetable) if members else ()
+            batches = self._run(model, members, timetable, meter) if members else ()
             for events in itertools.chain([failed] if failed else [], batches):
                 for event in events:
                     if isinstance(event, TrialEnded):
                         del left[event.trial_id]
                 yield events
         except Exception as error:  # noqa: BLE001 - any operation may fail inside the user's model
-            is_memory = _is_out_of_memory(error)
+            is_memory = is_out_of_memory(error)
             told = describe_error(error)
             logger.warning("a pack of %d trainings failed and is split: %s", len(left), told)
         else:
@@ -243,7 +292,7 @@ class PackTrainer:
                 else:
                     others.append((trial, attempt))
             except Exception as error:  # the user's code may raise anything
-                if _is_out_of_memory(error):
+                if is_out_of_memory(error):
                     raise
                 failed.append(_failed(trial, attempt, error))
         return members, others, failed
@@ -252,14 +301,19 @@ class PackTrainer:
         self, trials: Sequence[_Attempt], timetable: Timetable
     ) -> Iterator[list[Event]]:
         for trial, attempt in trials:
+            meter = start_meter(self._device)
             try:
                 member = self._build(trial, attempt)
-                yield from self._run(None, [member], timetable)
+                yield from self._run(None, [member], timetable, meter)
             except Exception as error:  # noqa: BLE001 - the user's code may raise anything
-                yield [_failed(trial, attempt, error)]
+                yield [_failed(trial, attempt, error, peak_memory_mb=meter.peak_mb())]
 
     def _run(
-        self, model: FusedModel | None, members: Sequence[Member], timetable: Timetable
+        self,
+        model: FusedModel | None,
+        members: Sequence[Member],
+        timetable: Timetable,
+        meter: PeakMeter,
     ) -> Iterator[list[Event]]:
         program = make_program(
             model,
@@ -269,7 +323,13 @@ class PackTrainer:
             device=self._device,
             record=self._settings.record,
         )
-        run = PackRun(program, timetable, device=self._device, stop_rule=self._stop_rule)
+        run = PackRun(
+            program,
+            timetable,
+            device=self._device,
+            stop_rule=self._stop_rule,
+            peak_mb=meter.peak_mb,
+        )
         return run.events()
 
 
@@ -278,20 +338,17 @@ def _bucket(pack: Pack) -> tuple[Structure, int]:
     return structure(pack), len(pack.trials).bit_length()
 
 
-def _failed(trial: Trial, attempt: int, error: Exception) -> TrialEnded:
+def _described(common: Structure) -> str:
+    return ", ".join(f"{name} {value}" for name, value in common) or "all trials"
+
+
+def _failed(
+    trial: Trial, attempt: int, error: Exception, *, peak_memory_mb: float = math.nan
+) -> TrialEnded:
     return TrialEnded(
         trial_id=trial.trial_id,
         attempt=attempt,
-        state=State.OUT_OF_MEMORY if _is_out_of_memory(error) else State.FAILED,
+        state=State.OUT_OF_MEMORY if is_out_of_memory(error) else State.FAILED,
         reason=describe_traceback(error),
+        peak_memory_mb=peak_memory_mb,
     )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    import torch
-
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    # The CPU's allocator, and CUDA where something else than the allocator ran out of it.
-    signs = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)

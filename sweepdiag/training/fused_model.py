@@ -34,6 +34,9 @@ class FusedModel:
 
     Kept for as long as packs of the architecture are trained, since tracing costs as much as some
     hundred steps. It holds no parameters: they are passed in, stacked over the members.
+
+    Attributes:
+        rounding: Makes what the forward pass of a step runs in: autocast, or nothing.
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class FusedModel:
         self._is_watched = is_watched
         self._mode = memberwise_mode if is_exact else contextlib.nullcontext
         device = next(model.parameters(), prepared.train.examples).device.type
-        self._rounding: Callable[[], AbstractContextManager[object]] = (
+        self.rounding: Callable[[], AbstractContextManager[object]] = (
             partial(torch.autocast, device, dtype=torch.bfloat16, cache_enabled=False)
             if is_coarse
             else contextlib.nullcontext
@@ -203,7 +206,7 @@ class FusedModel:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         from torch.func import functional_call
 
-        with self._mode(), self._rounding():
+        with self._mode(), self.rounding():
             outputs = functional_call(self._training, ({**parameters}, {**state}), (inputs,))
             per_sample = self._prepared.sample_loss_fn
             if per_sample is None:

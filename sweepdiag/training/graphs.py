@@ -92,6 +92,8 @@ class TracedFunction:
         return self._programs[key](*inputs)
 
     def _program(self, layout: Any, inputs: tuple[torch.Tensor, ...]) -> Program:
+        import torch
+
         n_members = len(inputs[0])
         template = self._template(layout, inputs) if n_members > 1 else None
         started = time.perf_counter()
@@ -109,6 +111,9 @@ class TracedFunction:
         )
         self.digests[n_members, tuple(layout)] = graph_digest(root, graph)
         program = _compiled(root, graph, self._replacements)
+        if inputs[0].is_cuda:
+            # What it computes once is read by packs on other streams as well.
+            torch.cuda.current_stream(inputs[0].device).synchronize()
         self.build_s = time.perf_counter() - started
         return program
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sweepdiag.errors import WorkloadError, unknown_name
 from sweepdiag.messages import describe_traceback
 from sweepdiag.records import RECORDED_FIELDS, CurvePoint, State, plain
+from sweepdiag.training.peak_memory import process_peak_mb
 from sweepdiag.training.seeds import seeded
 
 if TYPE_CHECKING:
@@ -98,9 +99,10 @@ def main() -> None:
         except Exception as error:  # noqa: BLE001 - the user's code may raise anything
             is_memory = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
             state = State.OUT_OF_MEMORY if is_memory else State.FAILED
-            send({"kind": "failed", "state": state.value, "reason": describe_traceback(error)})
+            reason = describe_traceback(error)
+            send({"kind": "failed", "state": state.value, "reason": reason, **_peak(request)})
         else:
-            send({"kind": "returned"})
+            send({"kind": "returned", **_peak(request)})
 
 
 def _run(request: Mapping[str, Any], report: Reporter) -> None:
@@ -111,6 +113,10 @@ def _run(request: Mapping[str, Any], report: Reporter) -> None:
         message = f"{request['reference']} is no training loop any more, but a workload"
         raise WorkloadError(message)
     call_loop(loop, request["config"], seed=request["seed"], report=report)
+
+
+def _peak(request: Mapping[str, Any]) -> dict[str, Any]:
+    return {"peak_memory_mb": plain(round(process_peak_mb(request["device"]), 3))}
 
 
 def _growing(name: str, value: Any, *, above: float) -> float:

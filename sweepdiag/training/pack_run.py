@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
@@ -37,7 +38,7 @@ __all__ = ["PackRun", "evaluations_behind"]
 _LEAST_SAVED = 0.5
 """Share of a member's time that is saved at least without it; the rest of a step costs the same
 for any number of members."""
-_LEAST_NEWS = 0.1
+_LEAST_NEWS = 0.05
 """The stop rule is asked again when there are so many more evaluations than last time, as a share:
 by then the curves may look otherwise, and the answer costs as much as some hundred steps."""
 _LEAST_MEMBERS = 2
@@ -66,6 +67,7 @@ class PackRun:
         *,
         device: str,
         stop_rule: StopRule | None = None,
+        peak_mb: Callable[[], float] = lambda: math.nan,
     ) -> None:
         """Take a program that has not been advanced.
 
@@ -74,17 +76,19 @@ class PackRun:
             timetable: Their steps and evaluations.
             device: Recorded with each trial.
             stop_rule: Says which members end early; ``None``: none does.
+            peak_mb: Tells the most memory that has been taken so far, in MB.
         """
         self._program = program
         self._timetable = timetable
         self._device = device
         self._stop_rule = stop_rule
+        self._peak_mb = peak_mb
         self._epochs = np.array(timetable.evaluations) / timetable.steps_per_epoch
         self._places = list(range(len(program.members)))
         self._losses: list[FloatArray] = []
         self._n_judged = 0
         self._seconds = 0.0
-        self._last_s = self._interval_s = 0.0
+        self._spent_s = self._interval_s = 0.0
         self._n_behind = evaluations_behind(device)
 
     def events(self) -> Iterator[list[Event]]:
@@ -102,15 +106,17 @@ class PackRun:
         running: Reading[list[float]] | None = None
         unread: deque[_Unread] = deque()
         for evaluation_step in self._timetable.evaluations:
+            began_s = self._spent_s
             with self._clock():
                 if evaluation_step > step:
                     running = self._program.advance(step, evaluation_step)
                     step = evaluation_step
                 evaluations = self._program.evaluate()
                 unread.append((step, evaluations, running, self._program.recorded()))
-            self._interval_s = self._last_s
             if len(unread) > self._n_behind:
                 yield from self._told(*unread.popleft())
+            # Waiting for numbers included: a GPU's steps are queued in less time than they take.
+            self._interval_s = self._spent_s - began_s
             if self._pays_to_drop():
                 while unread:
                     yield from self._told(*unread.popleft())
@@ -119,15 +125,16 @@ class PackRun:
                 return
         while unread:
             yield from self._told(*unread.popleft())
-        yield [self._ended(member, State.FINISHED) for member in self._live()]
+        yield self._ends([(member, "") for member in self._live()], State.FINISHED)
 
     @contextlib.contextmanager
     def _clock(self) -> Iterator[None]:
         """Add time spent training to each member's share; not the time of whoever reads."""
         started = time.perf_counter()
         yield
-        self._last_s = time.perf_counter() - started
-        self._seconds += self._last_s / max(len(self._places), 1)
+        seconds = time.perf_counter() - started
+        self._spent_s += seconds
+        self._seconds += seconds / max(len(self._places), 1)
 
     def _told(
         self,
@@ -149,14 +156,20 @@ class PackRun:
     def _live(self) -> list[Member]:
         return [self._program.members[place] for place in self._places]
 
-    def _ended(self, member: Member, state: State, reason: str = "") -> TrialEnded:
-        return TrialEnded(
-            trial_id=member.trial.trial_id,
-            attempt=member.attempt,
-            state=state,
-            reason=reason,
-            seconds=round(self._seconds, 6),
-        )
+    def _ends(self, members: Sequence[tuple[Member, str]], state: State) -> list[Event]:
+        """Return the events that end members, each for its reason."""
+        peak_memory_mb = round(self._peak_mb(), 3) if members else math.nan
+        return [
+            TrialEnded(
+                trial_id=member.trial.trial_id,
+                attempt=member.attempt,
+                state=state,
+                reason=reason,
+                seconds=round(self._seconds, 6),
+                peak_memory_mb=peak_memory_mb,
+            )
+            for member, reason in members
+        ]
 
     def _points(
         self,
@@ -199,13 +212,13 @@ class PackRun:
         self._n_judged = n_points
         reasons = self._stop_rule(self._curves(), self._epochs)
         by_place = dict(zip(self._places, reasons, strict=True))
-        events: list[Event] = [
-            self._ended(self._program.members[place], State.STOPPED, reason)
+        stopped = [
+            (self._program.members[place], reason)
             for place, reason in by_place.items()
             if reason is not None
         ]
         self._places = [place for place, reason in by_place.items() if reason is None]
-        return events
+        return self._ends(stopped, State.STOPPED)
 
     def _curves(self) -> CurveArrays:
         losses = np.stack(self._losses, axis=1)[self._places]

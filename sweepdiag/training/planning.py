@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.training.members import member_of
+from sweepdiag.training.memory import MemoryNeed, halve_until_it_fits
 from sweepdiag.training.plan_key import digest, plan_facts
 from sweepdiag.training.plans import Plan, Tier, Way
 from sweepdiag.training.probe import PROBE_MEMBERS, make_fused_model, probe
@@ -38,6 +39,7 @@ class Planner:
         device: str,
         packing: PackSettings,
         cache: PlanCache,
+        room_bytes: Callable[[], float],
     ) -> None:
         """Take what all packs have in common.
 
@@ -47,12 +49,14 @@ class Planner:
             device: Where to train.
             packing: What the user has decided.
             cache: What earlier runs have measured.
+            room_bytes: Tells how much memory packs may take now.
         """
         self._prepared = prepared
         self._settings = settings
         self._device = device
         self._packing = packing
         self._cache = cache
+        self._room_bytes = room_bytes
 
     def plan(
         self, trials: Sequence[Trial], timetable: Timetable, build: Callable[[Trial], Member]
@@ -71,19 +75,32 @@ class Planner:
         key = self._key(members, timetable)
         plan = self._remembered(key, members, timetable)
         if plan is None:
-            plan = probe(
-                members,
-                prepared=self._prepared,
-                timetable=timetable,
-                device=self._device,
-                numerics=self._settings.numerics,
-                record=self._settings.record,
-                packing=self._packing,
+            plan = halve_until_it_fits(
+                lambda n: self._probed(
+                    members if n == len(members) else self._members(trials[:n], build),
+                    timetable,
+                    is_all=n == len(members),
+                ),
+                len(members),
             )
             if key and plan.is_lasting and plan.tier is not Tier.VMAP:
                 self._cache.store(key, _entry(plan, len(members)))
         self._warn(plan, len(members))
         return plan
+
+    def _probed(self, members: Sequence[Member], timetable: Timetable, *, is_all: bool) -> Plan:
+        """Return the plan that a few real steps suggest; fewer than all members: not for long."""
+        plan = probe(
+            members,
+            prepared=self._prepared,
+            timetable=timetable,
+            device=self._device,
+            numerics=self._settings.numerics,
+            record=self._settings.record,
+            packing=self._packing,
+            room_bytes=self._room_bytes(),
+        )
+        return dataclasses.replace(plan, is_lasting=plan.is_lasting and is_all)
 
     def with_threads(
         self,
@@ -109,10 +126,12 @@ class Planner:
         n_wanted = most if wanted is None else wanted
         if self._device != "cpu" or n_wanted == 1:
             return plan
-        if wanted is None and not is_long(plan, len(trials)):
+        width = plan.width_in(self._room_bytes(), len(trials))
+        if wanted is None and not is_long(plan, width):
             return plan
         members = self._members(trials, build)
-        key = self._key(members, timetable, threads=n_wanted)
+        is_limited = width < plan.wanted_width(len(trials))
+        key = "" if is_limited else self._key(members, timetable, threads=n_wanted)
         if key and self._cache.load(key) == {"threads": 1}:
             return plan
         n_threads, reason = best_threads(
@@ -121,16 +140,14 @@ class Planner:
             prepared=self._prepared,
             timetable=timetable,
             numerics=self._settings.numerics,
+            width=min(width, len(members)),
             most=n_wanted,
             wanted=wanted,
         )
         if wanted is not None and n_threads != wanted:
             logger.warning("execution.threads=%d is not followed: %s", wanted, reason)
-        if n_threads == 1:
-            if key:
-                self._cache.store(key, {"threads": 1})
-            logger.info("one thread: %s", reason)
-            return plan
+        if n_threads == 1 and key:
+            self._cache.store(key, {"threads": 1})
         return dataclasses.replace(plan, threads=n_threads, reason=f"{plan.reason}; {reason}")
 
     def _members(self, trials: Sequence[Trial], build: Callable[[Trial], Member]) -> list[Member]:
@@ -176,6 +193,10 @@ class Planner:
             plan = _plan(entry, members[0].n_parameters)
             if plan.way is None:
                 return plan
+            width = plan.width or len(members)
+            if plan.memory.fitting(width, self._room_bytes()) < width:
+                logger.info("a remembered plan takes more memory than there is: measuring again")
+                return None
             model = make_fused_model(
                 plan.way,
                 members[0],
@@ -183,7 +204,6 @@ class Planner:
                 untrained=plan.untrained,
                 record=self._settings.record,
             )
-            width = plan.width or len(members)
             program = make_program(
                 model,
                 members[:width],
@@ -225,6 +245,7 @@ def _entry(plan: Plan, n_members: int) -> dict[str, Any]:
         "evaluation_s": plan.evaluation_s,
         "width": plan.width,
         "speedup": plan.speedup,
+        "memory": dataclasses.asdict(plan.memory),
         "untrained": sorted(plan.untrained),
         "is_exact": plan.way is not None and plan.way.is_exact,
         "is_coarse": plan.way is not None and plan.way.is_coarse,
@@ -242,6 +263,7 @@ def _plan(entry: dict[str, Any], n_parameters: int) -> Plan:
     if width is not None and (type(width) is not int or width < 1):
         message = f"a width of {width!r}"
         raise ValueError(message)
+    memory = entry["memory"]
     way = None
     if tier is not Tier.UNFUSED:
         way = Way(
@@ -255,6 +277,9 @@ def _plan(entry: dict[str, Any], n_parameters: int) -> Plan:
         width=width,
         speedup=float(entry["speedup"]),
         n_parameters=n_parameters,
+        memory=MemoryNeed(
+            shared_bytes=float(memory["shared_bytes"]), member_bytes=float(memory["member_bytes"])
+        ),
         way=way,
         untrained=frozenset(map(str, entry["untrained"])),
         is_remembered=True,

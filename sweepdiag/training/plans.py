@@ -11,6 +11,7 @@ from sweepdiag.space import MEMBER_AXES
 if TYPE_CHECKING:
     from sweepdiag.records import AxisValue, Pack
     from sweepdiag.training.fused_model import FusedModel
+    from sweepdiag.training.memory import MemoryNeed
 
 __all__ = ["Plan", "Structure", "Tier", "Way", "allowed_ways", "structure"]
 
@@ -35,6 +36,7 @@ class Plan:
         reason: Why, in words.
         step_s: Seconds per step and member, on one thread.
         evaluation_s: Seconds per evaluation and member, on one thread.
+        memory: What members take.
         width: Most members that are trained together; ``None``: as many as there are.
         speedup: Time of trainings one by one over that of the chosen way, on one thread.
         n_parameters: Trainable numbers of one member.
@@ -43,13 +45,15 @@ class Plan:
         untrained: Parameters that no optimizer touches.
         threads: Threads to train on.
         is_remembered: Whether an earlier run on this machine has measured this.
-        is_lasting: Whether it holds for later runs: not if it rests on what the numbers were.
+        is_lasting: Whether it holds for later runs: not if it rests on what the numbers were, or
+            on how much memory was free.
     """
 
     tier: Tier
     reason: str
     step_s: float
     evaluation_s: float
+    memory: MemoryNeed
     width: int | None = None
     speedup: float = 1.0
     n_parameters: int = 0
@@ -59,6 +63,15 @@ class Plan:
     threads: int = 1
     is_remembered: bool = False
     is_lasting: bool = True
+
+    def wanted_width(self, n_members: int) -> int:
+        """Return how many of so many members are best trained at a time."""
+        return 1 if self.model is None else min(self.width or n_members, n_members)
+
+    def width_in(self, room_bytes: float, n_members: int) -> int:
+        """Return how many of so many members are trained at a time in so much memory."""
+        width = self.wanted_width(n_members)
+        return max(1, self.memory.fitting(width, room_bytes))
 
     def __str__(self) -> str:
         """Say it in a line: the way, its measure, and the reason."""

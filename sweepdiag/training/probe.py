@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import math
 from typing import TYPE_CHECKING
 
 from sweepdiag.records import PackSettings
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sweepdiag.training.members import Member, Timetable
+    from sweepdiag.training.memory import MemoryNeed
     from sweepdiag.training.plans import Way
     from sweepdiag.workloads import PreparedWorkload
 
 __all__ = ["PROBE_MEMBERS", "probe"]
 
-logger = logging.getLogger(__name__)
-
 PROBE_MEMBERS = 64
 """Members that are fused for the trial, at most."""
 _SINGLE = "a single training is not fused"
+_NO_ROOM = "there is no memory for two at a time"
 
 
 def probe(
@@ -36,6 +36,7 @@ def probe(
     numerics: str = "exact",
     record: Sequence[str] = (),
     packing: PackSettings | None = None,
+    room_bytes: float = math.inf,
 ) -> Plan:
     """Return how to train members like these.
 
@@ -52,6 +53,7 @@ def probe(
         numerics: ``exact``, or ``fast`` to allow operations that round otherwise.
         record: What else to record.
         packing: What the user has decided. A tier that cannot be had is left for ``unfused``.
+        room_bytes: Memory that they may take; no more of them are tried at a time than fit.
 
     Returns:
         The choice. Errors of the model itself are raised as they are.
@@ -68,9 +70,15 @@ def probe(
         ends_if_long=packing.tier == "auto",
     )
     alone = trial.run_alone(1)
+    need = trial.need_alone(record)
     reason = _why_alone(trial, alone, tried, prepared, packing.tier)
     if reason:
-        return _unfused(alone, reason, tried[0])
+        return _unfused(alone, reason, tried[0], need)
+    n_fitting = need.fitting(len(tried), room_bytes)
+    is_lasting = n_fitting == len(tried)
+    if n_fitting < 2:
+        return _unfused(alone, _NO_ROOM, tried[0], need, is_lasting=False)
+    trial.limit(n_fitting)
     best: tuple[Run, FusedModel, Way] | None = None
     alone = trial.run_alone(COMPARED)
     for way in allowed_ways(device, is_fast=is_fast, wanted=packing.tier):
@@ -88,7 +96,8 @@ def probe(
         if best is None or trial.seconds(fused) < trial.seconds(best[0]):
             best = fused, model, way
     if best is None:
-        return _unfused(alone, reason, tried[0], is_lasting=trial.is_comparable(alone))
+        is_lasting = is_lasting and trial.is_comparable(alone)
+        return _unfused(alone, reason, tried[0], need, is_lasting=is_lasting)
     fused, model, way = best
     width = packing.width if packing.width is None or packing.width < len(members) else None
     if packing.width is None:
@@ -102,9 +111,11 @@ def probe(
         width=width,
         speedup=speedup,
         n_parameters=tried[0].n_parameters,
+        memory=trial.need(model, record, width),
         model=model,
         way=way,
         untrained=alone.untrained,
+        is_lasting=is_lasting,
     )
 
 
@@ -146,13 +157,16 @@ def _why_alone(
     return "" if why_not is None else f"{CANNOT}: {why_not}"
 
 
-def _unfused(alone: Run, reason: str, member: Member, *, is_lasting: bool = True) -> Plan:
+def _unfused(
+    alone: Run, reason: str, member: Member, need: MemoryNeed, *, is_lasting: bool = True
+) -> Plan:
     return Plan(
         tier=Tier.UNFUSED,
         reason=reason,
         step_s=alone.step_s,
         evaluation_s=alone.evaluation_s,
         n_parameters=member.n_parameters,
+        memory=need,
         untrained=alone.untrained,
         is_lasting=is_lasting,
     )

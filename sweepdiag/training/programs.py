@@ -46,11 +46,16 @@ if TYPE_CHECKING:
     from sweepdiag.training.step_tables import StepTable
     from sweepdiag.workloads import PreparedWorkload
 
-__all__ = ["FusedProgram", "Program", "UnfusedProgram", "make_program"]
+__all__ = ["FusedProgram", "Program", "UnfusedProgram", "make_program", "steps_ahead"]
 
 _MOST_STEPS = 256
 _MOST_INDICES = 2**23
-"""Steps, and samples of all members, that a captured step's tables hold at a time: 64 MiB."""
+"""Steps, and samples of all members, that a step's tables hold at a time: 64 MiB."""
+
+
+def steps_ahead(n_members: int, batch_size: int) -> int:
+    """Return how many steps are laid out at a time, at most, for members trained together."""
+    return max(1, min(_MOST_STEPS, _MOST_INDICES // (n_members * batch_size)))
 
 
 class Program(Protocol):
@@ -118,8 +123,10 @@ class FusedProgram:
         # can be captured.
         is_capturable = not record and not isinstance(prepared.train, StreamedSamples)
         self._recorder = recorder_for(device) if is_capturable else None
-        n_indices = len(members) * timetable.batch_size
-        self._most_steps = max(1, min(_MOST_STEPS, _MOST_INDICES // n_indices))
+        evaluated = (prepared.train_eval, prepared.validation)
+        is_held = not any(isinstance(samples, StreamedSamples) for samples in evaluated)
+        self._evaluation_recorder = recorder_for(device) if is_held and not record else None
+        self._most_steps = steps_ahead(len(members), timetable.batch_size)
         # No methods of this object: in a circle, its memory would outlive it.
         self._new_table: Callable[[], StepTable] = (
             partial(HostTable, device)
@@ -164,15 +171,13 @@ class FusedProgram:
 
     def evaluate(self) -> Reading[list[tuple[Evaluation, Evaluation]]]:
         """Return each member's evaluation on the training subset and on the validation set."""
-        prepared = self._prepared
-        with tiny_numbers_as_zero():
-            sums: list[Sequence[torch.Tensor]] = []
-            train, validation = (
-                evaluate(partial(self._measure, seen), samples)
-                for seen, samples in ((sums, prepared.train_eval), ([], prepared.validation))
-            )
-        self._sums = sums
-        return read_evaluations(train, validation)
+        import torch
+
+        self._lay_out()
+        with torch.no_grad(), tiny_numbers_as_zero():
+            self._captured_evaluation.take(self._evaluate)
+        means = self._means if self._evaluation_recorder is None else self._means.clone()
+        return read_evaluations(means)
 
     def recorded(self) -> list[Recorded]:
         """Return what else each member's last steps and evaluation have shown, if asked for."""
@@ -201,6 +206,8 @@ class FusedProgram:
         self._layout = layout
         self._captured = CapturedStep(self._recorder)
         self._totals: torch.Tensor | None = None
+        self._captured_evaluation = CapturedStep(self._evaluation_recorder, what="evaluations")
+        self._means: Any = None
         self._feed = feed_for(self._prepared.train, self._timetable, self._new_table)
 
     def _load(self, seeds: Sequence[int], first_step: int, last_step: int) -> None:
@@ -228,6 +235,24 @@ class FusedProgram:
             self._totals = losses.double()
         else:
             self._totals.add_(losses)
+
+    def _evaluate(self) -> None:
+        """Evaluate; a captured evaluation leaves its numbers where the first one did."""
+        import torch
+
+        prepared = self._prepared
+        sums: list[Sequence[torch.Tensor]] = []
+        means = torch.stack(
+            [
+                evaluate(partial(self._measure, seen), samples)
+                for seen, samples in ((sums, prepared.train_eval), ([], prepared.validation))
+            ]
+        )
+        if self._evaluation_recorder is None or self._means is None:
+            self._means = means
+        else:
+            self._means.copy_(means)
+        self._sums = sums
 
     def _forget_losses(self) -> None:
         if self._recorder is not None and self._totals is not None:
@@ -310,6 +335,8 @@ class UnfusedProgram:
 
     def evaluate(self) -> Reading[list[tuple[Evaluation, Evaluation]]]:
         """Return the member's evaluation on the training subset and on the validation set."""
+        import torch
+
         prepared = self._prepared
         self._model.eval()
         # Seeded too: some models draw random numbers even in eval mode.
@@ -321,7 +348,7 @@ class UnfusedProgram:
             with watching:
                 train = evaluate(self._measure, prepared.train_eval)
             validation = evaluate(self._measure, prepared.validation)
-        return read_evaluations(train, validation)
+        return read_evaluations(torch.stack([train, validation]))
 
     def recorded(self) -> list[Recorded]:
         """Return what else the member's last steps and evaluation have shown, if asked for."""

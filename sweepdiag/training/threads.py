@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import logging
 from typing import TYPE_CHECKING
 
 from sweepdiag.training.agreement import have_same_bits
 from sweepdiag.training.openmp import can_share_modes, on_threads
-from sweepdiag.training.timed_trial import TimedTrial
+from sweepdiag.training.timed_trial import TimedTrial, own_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,9 +26,8 @@ _CLEARLY_LESS = 0.8
 """More cores than that should be worth it: threads that wait for work keep theirs busy."""
 
 
-def is_long(plan: Plan, n_members: int) -> bool:
+def is_long(plan: Plan, width: int) -> bool:
     """Return whether a step of the program that trains so many members is worth sharing out."""
-    width = 1 if plan.model is None else min(plan.width or n_members, n_members)
     return width * plan.step_s > _LONG_STEP_S
 
 
@@ -41,6 +38,7 @@ def best_threads(
     prepared: PreparedWorkload,
     timetable: Timetable,
     numerics: str,
+    width: int,
     most: int,
     wanted: int | None,
 ) -> tuple[int, str]:
@@ -55,6 +53,7 @@ def best_threads(
         prepared: The data, on the CPU.
         timetable: Shared by all members.
         numerics: ``exact`` or ``fast``.
+        width: Members that are trained together.
         most: Threads that this worker may have.
         wanted: Threads that the user asks for, however fast.
     """
@@ -64,12 +63,9 @@ def best_threads(
     trial = TimedTrial(
         members, prepared, timetable, "cpu", is_fast=not is_exact, n_threads=max(wanted or most, 2)
     )
-    width = 1 if plan.model is None else plan.width or len(members)
 
     def run(n_threads: int) -> Run:
-        own = members[:width]
-        if plan.model is None:
-            own = [dataclasses.replace(members[0], model=copy.deepcopy(members[0].model))]
+        own = members[:width] if plan.model else [own_model(members[0])]
         with on_threads(n_threads):
             return trial.run(plan.model, own, is_first=n_threads == 1)
 

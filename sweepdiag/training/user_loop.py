@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from typing import IO, TYPE_CHECKING, Any
 from sweepdiag.messages import clean_message, describe_traceback
 from sweepdiag.records import CurvePoint, Event, PointMeasured, State, TrialEnded, TrialStarted
 from sweepdiag.training.loop_child import Reporter, call_loop, decode_point
+from sweepdiag.training.peak_memory import start_meter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -68,7 +70,7 @@ def run_user_loop(
         config = {**trial.axes, "seed": trial.seed, "epochs": settings.epochs}
         yield [TrialStarted(trial_id=trial.trial_id, attempt=attempt, device=device)]
         started = time.perf_counter()
-        outcome = _Outcome()
+        outcome = _Outcome(device)
         run = _in_process if source.reference is None else _in_child
         for point in run(source, config, trial, outcome):
             yield [PointMeasured(trial_id=trial.trial_id, attempt=attempt, point=point)]
@@ -79,6 +81,7 @@ def run_user_loop(
                 state=outcome.state,
                 reason=outcome.reason,
                 seconds=round(time.perf_counter() - started, 6),
+                peak_memory_mb=outcome.peak_memory_mb,
             )
         ]
 
@@ -86,7 +89,9 @@ def run_user_loop(
 class _Outcome:
     """How a trial ended; filled in while its points are read."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.peak_memory_mb = math.nan
         self.state = State.FAILED
         self.reason = ""
         self.n_points = 0
@@ -107,6 +112,7 @@ def _in_process(
     source: LoopSource, config: dict[str, Any], trial: Trial, outcome: _Outcome
 ) -> Iterator[CurvePoint]:
     points: list[CurvePoint] = []
+    meter = start_meter(outcome.device)
     loop = source.loop
     if loop is None:
         outcome.reason = "no training loop was given"
@@ -116,6 +122,7 @@ def _in_process(
     except Exception as error:  # noqa: BLE001 - the user's code may raise anything
         outcome.reason = describe_traceback(error)
         outcome.state = _memory_or_failed(error)
+    outcome.peak_memory_mb = round(meter.peak_mb(), 3)
     yield from points
     outcome.n_points = len(points)
     if not outcome.reason:
@@ -130,6 +137,7 @@ def _in_child(
         "parameters": dict(source.parameters or {}),
         "config": config,
         "seed": trial.seed,
+        "device": outcome.device,
     }
     read_fd, write_fd = os.pipe()
     with tempfile.TemporaryFile() as output, os.fdopen(read_fd, "rb") as messages:
@@ -179,13 +187,14 @@ def _read(messages: IO[bytes], outcome: _Outcome) -> Iterator[CurvePoint]:
         if message["kind"] == "point":
             outcome.n_points += 1
             yield decode_point(message)
-        elif message["kind"] == "failed":
+            continue
+        outcome.peak_memory_mb = float(message["peak_memory_mb"])
+        if message["kind"] == "failed":
             outcome.reason = message["reason"]
             outcome.state = State(message["state"])
-            return  # a process that the loop left behind may keep the pipe open
         else:
             outcome.returned()
-            return
+        return  # a process that the loop left behind may keep the pipe open
 
 
 def _memory_or_failed(error: Exception) -> State:

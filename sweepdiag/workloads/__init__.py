@@ -9,6 +9,7 @@ from __future__ import annotations
 from sweepdiag.workloads.base import TrainLoop, Workload
 from sweepdiag.workloads.data import PreparedWorkload, prepare
 from sweepdiag.workloads.losses import baseline, check_outputs, loss_function, metric_function
+from sweepdiag.workloads.memory import pack_room_bytes
 from sweepdiag.workloads.randomness import seeded, stream_seed
 from sweepdiag.workloads.registry import load_workload, source_hashes, workload_names
 from sweepdiag.workloads.samples import Samples, StreamedSamples
@@ -24,6 +25,7 @@ __all__ = [
     "load_workload",
     "loss_function",
     "metric_function",
+    "pack_room_bytes",
     "prepare",
     "seeded",
     "source_hashes",

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -66,6 +67,7 @@ def test_a_sweep_prints_its_diagnosis_and_where_the_report_is(tmp_path):
     status = command("status", tmp_path / "run")
     assert "2 trials planned" in status.stdout
     assert "finished" in status.stdout
+    assert re.search(r"^Peak memory: \d+ MB per worker$", status.stdout, re.MULTILINE)
 
     (tmp_path / "run" / "report.html").unlink()
     assert command("rebuild", tmp_path / "run").returncode == 0

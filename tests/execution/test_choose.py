@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from sweepdiag.errors import ConfigError
@@ -66,6 +68,19 @@ def test_serial_executor_trains_on_the_first_device(kind: str, device: str) -> N
     executor = make_executor("serial", devices=devices)
     assert isinstance(executor, SerialExecutor)
     assert executor.device == device
+
+
+@pytest.mark.parametrize(
+    ("kind", "packs_per_device", "n_at_once"),
+    [("cpu", None, 1), ("fake", None, 1), ("cuda", None, 4), ("cuda", 2, 2), ("cpu", 3, 3)],
+)
+def test_packs_that_take_turns(
+    kind: Literal["cuda", "cpu", "fake"], packs_per_device: int | None, n_at_once: int
+) -> None:
+    devices = Devices(kind=kind, count=int(kind != "cpu"), line="")
+    executor = make_executor("serial", devices=devices, packs_per_device=packs_per_device)
+    assert isinstance(executor, SerialExecutor)
+    assert executor.n_at_once == n_at_once
 
 
 def test_unknown_executor_is_answered_with_the_valid_ones() -> None:

@@ -54,6 +54,17 @@ def test_conforms(executor: RayExecutor, check: Callable[[Executor], None]) -> N
     check(executor)
 
 
+def test_packs_that_take_turns_in_a_worker_conform(executor: RayExecutor) -> None:
+    executor._packs_per_worker = 2
+    try:
+        checks.check_delivers_every_event(executor)
+        checks.check_failing_pack_leaves_others_alone(executor)
+        checks.check_missing_ends_are_reported(executor)
+        checks.check_dying_trial_is_isolated(executor)
+    finally:
+        executor._packs_per_worker = 1
+
+
 @pytest.mark.parametrize("act", ["kill", "exit"])
 def test_dying_trial_is_isolated(executor: RayExecutor, act: str) -> None:
     checks.check_dying_trial_is_isolated(executor, act)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweepdiag.errors import LaunchError
-from sweepdiag.execution.recovery import PackProgress, PackQueue, SlotHealth
+from sweepdiag.execution.recovery import HandfulProgress, PackProgress, PackQueue, SlotHealth
 from sweepdiag.records import Event, Pack, State, Trial, TrialEnded
 
 if TYPE_CHECKING:
@@ -47,29 +47,47 @@ def test_unfinished_trials_end_once_with_a_clean_reason() -> None:
 
 def test_death_halves_what_is_left_behind_all_other_packs() -> None:
     queue = PackQueue([make_pack("guilty", "b", "c", "d", "e"), make_pack("other")])
-    progress = PackProgress(queue.take())
+    progress = HandfulProgress(queue.take())
     progress.record([finished("d")])
     assert queue.worker_died(progress, "killed") == []
-    packs = [queue.take() for _ in range(len(queue))]
+    packs = [pack for _ in range(len(queue)) for pack in queue.take()]
     assert [names(pack) for pack in packs] == [["other"], ["guilty", "b"], ["c", "e"]]
     assert [pack.attempts for pack in packs] == [(1,), (2, 2), (2, 2)]
 
 
+def test_what_is_ended_for_its_memory_twice_while_alone_is_out_of_memory() -> None:
+    queue = PackQueue([make_pack("a")])
+    assert queue.worker_died(HandfulProgress(queue.take()), "memory", is_memory=True) == []
+    (end,) = queue.worker_died(HandfulProgress(queue.take()), "memory", is_memory=True)
+    assert isinstance(end, TrialEnded)
+    assert end.state is State.OUT_OF_MEMORY
+
+
 def test_trial_alone_gets_a_second_chance_and_no_third() -> None:
     queue = PackQueue([make_pack("a")])
-    assert queue.worker_died(PackProgress(queue.take()), "killed") == []
-    second = queue.take()
+    assert queue.worker_died(HandfulProgress(queue.take()), "killed") == []
+    (second,) = queue.take()
     assert second.attempts == (2,)
-    (end,) = queue.worker_died(PackProgress(second), "killed by signal 9")
+    (end,) = queue.worker_died(HandfulProgress([second]), "killed by signal 9")
     assert isinstance(end, TrialEnded)
     assert (end.state, end.attempt) == (State.FAILED, 2)
     assert end.reason == "worker process died twice: killed by signal 9"
     assert not queue
 
 
+def test_packs_that_took_turns_with_a_guilty_one_are_trained_alone_next() -> None:
+    queue = PackQueue([make_pack("a", "b"), make_pack("guilty"), make_pack("c"), make_pack("d")])
+    progress = HandfulProgress(queue.take(3))
+    progress.record([finished("a"), finished("c")])
+    assert queue.worker_died(progress, "killed") == []
+    taken = [queue.take(3) for _ in range(len(queue))]
+    assert [[names(pack) for pack in packs] for packs in taken] == [[["d"]], [["b"]], [["guilty"]]]
+    assert [pack.attempts for packs in taken for pack in packs] == [(1,), (2,), (2,)]
+
+
 def test_death_after_the_last_end_costs_nothing() -> None:
     queue = PackQueue([])
-    progress = PackProgress(make_pack("a"))
+    progress = HandfulProgress([make_pack("a")])
     progress.record([finished("a")])
     assert queue.worker_died(progress, "killed") == []
     assert not queue
@@ -79,33 +97,38 @@ def test_death_after_the_last_end_costs_nothing() -> None:
     sizes=st.lists(st.integers(1, 16), min_size=1, max_size=6),
     killers=st.sets(st.integers(0, 95)),
     n_before=st.integers(0, 2),
+    n_at_once=st.integers(1, 3),
 )
 def test_only_killers_fail_and_each_trial_ends_once(
-    sizes: list[int], killers: set[int], n_before: int
+    sizes: list[int], killers: set[int], n_before: int, n_at_once: int
 ) -> None:
     numbers = iter(range(sum(sizes)))
     packs = [make_pack(*(str(next(numbers)) for _ in range(size))) for size in sizes]
-    ends = _simulate(packs, {str(number) for number in killers}, n_before)
+    ends = _simulate(packs, {str(number) for number in killers}, n_before, n_at_once)
     assert sorted(end.trial_id for end in ends) == sorted(str(n) for n in range(sum(sizes)))
-    most_attempts = math.ceil(math.log2(max(sizes))) + 2
+    most_attempts = math.ceil(math.log2(max(sizes))) + 2 + (n_at_once > 1)
     for end in ends:
         is_killer = int(end.trial_id) in killers
         assert end.state is (State.FAILED if is_killer else State.FINISHED)
         assert end.attempt <= most_attempts
 
 
-def _simulate(packs: Iterable[Pack], killers: set[str], n_before: int) -> list[TrialEnded]:
+def _simulate(
+    packs: Iterable[Pack], killers: set[str], n_before: int, n_at_once: int
+) -> list[TrialEnded]:
     """Train packs whose members end one by one; a killer waits until ``n_before`` have ended."""
     queue = PackQueue(packs)
     events: list[Event] = []
     while queue:
-        progress = PackProgress(queue.take())
+        packs = queue.take(n_at_once)
+        progress = HandfulProgress(packs)
+        members = [pair for p in packs for pair in zip(p.trials, p.attempts, strict=True)]
         harmless = [
             finished(trial.trial_id, attempt)
-            for trial, attempt in zip(progress.pack.trials, progress.pack.attempts, strict=True)
+            for trial, attempt in members
             if trial.trial_id not in killers
         ]
-        is_deadly = len(harmless) < len(progress.pack.trials)
+        is_deadly = len(harmless) < len(members)
         sent = harmless[:n_before] if is_deadly else harmless
         progress.record(sent)
         events += sent

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
         checks.check_stops_when_abandoned,
     ],
 )
-def test_conforms(check: Callable[[Executor], None]) -> None:
-    with SerialExecutor() as executor:
+@pytest.mark.parametrize("n_at_once", [1, 3])
+def test_conforms(check: Callable[[Executor], None], n_at_once: int) -> None:
+    with SerialExecutor(n_at_once=n_at_once) as executor:
         check(executor)
 
 
@@ -55,6 +56,37 @@ def test_packs_begin_in_the_given_order() -> None:
     with SerialExecutor() as executor:
         delivered = checks.events_by_trial(executor.run(packs, ScriptedWorker()))
     assert list(delivered) == [trial.trial_id for pack in packs for trial in pack.trials]
+
+
+def test_packs_take_turns_and_the_next_begins_when_one_is_over() -> None:
+    packs = scripted_packs([["train"], ["train"], ["train"]])
+    names = {pack.trials[0].trial_id: name for pack, name in zip(packs, "abc", strict=True)}
+
+    def worker(pack: Pack, *, device: str) -> Iterator[list[Event]]:
+        short = names[pack.trials[0].trial_id] == "a"
+        yield from ScriptedWorker(n_points=1 if short else 2)(pack, device=device)
+
+    with SerialExecutor(n_at_once=2) as executor:
+        order = [names[batch[0].trial_id] for batch in executor.run(packs, worker)]
+    assert "".join(order) == "abababcbccc"
+
+
+def test_every_pack_under_way_is_closed_when_the_run_is_abandoned() -> None:
+    closed: list[str] = []
+
+    def worker(pack: Pack, *, device: str) -> Iterator[list[Event]]:
+        try:
+            while True:
+                yield [TrialStarted(trial_id=pack.trials[0].trial_id, attempt=1, device=device)]
+        finally:
+            closed.append(pack.trials[0].trial_id)
+
+    packs = scripted_packs([["train"], ["train"], ["train"]])
+    run = SerialExecutor(n_at_once=2).run(packs, worker)
+    for _ in range(3):
+        next(run)
+    run.close()  # type: ignore[attr-defined]  # a generator in truth
+    assert sorted(closed) == [pack.trials[0].trial_id for pack in packs[:2]]
 
 
 def test_abandoned_worker_is_closed_at_once() -> None:

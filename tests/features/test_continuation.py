@@ -35,12 +35,36 @@ def test_what_is_known_stays_and_the_rest_is_added():
 
 def test_a_level_stays_and_a_fall_stops_goes_on_or_doubles():
     level = continued(named("a", LEVEL)).train_loss
-    assert np.abs(level[0::3, 10:] / 2.0 - 1).max() < 0.1
-    stays, goes_on, doubles = (continued(named("a", FALLING)).train_loss[i::3] for i in range(3))
+    assert np.abs(level[0::6, 10:] / 2.0 - 1).max() < 0.1
+    stays, goes_on, doubles = (continued(named("a", FALLING)).train_loss[i::6] for i in range(3))
     assert stays[:, -1].min() > 0.8
     exact = 2.0 * np.exp(-0.1 * 29)
     assert 0.7 * exact < np.median(goes_on[:, -1]) < 1.4 * exact
     assert np.median(doubles[:, -1]) < 0.3 * exact
+
+
+def test_half_of_the_continuations_wander_by_the_steps_of_the_curve():
+    rough = 2.0 * np.exp(0.2 * RNG.standard_normal(12))
+    logs = np.log(continued(named("a", rough), 240).train_loss)
+    stays, wanders = logs[0::6, -1], np.concatenate([logs[i::6, -1] for i in (3, 4, 5)])
+    assert np.std(wanders) > 1.5 * np.std(stays)
+    calm = np.log(continued(named("a", 2.0 * np.ones(12)), 240).train_loss)
+    np.testing.assert_allclose(calm, np.log(2.0), atol=1e-12)
+
+
+def test_what_has_long_been_at_one_level_is_continued_at_it():
+    def spread(n_level):
+        start = np.linspace(9.0, 4.0, 24 - n_level)
+        noise = np.tile([0.01, -0.02, 0.02, -0.01, 0.01, -0.01], 4)[:n_level]
+        curve_so_far = named("a", np.concatenate([start, 2.0 * np.exp(noise)]))
+        return np.std(np.log(continued(curve_so_far, 240).train_loss[2::6, -1]))
+
+    assert spread(18) < 0.5 * spread(6)
+
+
+def test_a_few_continuations_are_the_first_of_many():
+    many = continued(named("a", FALLING)).train_loss
+    np.testing.assert_array_equal(continued(named("a", FALLING), 6).train_loss, many[:6])
 
 
 def test_a_curve_is_continued_alike_whatever_the_others():

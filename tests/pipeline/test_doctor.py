@@ -21,15 +21,23 @@ def axes(**values):
 
 
 def test_every_architecture_is_examined_once():
-    found = examine(mlp, **axes(lr=(0.01, 0.1), batch_size=(8, 16), capacity=(4, 16)))
+    found = examine(mlp, **axes(lr=(0.01, 0.1), batch_size=(8, 16), capacity=(4, 512)))
     assert [(e.axes["batch_size"], e.axes["capacity"]) for e in found] == [
-        (8, 4), (8, 16), (16, 4), (16, 16),
+        (8, 4), (8, 512), (16, 4), (16, 512),
     ]  # fmt: skip
     assert [e.n_trials for e in found] == [4] * 4
-    parameters = 12 * 16 + 16 + 16 * 16 + 16 + 16 * 3 + 3
+    parameters = 12 * 512 + 512 + 512 * 512 + 512 + 512 * 3 + 3
     assert found[1].n_parameters == parameters
-    assert found[1].state_bytes == 3 * 4 * parameters  # weights, gradients, velocities
+    # About weights, gradients and velocities: minibatches are small here.
+    assert 2 * 4 * parameters < found[1].memory_bytes < 30 * 4 * parameters
+    assert found[1].n_fitting > 4
     assert all(e.trials_per_s > 0 for e in found)
+
+
+def test_how_many_fit_is_for_the_memory_that_packs_may_take():
+    limits = {"execution": {"executor": "serial", "pack_memory_gb": 0.1}}
+    (found,) = examine(mlp, **axes(lr=(0.01, 0.1), batch_size=(16,), capacity=(512,)), **limits)
+    assert found.n_fitting == int(1e8 // found.memory_bytes)
 
 
 def test_it_says_how_wide_on_how_many_threads_and_since_when(monkeypatch, tmp_path):

@@ -125,6 +125,8 @@ def test_many_curves_at_once_equal_each_alone():
     rng = np.random.default_rng(0)
     val, train = rng.random((40, 30)) + 0.5, rng.random((40, 30)) + 0.5
     for name, criterion in DEFAULT_CRITERIA.items():
+        if name.startswith("siblings"):
+            continue  # the one that looks at the others
         alone = [int(criterion(v, t)) for v, t in zip(val, train, strict=True)]
         assert criterion(val, train).tolist() == alone, name
 

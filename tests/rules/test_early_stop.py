@@ -48,6 +48,14 @@ def test_one_that_has_hardly_begun_to_learn_goes_on():
     assert reasons(slow) == [None]
 
 
+def test_one_that_wanders_just_above_its_start_goes_on():
+    # Above its start by 9 % now; 5 % separate what diverges from what learns nothing.
+    steps = np.array([0.0, 0.14, 0.06, 0.12, 0.03, 0.11, 0.05, 0.13, 0.08, 0.10, 0.07, 0.09])
+    losses = both(START * (1 + steps))
+    assert judge_curves(curve(*losses), facts=FACTS)[0].verdict is VerdictClass.DIVERGING
+    assert reasons(losses) == [None]
+
+
 def test_the_others_make_no_difference():
     assert reasons(HEALTHY, DIVERGING, DEAD) == [
         None,

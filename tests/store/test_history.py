@@ -48,6 +48,22 @@ def history_of(*events):
     return History(through_disk([plan_record(PLAN), *event_records(events)]))
 
 
+def test_the_peak_of_an_attempt_survives_the_journal():
+    start, *points, end = attempt(IDS[0], 1, 2)
+    end = dataclasses.replace(end, peak_memory_mb=412.25)
+    history = history_of(start, *points, end, *attempt(IDS[1], 1, 2))
+    assert history.trials[IDS[0]].peak_memory_mb == 412.25
+    assert math.isnan(history.trials[IDS[1]].peak_memory_mb)
+
+
+def test_journals_from_before_peaks_were_recorded_are_read():
+    records = event_records(attempt(IDS[0], 1, 2))
+    del records[-1]["peak_memory_mb"]
+    history = History(through_disk([plan_record(PLAN), *records]))
+    assert history.trials[IDS[0]].state is State.FINISHED
+    assert history.trials_table()["peak_memory_mb"].isna().all()
+
+
 def test_plan_and_facts_survive_the_journal():
     facts = SweepFacts(workload="w", loss_floor=0.0, baseline_train_loss=1.25)
     header = header_record(
@@ -151,6 +167,7 @@ def test_tables_have_their_columns():
         "attempt",
         "device",
         "seconds",
+        "peak_memory_mb",
     ]
     curves = history.curves_table()
     assert list(curves) == [

@@ -5,7 +5,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 N_WARM_UPS = 3
-WAITS = ("_local_scalar_dense", "is_nonzero", "nonzero", "equal")
+WAITS = ("_local_scalar_dense", "is_nonzero", "nonzero", "equal", "lift_fresh")
 
 
 class Tape(TorchDispatchMode):

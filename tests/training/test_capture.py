@@ -1,5 +1,6 @@
 import contextlib
 import gc
+import itertools
 import logging
 import weakref
 
@@ -25,11 +26,13 @@ from tests.training.tape import TapeRecorder
 
 @contextlib.contextmanager
 def taped(monkeypatch):
-    """Record tapes on the CPU as graphs are recorded on a GPU."""
-    recorder = TapeRecorder()
+    """Record tapes on the CPU as graphs are recorded on a GPU; yield what records the steps."""
+    steps, evaluations = steps_and_evaluations = TapeRecorder(), TapeRecorder()
+    recorders = itertools.cycle(steps_and_evaluations)  # a program takes one, then the other
+    steps.of_evaluations = evaluations
     with monkeypatch.context() as patch:
-        patch.setattr(programs, "recorder_for", lambda device: recorder)
-        yield recorder
+        patch.setattr(programs, "recorder_for", lambda device: next(recorders))
+        yield steps
 
 
 def program_of(trials, *, workload, settings=None, is_traced=True, device="cpu"):
@@ -59,7 +62,7 @@ def numbers_of(program, spans):
     return [np.array(numbers) for numbers in found] + rows
 
 
-SPANS = [(0, 1), (1, 5), (5, 12), (12, 15)]
+SPANS = [(0, 1), (1, 5), (5, 12), (12, 15), (15, 16), (16, 18)]
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: f"{o.name}-{o.momentum}")
@@ -71,7 +74,9 @@ def test_replayed_steps_give_the_bits_of_steps_taken(monkeypatch, optimizer, sch
     with taped(monkeypatch) as recorder:
         program = program_of(trials, workload=prepared(), settings=settings)
     found = numbers_of(program, SPANS)
-    assert (recorder.n_warmed_up, recorder.n_recorded, recorder.n_replayed) == (3, 1, 12)
+    assert (recorder.n_warmed_up, recorder.n_recorded, recorder.n_replayed) == (3, 1, 15)
+    evaluations = recorder.of_evaluations
+    assert (evaluations.n_warmed_up, evaluations.n_recorded, evaluations.n_replayed) == (3, 1, 3)
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -147,8 +152,9 @@ def test_a_loss_that_reads_numbers_is_not_captured_and_says_so_once(monkeypatch,
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_array_equal(a, b)
     assert recorder.n_recorded == 0
-    (message,) = [r.getMessage() for r in caplog.records if "not captured" in r.getMessage()]
-    assert "the host waits for the device" in message
+    messages = [r.getMessage() for r in caplog.records if "not captured" in r.getMessage()]
+    assert [message.partition(" ")[0] for message in messages] == ["steps", "evaluations"]
+    assert all("the host waits for the device" in message for message in messages)
 
 
 def test_a_capture_that_fails_takes_steps_as_usual(caplog):
@@ -172,15 +178,30 @@ def test_a_capture_that_fails_takes_steps_as_usual(caplog):
     )
 
 
+def test_memory_that_does_not_suffice_to_record_is_an_error():
+    class Full(TapeRecorder):
+        def record(self, step):
+            del step
+            raise torch.OutOfMemoryError
+
+    captured = CapturedStep(Full())
+    for _ in range(3):
+        captured.take(lambda: None)
+    with pytest.raises(torch.OutOfMemoryError):
+        captured.take(lambda: None)
+
+
 def test_the_memory_of_a_program_is_free_as_soon_as_nobody_holds_it(monkeypatch):
     trials = [trial(lr, capacity=16) for lr in (0.01, 0.1)]
     with taped(monkeypatch):
         program = program_of(trials, workload=prepared())
-    program.advance(0, 6).result()
+    for step in range(6):
+        program.advance(step, step + 1).result()
+        program.evaluate().result()
     rows = weakref.ref(next(iter(program.parameters.rows.values())))
     gc.disable()
     try:
-        program._captured = None
+        program._captured = program._captured_evaluation = None
         del program
         assert rows() is None
     finally:
@@ -232,10 +253,11 @@ def gpu_numbers(trials, cuda, *, is_captured, workload=None, settings=None):
     workload = (workload or prepared()).to(cuda)
     program = program_of(trials, workload=workload, settings=settings, device=cuda)
     if not is_captured:
-        program._recorder = None
-        program._captured = CapturedStep(None)
+        program._recorder = program._evaluation_recorder = None
+        program._captured = program._captured_evaluation = CapturedStep(None)
     found = numbers_of(program, SPANS)
     assert program._captured.is_captured == is_captured
+    assert program._captured_evaluation.is_captured == is_captured
     return found
 
 
@@ -335,7 +357,8 @@ def test_on_a_gpu_out_of_memory_halves_the_pack(cuda):
     torch.cuda.empty_cache()
     _, total = torch.cuda.mem_get_info()
     # A member has 1.1 MB of parameters: there is room for all models, not for their training.
-    limit = torch.cuda.memory_reserved() + (160 << 20)
+    # Libraries take some 32 MiB for the pack's stream on top.
+    limit = torch.cuda.memory_reserved() + (256 << 20)
     try:
         torch.cuda.set_per_process_memory_fraction(limit / total)
         events = [event for events in trainer.train(packed) for event in events]

@@ -138,8 +138,8 @@ def test_long_trainings_are_looked_at_ever_less_often():
     rule = StopAt({})
     train(TRIALS[:2], rule, settings=TrainingSettings(epochs=40))
     asked = [n_points for n_points, _ in rule.asked]
-    assert asked[:12] == [*range(1, 12), 13]
-    assert all(b >= 1.1 * a for a, b in itertools.pairwise(asked))
+    assert asked[:22] == [*range(1, 22), 23]
+    assert all(b >= 1.05 * a for a, b in itertools.pairwise(asked))
 
 
 def test_what_ended_before_an_error_is_not_trained_again(monkeypatch):

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from sweepdiag.records import PackSettings, TrainingSettings
-from sweepdiag.training import PackTrainer, planning, threads
+from sweepdiag.training import PackTrainer, planning, threads, timed_trial
+from sweepdiag.training.members import common_timetable
 from sweepdiag.training.numerics import reproducible_cpu, tiny_numbers_as_zero
 from sweepdiag.training.openmp import can_share_modes, on_threads, share_modes
 from sweepdiag.training.plans import Tier
@@ -38,12 +39,13 @@ def n_probes(monkeypatch):
     return lambda: len(probed)
 
 
-def trainer(model=mlp, *, packing=None, epochs=2, **settings):
+def trainer(model=mlp, *, packing=None, epochs=2, room_bytes=float("inf"), **settings):
     return PackTrainer(
         prepared=prepared(model),
         settings=TrainingSettings(epochs=epochs, **settings),
         device="cpu",
         packing=packing,
+        room_bytes=lambda: room_bytes,
     )
 
 
@@ -128,11 +130,78 @@ def test_another_program_than_the_measured_one_is_measured_again(monkeypatch, ca
     assert not found.plan(pack(*TRIALS)).is_remembered
 
 
+@FUSED
+def test_a_remembered_plan_that_takes_more_than_there_is_is_measured_again(cache, n_probes):
+    roomy = trainer()
+    expected = train_with(roomy)
+    (path,) = cache.iterdir()
+    kept = path.read_text()
+    tight = trainer(room_bytes=roomy.plan(pack(*TRIALS)).memory.of(3) / 1000)
+    assert_same_bits(train_with(tight), expected)
+    assert n_probes() == 2
+    assert not tight.plan(pack(*TRIALS)).is_lasting
+    assert path.read_text() == kept
+    assert trainer().plan(pack(*TRIALS)).is_remembered
+    assert trainer().plan(pack(*TRIALS)).memory == roomy.plan(pack(*TRIALS)).memory
+
+
+@FUSED
+def test_what_was_tried_without_memory_is_not_remembered(monkeypatch, cache, n_probes):
+    real = timed_trial.make_program
+
+    def small(model, members, **arguments):
+        if len(members) > 3:
+            raise MemoryError
+        return real(model, members, **arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(timed_trial, "make_program", small)
+        assert trainer().plan(pack(*TRIALS)).tier is Tier.TRACED
+    assert n_probes() == 2
+    assert not cache.exists()
+
+
+def test_fewer_members_that_are_tried_still_differ_where_they_are_compared():
+    made = trainer()
+    members = [made._build(t, 1) for t in TRIALS * 2]
+    timetable = common_timetable(TRIALS, made._prepared, made._settings)
+    trial_ = timed_trial.TimedTrial(members, made._prepared, timetable, "cpu")
+    compared = [members[place].model for place in timed_trial.compared_places(8)]
+    trial_.limit(5)
+    places = timed_trial.compared_places(5)
+    assert [trial_._members[place].model for place in places] == compared
+    assert len({id(member.model) for member in trial_._members}) == 5
+
+
+def test_packs_that_take_turns_each_have_their_threads(monkeypatch):
+    seen = []
+
+    class Watched(nn.Linear):
+        def forward(self, x):
+            seen.append(torch.get_num_threads())
+            return super().forward(x)
+
+    monkeypatch.setattr(planning, "best_threads", lambda *_, **__: (2, "as told"))
+    before = torch.get_num_threads()
+    found = trainer(lambda: Watched(12, 3), packing=PackSettings(tier="unfused", threads=2))
+    found.plan(pack(*TRIALS))
+    seen.clear()
+    turns = [found.train(pack(*TRIALS[:3])), found.train(pack(*TRIALS[1:]))]
+    for _ in range(4):
+        for events in turns:
+            next(events)
+            assert torch.get_num_threads() == before
+    assert set(seen[len(seen) // 2 :]) == {2}
+    for events in turns:
+        events.close()
+
+
 BROKEN = {
     "tier": "FASTEST",
     "width": -1,
     "step_s": "quick",
     "untrained": None,
+    "memory": {"member_bytes": "much"},
     "digests": {},
     "is_exact": False,
 }

@@ -40,6 +40,11 @@ LOOPS = """
         report(epoch=0, train_loss=1.0, val_loss=1.0)
         report(epoch=1, train_loss=float("nan"), val_loss=float("inf"))
 
+    def greedy(config, report):
+        taken = b"x" * 150_000_000
+        del taken
+        good(config, report)
+
 """
 
 
@@ -80,6 +85,13 @@ def test_reported_points_arrive(loops, capfd):
         (2.0, 2, 1.5, 0.5),
     ]
     assert capfd.readouterr().out == ""  # the user's prints stay out of our terminal
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc")
+def test_the_peak_of_a_trials_own_process_is_told(loops):
+    _, small = run(named(loops, "good"))
+    _, large = run(named(loops, "greedy"))
+    assert 100 < large.peak_memory_mb - small.peak_memory_mb < 200
 
 
 def test_global_generators_are_seeded_from_the_trial(loops):
