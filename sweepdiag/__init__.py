@@ -19,13 +19,14 @@ if TYPE_CHECKING:
         TrainingError,
         WorkloadError,
     )
-    from sweepdiag.pipeline import SweepResult, resume_sweep, run_sweep
+    from sweepdiag.pipeline import CurvesResult, SweepResult, diagnose, resume_sweep, run_sweep
     from sweepdiag.workloads import TrainLoop, Workload
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ConfigError",
+    "CurvesResult",
     "LaunchError",
     "MissingExtraError",
     "ReaderError",
@@ -37,14 +38,17 @@ __all__ = [
     "Workload",
     "WorkloadError",
     "__version__",
+    "diagnose",
     "resume_sweep",
     "run_sweep",
 ]
 
 _MODULES = {
+    "CurvesResult": "sweepdiag.pipeline",
     "SweepResult": "sweepdiag.pipeline",
     "TrainLoop": "sweepdiag.workloads",
     "Workload": "sweepdiag.workloads",
+    "diagnose": "sweepdiag.pipeline",
     "resume_sweep": "sweepdiag.pipeline",
     "run_sweep": "sweepdiag.pipeline",
 }

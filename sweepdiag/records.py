@@ -399,6 +399,9 @@ class Verdict:
         confidence: Share of resampled curves of the same class, in [0, 1].
         turning_epoch: Epoch of the smoothed validation loss's minimum; NaN if there is none.
         evidence: One sentence with the numbers behind the class.
+        margin: How far the curve is from another class, relative to the nearest limit of its own,
+            in [0, 1]; for the class of what is left, to those of the others.
+        numbers: The features that the evidence speaks of, by name.
         context: ``alone`` (this curve only) or ``sweep`` (its siblings were known).
         reference_id: The sibling that the verdict leans on, if it leans on one.
     """
@@ -411,6 +414,8 @@ class Verdict:
     turning_epoch: float
     evidence: str
     context: str
+    margin: float = math.nan
+    numbers: Mapping[str, float] = field(default_factory=dict)
     reference_id: str | None = None
 
 

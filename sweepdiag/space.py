@@ -25,6 +25,7 @@ __all__ = [
     "axes_of_configurations",
     "canonical",
     "check_axes",
+    "configuration_digest",
     "grid_axes",
     "grid_configurations",
     "is_whole_range",
@@ -109,6 +110,11 @@ def plan_trials(
                 trial_id=trial_id, config_id=config_id, axes=values, seed=seed
             )
     return Plan(axes=tuple(axes), trials=tuple(trials.values()))
+
+
+def configuration_digest(values: Mapping[str, AxisValue]) -> str:
+    """Return an identifier of a point on the axes, of which nothing else is known."""
+    return _digest({"axes": dict(values)})
 
 
 def _trained_value(axis: Axis, value: AxisValue) -> AxisValue:

@@ -215,6 +215,64 @@ def report(directory: options.RunDirectory) -> None:
 
 
 @app.command()
+def diagnose(
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH",
+            help="CSV, Parquet or JSON file with one row per run and epoch, or a folder of them.",
+        ),
+    ],
+    output: Annotated[
+        str | None, typer.Option(help="Folder for the report. Default: a new one under results/.")
+    ] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option(help="Column that says which runs belong together; each value is a sweep."),
+    ] = None,
+    one_sweep: Annotated[
+        bool, typer.Option("--one-sweep", help="All runs together are one sweep.")
+    ] = False,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ROLE=NAME,...",
+            help="Which column holds what: run, epoch, step, seed, train_loss, val_loss, "
+            "train_metric, val_metric. The rest is found by usual names.",
+        ),
+    ] = None,
+    axes: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,...", help="Columns that are the axes of a sweep."),
+    ] = None,
+    monitor: Annotated[str | None, typer.Option(help="val_loss or val_metric.")] = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Diagnose curves that you already have, from any program; nothing is trained."""
+    with reported_errors():
+        from sweepdiag.cli.diagnose import describe_reading, describe_sweeps
+        from sweepdiag.pipeline import diagnose as diagnose_curves
+        from sweepdiag.report import render_text
+
+        result = diagnose_curves(
+            path,
+            output=output,
+            group_by=group_by,
+            one_sweep=one_sweep,
+            columns=options.column_roles(columns or []),
+            axes=None if axes is None else [name.strip() for name in axes.split(",")],
+            monitor=monitor,
+            on_stage=_stage_line(quiet=quiet),
+        )
+        if not quiet:
+            _print(describe_reading(result, _width()))
+            _print(render_text(result.data, width=_width()))
+            if result.groups:
+                _print(describe_sweeps(result, _width()))
+            _print(f"Report: {result.report}")
+
+
+@app.command()
 def rebuild(directory: options.RunDirectory) -> None:
     """Make every derived file of a run folder again from its journal."""
     with reported_errors():
@@ -345,6 +403,16 @@ def _print_interrupted(watch: Watch) -> None:
         f"those under way begin again.\n  Go on:      sweepdiag resume {watch.path}\n"
         f"  Look at it: sweepdiag report {watch.path}\n"
     )
+
+
+def _stage_line(*, quiet: bool) -> Callable[[str], None]:
+    """Return what writes a line per step, for people who wait."""
+
+    def say(name: str) -> None:
+        if not quiet and sys.stderr.isatty():
+            sys.stderr.write(f"{name}\n")
+
+    return say
 
 
 def _axis_options(given: dict[str, str | None]) -> dict[str, Any] | None:

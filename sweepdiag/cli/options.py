@@ -16,6 +16,7 @@ __all__ = [
     "Record",
     "RunDirectory",
     "Workers",
+    "column_roles",
     "execution_options",
 ]
 
@@ -88,3 +89,32 @@ def execution_options(
         "address": address,
     }
     return {name: value for name, value in given.items() if value is not None}
+
+
+def column_roles(given: list[str]) -> dict[str, str]:
+    """Return the column of each role from texts such as ``run=job,val_loss=dev``.
+
+    Raises:
+        ConfigError: If a part has no equals sign, or a role is given twice.
+    """
+    from sweepdiag.errors import ConfigError
+
+    roles: dict[str, str] = {}
+    for text in given:
+        parts: list[str] = []
+        for part in text.split(","):
+            # A comma inside a column's name: what follows it names no role.
+            if "=" not in part and parts:
+                parts[-1] += f",{part}"
+            else:
+                parts.append(part)
+        for part in parts:
+            role, sign, name = part.partition("=")
+            if not sign:
+                message = f"--columns must be ROLE=NAME, such as val_loss=dev_nll, got {part!r}"
+                raise ConfigError(message)
+            if role.strip() in roles:
+                message = f"--columns gives {role.strip()} twice"
+                raise ConfigError(message)
+            roles[role.strip()] = name.strip()
+    return roles

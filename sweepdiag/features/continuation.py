@@ -108,7 +108,7 @@ class _Draws:
         self.n_continuations = n_continuations
         ways = np.resize(_WAYS, (n_continuations, 2))
         self.factors, wanders = np.tile(ways, (len(keys) // n_continuations, 1)).T[:, :, None]
-        self.wanders = wanders > 0
+        self.wanders: NDArray[np.bool_] = wanders > 0
         numbers = uniform_numbers(keys, n_future + 2)
         # Box and Muller, 1958.
         radius = np.sqrt(-2.0 * np.log1p(-numbers[:, :1]))
@@ -129,7 +129,7 @@ def _continued(
 ) -> FloatArray:
     """Return one loss of all continuations, shape ``(n_rows, n_known + n_future)``."""
     window = values[:, -min(len(known) - 1, _WINDOW) :]
-    is_finite = np.isfinite(window).all(axis=1)
+    is_finite: NDArray[np.bool_] = np.isfinite(window).min(axis=1)
     is_log: NDArray[np.bool_] = is_positive & (window > 0).all(axis=1) & is_finite
     with np.errstate(all="ignore"):
         scaled = np.where(is_log[:, None], np.log(values), values)

@@ -145,6 +145,10 @@ def _unpack(
     """Put resampled values back where the finite ones were."""
     result = np.repeat(original, n_resamples, axis=0)
     is_valid = np.repeat(series.is_valid, n_resamples, axis=0)
+    in_place = np.arange(original.shape[1])
+    if not (series.is_valid & (series.positions != in_place)).any():  # no gaps between values
+        np.copyto(result, packed, where=is_valid)
+        return result
     rows, places = np.nonzero(is_valid)
     columns = np.repeat(series.positions, n_resamples, axis=0)[rows, places]
     result[rows, columns] = packed[rows, places]

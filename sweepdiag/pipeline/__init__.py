@@ -7,11 +7,13 @@ over to ``diagnose_folder``, which reads the journal and derives everything else
 from sweepdiag.pipeline.diagnosis import Diagnosis, diagnose_folder
 from sweepdiag.pipeline.doctor import Examination, examine_workload
 from sweepdiag.pipeline.environment import describe_environment
+from sweepdiag.pipeline.imported import CurvesResult, diagnose
 from sweepdiag.pipeline.progress import Progress, SweepObserver
 from sweepdiag.pipeline.resolve import ResolvedSweep, resolve_config, resolve_sweep
 from sweepdiag.pipeline.sweep import SweepResult, resume_sweep, run_config, run_sweep
 
 __all__ = [
+    "CurvesResult",
     "Diagnosis",
     "Examination",
     "Progress",
@@ -19,6 +21,7 @@ __all__ = [
     "SweepObserver",
     "SweepResult",
     "describe_environment",
+    "diagnose",
     "diagnose_folder",
     "examine_workload",
     "resolve_config",

@@ -11,11 +11,9 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from sweepdiag.config import SweepConfig, load_config
 from sweepdiag.errors import StoreError
-from sweepdiag.records import JUDGED_STATES, Tag, plain
+from sweepdiag.pipeline.judging import Recorded, check_findings, judge, tag_edge
 from sweepdiag.rules import Thresholds
 
 if TYPE_CHECKING:
@@ -23,12 +21,11 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from sweepdiag.features import CurveArrays, FeatureMatrix
     from sweepdiag.plotting import ReportData
-    from sweepdiag.records import Axis, Finding, Recommendation, SweepFacts, Verdict
+    from sweepdiag.records import Axis, Recommendation
     from sweepdiag.store import History, RunFolder
 
-__all__ = ["Diagnosis", "diagnose_folder"]
+__all__ = ["Diagnosis", "diagnose_folder", "read_config", "write_report", "write_verdicts"]
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +64,7 @@ def diagnose_folder(
     diagnosis = _diagnose(folder, config, history)
     _write_diagnosis(folder, diagnosis)
     on_stage("drawing figures")
-    _write_report(folder, diagnosis.data, on_stage)
+    write_report(folder, diagnosis.data, on_stage)
     return diagnosis
 
 
@@ -98,129 +95,31 @@ def _write_curves(folder: RunFolder, history: History) -> None:
 def _diagnose(folder: RunFolder, config: SweepConfig, history: History) -> Diagnosis:
     from sweepdiag.plotting import ReportData
     from sweepdiag.recommend import recommend
-    from sweepdiag.rules import judge_configurations
 
-    trials, curves = history.trials_table(), history.curves_table()
-    axes = _axes(history)
-    verdicts, features = _verdicts(trials, curves, axes, history.facts, config)
-    configurations = judge_configurations(
-        trials=trials,
-        curves=curves,
-        verdicts=verdicts,
-        axis_names=[axis.name for axis in axes],
+    recorded = Recorded(
+        axes=_axes(history),
+        facts=history.facts,
+        trials=history.trials_table(),
+        curves=history.curves_table(),
         monitor=config.monitor,
-        metric_mode=history.facts.metric_mode,
+        thresholds=Thresholds.from_overrides(config.diagnosis.thresholds),
     )
-    shared: dict[str, Any] = {
-        "axes": axes,
-        "facts": history.facts,
-        "trials": trials,
-        "curves": curves,
-        "verdicts": verdicts,
-        "configurations": configurations,
-        "monitor": config.monitor,
-        "metric_mode": history.facts.metric_mode,
-    }
+    judged = judge(recorded)
+    shared = recorded.shared(judged)
     data = ReportData(
         **shared,
-        findings=_findings(shared, config),
+        findings=check_findings(recorded, judged, ignore=config.diagnosis.ignore),
         recommendation=recommend(**shared, epochs=config.epochs, n_seeds=config.n_seeds),
         title=folder.path.name,
         environment=_environment(folder),
         interrupted=bool(history.todo()),
     )
-    _tag_edge(data)
-    return Diagnosis(config=config, data=data, features=features)
+    tag_edge(data)
+    return Diagnosis(config=config, data=data, features=judged.features)
 
 
 def _axes(history: History) -> tuple[Axis, ...]:
     return history.plan.axes if history.plan is not None else ()
-
-
-def _verdicts(
-    trials: pd.DataFrame,
-    curves: pd.DataFrame,
-    axes: tuple[Axis, ...],
-    facts: SweepFacts,
-    config: SweepConfig,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the verdicts of all complete curves, and their features."""
-    from sweepdiag.features import CurveArrays, compute_features
-    from sweepdiag.rules import judge_curves
-
-    judged = trials[trials["state"].isin([state.value for state in JUDGED_STATES])]
-    rows = curves[curves["trial_id"].isin(judged["trial_id"])]
-    arrays = CurveArrays.from_long(
-        rows["trial_id"].to_numpy(),
-        rows["epoch"].to_numpy(),
-        rows["train_loss"].to_numpy(),
-        rows["val_loss"].to_numpy(),
-        rows["val_metric"].to_numpy(),
-    )
-    config_of = dict(zip(judged["trial_id"], judged["config_id"], strict=True))
-    verdicts = judge_curves(
-        arrays,
-        facts=facts,
-        config_ids=[config_of[trial_id] for trial_id in arrays.run_ids],
-        context="sweep",
-        thresholds=Thresholds.from_overrides(config.diagnosis.thresholds),
-    )
-    table = _verdict_table(verdicts, judged, [axis.name for axis in axes])
-    return table, _feature_table(arrays, compute_features(arrays))
-
-
-def _verdict_table(
-    verdicts: tuple[Verdict, ...], trials: pd.DataFrame, axis_names: list[str]
-) -> pd.DataFrame:
-    import pandas as pd
-
-    columns = [
-        "trial_id",
-        "verdict",
-        "runner_up",
-        "tags",
-        "confidence",
-        "turning_epoch",
-        "evidence",
-        "context",
-        "reference_id",
-    ]
-    table = pd.DataFrame([plain(verdict) for verdict in verdicts], columns=columns)
-    for name in ("confidence", "turning_epoch"):
-        table[name] = table[name].astype(float)  # NaN travels as a string in plain records
-    keys = trials[["trial_id", "config_id", *axis_names, "seed"]]
-    return keys.merge(table, on="trial_id", how="inner", validate="one_to_one")
-
-
-def _feature_table(arrays: CurveArrays, features: FeatureMatrix) -> pd.DataFrame:
-    import pandas as pd
-
-    table = pd.DataFrame(features.values, columns=list(features.names))
-    table.insert(0, "trial_id", np.asarray(arrays.run_ids, dtype=object))
-    return table
-
-
-def _findings(shared: dict[str, Any], config: SweepConfig) -> tuple[Finding, ...]:
-    from sweepdiag.rules import SweepView, check_sweep
-
-    return check_sweep(
-        SweepView(**shared),
-        thresholds=Thresholds.from_overrides(config.diagnosis.thresholds),
-        ignore=config.diagnosis.ignore,
-    )
-
-
-def _tag_edge(data: ReportData) -> None:
-    """Mark the best configuration if its value is the first or last that was tried of an axis."""
-    table = data.configurations
-    is_best = table["config_id"] == data.best_config_id
-    for axis in data.axes:
-        if len(axis.values) > 1:
-            is_best_at_end = is_best & table[axis.name].isin([axis.values[0], axis.values[-1]])
-            table["tags"] = [
-                [*tags, Tag.EDGE.value] if at_end and Tag.EDGE.value not in tags else tags
-                for tags, at_end in zip(table["tags"], is_best_at_end, strict=True)
-            ]
 
 
 def _environment(folder: RunFolder) -> dict[str, Any]:
@@ -233,11 +132,7 @@ def _environment(folder: RunFolder) -> dict[str, Any]:
 
 def _write_diagnosis(folder: RunFolder, diagnosis: Diagnosis) -> None:
     data = diagnosis.data
-    folder.write_table("verdicts", data.verdicts)
-    folder.write_table("configurations", data.configurations)
-    folder.write_table("features", diagnosis.features)
-    folder.write_json("findings.json", data.findings)
-    folder.write_json("recommendation.json", data.recommendation)
+    write_verdicts(folder, data, diagnosis.features)
     folder.write_text("next_sweep.yaml", _next_sweep(diagnosis.config, data.recommendation))
 
 
@@ -252,7 +147,17 @@ def _next_sweep(config: SweepConfig, recommendation: Recommendation) -> str:
     return load_config(options=options).to_yaml(header="\n".join(recommendation.next_reasons))
 
 
-def _write_report(folder: RunFolder, data: ReportData, on_stage: Callable[[str], None]) -> None:
+def write_verdicts(folder: RunFolder, data: ReportData, features: pd.DataFrame) -> None:
+    """Write the tables and records that a diagnosis consists of."""
+    folder.write_table("verdicts", data.verdicts)
+    folder.write_table("configurations", data.configurations)
+    folder.write_table("features", features)
+    folder.write_json("findings.json", data.findings)
+    folder.write_json("recommendation.json", data.recommendation)
+
+
+def write_report(folder: RunFolder, data: ReportData, on_stage: Callable[[str], None]) -> None:
+    """Draw the figures and write the page."""
     from sweepdiag.plotting import draw_figures
     from sweepdiag.report import render_html
 

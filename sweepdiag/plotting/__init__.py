@@ -29,7 +29,7 @@ from sweepdiag.plotting.palette import (
     line_colour,
     text_colour,
 )
-from sweepdiag.plotting.view import ReportData
+from sweepdiag.plotting.view import Origin, ReportData
 
 __all__ = [
     "CLASSES",
@@ -40,6 +40,7 @@ __all__ = [
     "ClassHeatmapInfo",
     "CurveGalleryInfo",
     "LossHeatmapInfo",
+    "Origin",
     "ReportData",
     "Slots",
     "class_heatmap_draw",

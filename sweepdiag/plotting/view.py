@@ -15,7 +15,24 @@ if TYPE_CHECKING:
 
     from sweepdiag.records import Axis, Finding, Recommendation, SweepFacts
 
-__all__ = ["ReportData", "as_class"]
+__all__ = ["Origin", "ReportData", "as_class"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """Where curves came from that other programs have logged.
+
+    Attributes:
+        lines: What was read, and which column was taken for what.
+        problems: The first few things that could not be read.
+        n_problems: How many there are in all.
+        problems_file: Where all of them are listed; empty if there are none.
+    """
+
+    lines: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+    n_problems: int = 0
+    problems_file: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +53,8 @@ class ReportData:
         title: Name of the sweep, as its owner wrote it.
         environment: Versions, device and command, for the footer.
         interrupted: Whether the sweep ended before all trials were done.
+        origin: Where the curves came from; ``None`` where sweepdiag trained them.
+        stopping: What each early-stopping criterion would have done; ``None`` if not compared.
     """
 
     axes: tuple[Axis, ...]
@@ -51,6 +70,8 @@ class ReportData:
     title: str = "sweep"
     environment: Mapping[str, Any] = field(default_factory=dict)
     interrupted: bool = False
+    origin: Origin | None = None
+    stopping: pd.DataFrame | None = None
 
     @property
     def n_done(self) -> int:

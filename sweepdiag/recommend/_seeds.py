@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["ConfigCurve", "config_curves", "half_window"]
+__all__ = ["ConfigCurve", "column_medians", "config_curves", "half_window"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +67,7 @@ def _config_curve(config_id: str, table: CurveTable, rows: list[int]) -> ConfigC
     kept = n_reached * 2 >= len(rows)
     epochs, costs, ended = epochs[:, kept], costs[:, kept], ~np.isfinite(epochs[:, kept])
     grid: NDArray[np.float64] = np.fmax.reduce(epochs, axis=0)
-    median = _column_medians(np.where(ended, np.nan, finite_or_inf(costs)))
+    median = column_medians(np.where(ended, np.nan, finite_or_inf(costs)))
     return ConfigCurve(
         config_id=config_id,
         epochs=grid,
@@ -95,7 +95,7 @@ def _aligned(
     return new_epochs, new_costs
 
 
-def _column_medians(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def column_medians(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the median per column without NaN; infinite where half the values are."""
     n_known = (~np.isnan(values)).sum(axis=0)
     # Sorting puts NaN last. Much faster on these small arrays than numpy's nanmedian.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sweepdiag.recommend._curves import finite_or_inf, monitor_name, relative_regret
-from sweepdiag.recommend._seeds import ConfigCurve, config_curves, half_window
+from sweepdiag.recommend._seeds import ConfigCurve, column_medians, config_curves, half_window
 from sweepdiag.records import Region, StopEpoch
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _stop_of(curve: ConfigCurve, monitor: str) -> StopEpoch:
     if _still_improving(curve, tolerance):
         reason = f"{_IMPROVING} at epoch {curve.epochs[-1]:g}: no reason to stop earlier"
         return _stop_at(curve, curve.epochs.size - 1, reason)
-    affordable = _affordable(curve, index)
+    affordable = _affordable(_regrets(curve), index)
     if affordable > index:
         return _stop_at(curve, affordable, _cost_reason(curve, index, affordable))
     return _stop_at(curve, index, _reason(curve, index, lowest, tolerance, monitor))
@@ -137,23 +137,20 @@ def _stop_at(curve: ConfigCurve, index: int, reason: str) -> StopEpoch:
         epoch=epoch,
         budget_epochs=budget,
         saved_fraction=_saved(epoch, budget),
-        regret=_regret(curve, epoch),
+        regret=float(_regrets(curve)[index]),
         reason=reason,
     )
 
 
-def _affordable(curve: ConfigCurve, index: int) -> int:
+def _affordable(regrets: NDArray[np.float64], index: int) -> int:
     """Return the first evaluation from ``index`` on at which stopping costs little enough."""
-    for later in range(index, curve.epochs.size):
-        regret = _regret(curve, float(curve.epochs[later]))
-        if not regret > HIGHEST_COST:  # an unknown cost postpones nothing
-            return later
-    return curve.epochs.size - 1
+    is_cheap = ~(regrets[index:] > HIGHEST_COST)  # an unknown cost postpones nothing
+    return index + int(is_cheap.argmax()) if is_cheap.any() else regrets.size - 1
 
 
 def _cost_reason(curve: ConfigCurve, index: int, affordable: int) -> str:
     epoch = float(curve.epochs[index])
-    cost = _regret(curve, epoch)
+    cost = float(_regrets(curve)[index])
     size = f"{100.0 * cost:.2g} %" if cost < 1.0 else f"{cost:.3g} times the best"
     text = f"stopping at epoch {epoch:g} would cost {size}"
     if affordable == curve.epochs.size - 1:
@@ -249,18 +246,12 @@ def _gain_limit(curve: ConfigCurve, tolerance: float) -> str:
     return f"{100.0 * tolerance / size:.2g} %" if size > 0 else f"{tolerance:.2g}"
 
 
-def _regret(curve: ConfigCurve, epoch: float) -> float:
-    """Return the median over seeds of what stopping after ``epoch`` loses, relative."""
-    costs = finite_or_inf(curve.costs)
-    until = curve.epochs <= epoch
-    if not until.any():
-        return float("nan")
-    return _median(relative_regret(costs[:, until].min(axis=1), costs.min(axis=1)))
-
-
-def _median(values: NDArray[np.float64]) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.median(known)) if known.size else float("nan")
+def _regrets(curve: ConfigCurve) -> NDArray[np.float64]:
+    """Return, per evaluation, the median over seeds of what stopping after it loses, relative."""
+    best_so_far = np.minimum.accumulate(finite_or_inf(curve.costs), axis=1)
+    regrets = relative_regret(best_so_far, best_so_far[:, -1:])
+    regrets = np.where(np.isfinite(regrets), regrets, np.nan)
+    return regrets[0] if len(regrets) == 1 else column_medians(regrets)
 
 
 def _saved(epoch: float, budget: float) -> float:

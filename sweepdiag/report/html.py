@@ -28,11 +28,13 @@ from sweepdiag.records import FindingState, VerdictClass
 from sweepdiag.report.charts import make_explorer
 from sweepdiag.report.summary import (
     clean,
+    compare_stopping,
     count_classes,
     count_trials,
     describe_best,
     describe_memory,
     describe_parameter,
+    describe_problems,
     describe_stop,
     describe_task,
     level_of,
@@ -92,8 +94,13 @@ def render_html(data: ReportData) -> str:
         "figures": _figures(data),
         "meanings": [_class_row(verdict) for verdict in VerdictClass],
         "next": _next_sweep(data),
+        "origin": _origin(data),
         "policy": _policy(scripts),
         "scripts": [Markup(script) for script in scripts],
+        "stopping": [
+            (row.name, *(percent(share) for share in (row.used, row.median_cost, row.mean_cost)))
+            for row in compare_stopping(data)
+        ],
         "table": configuration_table(data),
     }
     page["sections"] = _sections(page)
@@ -185,6 +192,17 @@ def _checks(data: ReportData) -> dict[str, Any]:
     return {"findings": found, "other_checks": groups}
 
 
+def _origin(data: ReportData) -> dict[str, Any] | None:
+    """Return where curves came from that sweepdiag did not train."""
+    if data.origin is None:
+        return None
+    return {
+        "lines": [clean(line) for line in data.origin.lines],
+        "head": describe_problems(data.origin) if data.origin.n_problems else "",
+        "problems": [clean(problem) for problem in data.origin.problems],
+    }
+
+
 def _next_sweep(data: ReportData) -> dict[str, Any] | None:
     advice = data.recommendation
     lines = [(name, describe_parameter(block)) for name, block in advice.next_parameters.items()]
@@ -209,6 +227,7 @@ def _sections(page: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("classes", "Classes", True),
         ("explore", "Explore", page["explorer"]),
         ("findings", "Findings", True),
+        ("stopping", "Stopping early", page["stopping"]),
         ("next", "Next sweep", page["next"]),
         ("configurations", page["table"] and page["table"]["title"], page["table"]),
         ("reading", "How to read", True),

@@ -13,19 +13,23 @@ from sweepdiag.records import FindingState, Severity, State, VerdictClass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
-    from sweepdiag.plotting import ReportData
+    from sweepdiag.plotting import Origin, ReportData
     from sweepdiag.records import Finding, StopEpoch
 
 __all__ = [
     "ClassCount",
+    "CriterionRow",
     "clean",
+    "compare_stopping",
     "count_classes",
     "count_trials",
     "describe_best",
     "describe_configuration",
     "describe_memory",
     "describe_parameter",
+    "describe_problems",
     "describe_stop",
     "describe_task",
     "level_of",
@@ -75,7 +79,8 @@ def count_classes(data: ReportData) -> list[ClassCount]:
 def count_trials(data: ReportData) -> str:
     """Return ``54 configurations x 2 seeds: 108 trials, 105 judged, 3 failed``."""
     n_trials, n_configurations = len(data.trials), len(data.configurations)
-    parts = [plural(n_trials, "trial" if data.axes else "curve"), f"{len(data.verdicts)} judged"]
+    noun = "run" if data.origin is not None else "trial"
+    parts = [plural(n_trials, noun if data.axes else "curve"), f"{len(data.verdicts)} judged"]
     states = data.trials["state"].astype(str).value_counts()
     if states.get(State.STOPPED.value, 0):
         parts.append(f"{states[State.STOPPED.value]} ended early")
@@ -92,6 +97,8 @@ def count_trials(data: ReportData) -> str:
 
 def describe_task(data: ReportData) -> str:
     """Return what was trained: workload, task, loss and samples."""
+    if data.origin is not None:
+        return "curves logged by another program"
     facts = data.facts
     parts = [f"{clean(facts.workload)} (version {clean(facts.workload_version)})", facts.task]
     parts.append(f"loss {clean(facts.loss)}")
@@ -164,6 +171,58 @@ def describe_stop(stop: StopEpoch, monitor: str) -> str:
             text += f", {cost}" if stop.regret > 0 else f", the best {monitor} stays the same"
     reason = clean(stop.reason).rstrip(".")
     return f"{text} ({reason})." if reason else f"{text}."
+
+
+def describe_problems(origin: Origin, folder: Path | None = None) -> str:
+    """Return how much could not be read, and where all of it is listed."""
+    place = origin.problems_file if folder is None else str(folder / origin.problems_file)
+    text = f"{plural(origin.n_problems, 'problem')} in the files, all listed in {place}"
+    if origin.n_problems > len(origin.problems):
+        text += f"; the first {len(origin.problems)}"
+    return f"{text}:"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CriterionRow:
+    """What an early-stopping criterion would have done to the curves that learn something.
+
+    Attributes:
+        name: The criterion.
+        used: Share of the epochs that it would have trained.
+        median_cost: Median over curves of what it would have lost of the best value, relative.
+        mean_cost: Their mean.
+    """
+
+    name: str
+    used: float
+    median_cost: float
+    mean_cost: float
+
+
+def compare_stopping(data: ReportData) -> list[CriterionRow]:
+    """Return what each criterion would have done to the curves that learn something.
+
+    Of the others it says nothing that matters when a training should have stopped.
+    """
+    table = data.stopping
+    if table is None or table.empty:
+        return []
+    useless = [VerdictClass.DIVERGING.value, VerdictClass.NOT_LEARNING.value]
+    learned = data.verdicts.loc[~data.verdicts["verdict"].isin(useless), "trial_id"]
+    known = table[table["regret"].notna() & table["trial_id"].isin(learned)]
+    rows = []
+    for name, part in known.groupby("criterion", sort=False):
+        budget = (part["epochs_used"] / part["used_fraction"]).sum()
+        if math.isfinite(budget) and budget > 0:
+            rows.append(
+                CriterionRow(
+                    name=str(name),
+                    used=float(part["epochs_used"].sum() / budget),
+                    median_cost=float(part["regret"].median()),
+                    mean_cost=float(part["regret"].mean()),
+                )
+            )
+    return rows
 
 
 def describe_parameter(block: Mapping[str, Any]) -> str:

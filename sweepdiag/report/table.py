@@ -62,8 +62,10 @@ def _best_first(data: ReportData, table: pd.DataFrame) -> pd.DataFrame:
 
 def _heads(data: ReportData) -> list[dict[str, Any]]:
     names = [axis.name for axis in data.axes] if data.axes else ["curve"]
-    numbers = ["seeds", "confidence", f"best {data.monitor_name}", "worst seed", "last val. loss"]
-    numbers += ["best epoch", "stop at", "saves"]
+    numbers = ["confidence", f"best {data.monitor_name}", "last val. loss", "best epoch"]
+    if data.axes:  # a curve alone is its only seed
+        numbers[:2] = ["seeds", *numbers[:2], "worst seed"]
+    numbers += ["stop at", "saves"]
     heads = [{"name": "class", "is_number": False}]
     return heads + [{"name": name, "is_number": True} for name in (*names, *numbers)]
 
@@ -71,12 +73,13 @@ def _heads(data: ReportData) -> list[dict[str, Any]]:
 def _row(data: ReportData, row: dict[Any, Any], stops: dict[str, StopEpoch]) -> list[Any]:
     names = [axis.name for axis in data.axes] if data.axes else ["config_id"]
     stop = stops.get(str(row["config_id"]))
+    columns = ["best_monitor", *(["worst_monitor"] if data.axes else []), "last_val_loss"]
     return [
         _class_cell(row, is_recommended=str(row["config_id"]) in data.region_ids),
         *(_value(row[name]) for name in names),
-        _seeds(row),
+        *([_seeds(row)] if data.axes else []),
         _number(row["confidence"], as_percent=True),
-        *(_number(row[name]) for name in ("best_monitor", "worst_monitor", "last_val_loss")),
+        *(_number(row[name]) for name in columns),
         _number(row["best_epoch"]),
         _number(stop.epoch if stop else math.nan),
         _number(stop.saved_fraction if stop else math.nan, as_percent=True),

@@ -10,6 +10,7 @@ from sweepdiag.plotting import CLASS_LETTERS, CLASS_NAMES, CLASSES, class_heatma
 from sweepdiag.records import FindingState
 from sweepdiag.report.summary import (
     clean,
+    compare_stopping,
     count_classes,
     count_trials,
     describe_best,
@@ -56,6 +57,7 @@ def render_text(data: ReportData, *, width: int = 88) -> str:
         _answer(data, width),
         _classes(data, width),
         _map(data, width),
+        _stopping(data),
         _findings(data, width),
         _next(data, width),
     ]
@@ -174,6 +176,21 @@ def _beside(panels: Sequence[list[str]], width: int) -> list[str]:
             joined = (" " * gap).join(f"{part:<{max(widths)}}" for part in parts)
             lines.append(joined.rstrip())
     return lines
+
+
+def _stopping(data: ReportData) -> list[str]:
+    """Return what each early-stopping criterion would have done to the curves that learn."""
+    rows = compare_stopping(data)
+    if not rows:
+        return []
+    name = max(len(row.name) for row in rows)
+    lines = [f"{_INDENT}{'':<{name}}  epochs  cost: median     mean"]
+    lines += [
+        f"{_INDENT}{row.name:<{name}}  {percent(row.used):>6}  {percent(row.median_cost):>12} "
+        f"{percent(row.mean_cost):>8}"
+        for row in rows
+    ]
+    return ["What stopping early would have done to the curves that learn", *lines]
 
 
 def _findings(data: ReportData, width: int) -> list[str]:

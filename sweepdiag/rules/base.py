@@ -9,7 +9,7 @@ distance to the classes it does not belong to comes for free.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
@@ -47,17 +47,26 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CurveRow(Mapping[str, float]):
-    """The features and the context of one curve by name, for sentences about it."""
+    """The features and the context of one curve by name, for sentences about it.
+
+    Attributes:
+        features: The features of all curves.
+        context: What is known beside them.
+        thresholds: The limits.
+        index: Which curve this is.
+        told: What has been asked for so far: the numbers behind a sentence.
+    """
 
     features: FeatureMatrix
     context: JudgingContext
     thresholds: Thresholds
     index: int
+    told: dict[str, float] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> float:
-        if name in self.context.column_names:
-            return float(self.context.column(name)[self.index])
-        return float(self.features.column(name)[self.index])
+        source = self.context if name in self.context.column_names else self.features
+        self.told[name] = float(source.column(name)[self.index])
+        return self.told[name]
 
     def __iter__(self) -> Iterator[str]:
         yield from self.features.names

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,8 +24,9 @@ __all__ = ["first_matches", "rule_margins", "vote"]
 
 IntArray = NDArray[np.int64]
 
-_BATCH_ELEMENTS = 2**20
-"""Resampled values per series held in memory at a time: 8 MiB in float64."""
+_BATCH_ELEMENTS = 2**18
+"""Resampled values per series that a thread holds at a time: 2 MiB in float64."""
+_MOST_THREADS = 16
 
 
 def rule_margins(
@@ -74,18 +77,32 @@ def vote(
     voters = [rules[place] for place in places]
     shares = np.zeros((curves.n_curves, len(rules)))
     batch = max(1, _BATCH_ELEMENTS // max(1, n_resamples * curves.n_points))
-    for start in range(0, curves.n_curves, batch):
-        rows = slice(start, start + batch)
+    parts = [slice(start, start + batch) for start in range(0, curves.n_curves, batch)]
+
+    def winners(rows: slice) -> IntArray:
         part = curves.select(rows)
-        resampled = resample_curves(
-            part, n_resamples=n_resamples, is_positive=context.has_floor[rows]
-        )
-        winners = first_matches(
-            voters,
-            compute_features(resampled),
-            thresholds,
-            context.select(rows, n_resamples),
-        ).reshape(part.n_curves, n_resamples)
-        for voter, place in enumerate(places):
-            shares[rows, place] = (winners == voter).mean(axis=1)
+        # A thread does not inherit how its parent treats overflows.
+        with np.errstate(all="ignore"):
+            resampled = resample_curves(
+                part, n_resamples=n_resamples, is_positive=context.has_floor[rows]
+            )
+            return first_matches(
+                voters,
+                compute_features(resampled),
+                thresholds,
+                context.select(rows, n_resamples),
+            ).reshape(part.n_curves, n_resamples)
+
+    # NumPy lets go of the interpreter's lock, and no curve's votes depend on another's.
+    with ThreadPoolExecutor(_n_threads(len(parts))) as pool:
+        for rows, won in zip(parts, pool.map(winners, parts), strict=True):
+            for voter, place in enumerate(places):
+                shares[rows, place] = (won == voter).mean(axis=1)
     return shares
+
+
+def _n_threads(n_parts: int) -> int:
+    """Return how many threads there is work and a core for."""
+    has_affinity = hasattr(os, "sched_getaffinity")  # not on macOS
+    n_cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return max(1, min(n_parts, n_cores, _MOST_THREADS))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
+    from numpy.typing import NDArray
+    from pandas.core.groupby import SeriesGroupBy
 
 __all__ = ["FAILED_STATES", "judge_configurations", "majority_class"]
 
@@ -66,23 +67,18 @@ def judge_configurations(
         raise ConfigError(message)
     seeds = _summarise_seeds(curves, monitor=monitor, metric_mode=metric_mode)
     columns = ["trial_id", "verdict", "tags", "confidence", "turning_epoch", "evidence"]
-    judged = trials[["trial_id", "config_id"]].merge(verdicts[columns], on="trial_id")
+    codes, config_ids = pd.factorize(trials["config_id"])
+    table = trials.drop_duplicates("config_id")[["config_id", *axis_names]].reset_index(drop=True)
+    failed = trials["state"].isin([state.value for state in FAILED_STATES]).to_numpy()
+    table["n_seeds"] = np.bincount(codes, minlength=len(config_ids))
+    judged = trials[["trial_id"]].assign(code=codes).merge(verdicts[columns], on="trial_id")
     judged = judged.merge(seeds, on="trial_id", how="left")
-    groups = dict(list(judged.groupby("config_id", sort=False)))
-    rows = []
-    for config_id, planned in trials.groupby("config_id", sort=False):
-        states = planned["state"]
-        row: dict[str, Any] = {"config_id": config_id}
-        row |= {name: planned[name].iloc[0] for name in axis_names}
-        row["n_seeds"] = len(planned)
-        row["n_judged"] = len(groups.get(config_id, ()))
-        row["n_failed"] = int(states.isin([state.value for state in FAILED_STATES]).sum())
-        row |= _Seeds(groups.get(config_id, judged.iloc[:0]), monitor, metric_mode).columns()
-        rows.append(row)
-    names = ["config_id", *axis_names, "n_seeds", "n_judged", "n_failed", *_SEED_COLUMNS]
-    table = pd.DataFrame(rows, columns=pd.Index(names))
-    # As object, so that a missing verdict stays None.
-    table["verdict"] = pd.Series([row["verdict"] for row in rows], index=table.index, dtype=object)
+    groups = _Seeds(judged, len(config_ids), monitor, metric_mode)
+    table["n_judged"] = groups.n_judged
+    table["n_failed"] = np.bincount(codes[failed], minlength=len(config_ids))
+    for name, column in groups.columns().items():
+        # As object, so that a missing verdict stays None.
+        table[name] = pd.Series(column, dtype=object) if name == "verdict" else column
     return table
 
 
@@ -143,79 +139,123 @@ def _summarise_seeds(
     return seeds.reset_index()
 
 
-@dataclass(frozen=True, slots=True)
 class _Seeds:
-    """The judged seeds of one configuration."""
+    """The judged seeds of all configurations.
 
-    table: pd.DataFrame
-    monitor: str
-    metric_mode: str | None
+    Every method returns one value per configuration, in the order of their codes.
+    """
+
+    def __init__(
+        self, table: pd.DataFrame, n_configs: int, monitor: str, metric_mode: str | None
+    ) -> None:
+        self.table, self.n_configs = table, n_configs
+        self.monitor, self.metric_mode = monitor, metric_mode
+        self.code = table["code"].to_numpy(dtype=np.int64)
+        ranks = {name: rank for rank, name in enumerate(_CLASSES)}
+        self.rank = np.array([ranks[str(name)] for name in table["verdict"]], dtype=np.int64)
+        self.n_judged = self._count(np.ones(self.code.size, dtype=bool))
+        self.majority = self._majority()
+        self.is_of_class = self.rank == self.majority[self.code]
 
     def columns(self) -> dict[str, Any]:
-        if self.table.empty:
-            nothing: dict[str, Any] = dict.fromkeys(_SEED_COLUMNS, np.nan)
-            return nothing | {"verdict": None, "tags": [], "evidence": "", "n_evaluations": 0}
-        classes = [str(name) for name in self.table["verdict"]]
-        verdict = majority_class(classes)
-        is_of_class = self.table["verdict"] == verdict
-        confidences = self.table["confidence"].where(is_of_class, 0.0)
-        return {
-            "verdict": verdict,
-            "share": float(is_of_class.mean()),
-            "tags": self._tags(verdict),
-            "confidence": float(confidences.mean(skipna=False)),
+        """Return the columns of ``_SEED_COLUMNS``."""
+        n = np.where(self.n_judged > 0, self.n_judged, np.nan)
+        pairs = zip(self.majority, self.n_judged, strict=True)
+        found = {
+            "verdict": self._objects([_CLASSES[rank] if n else None for rank, n in pairs]),
+            "share": self._count(self.is_of_class) / n,
+            "tags": self._objects(self._tags()),
+            "confidence": self._confidence() / n,
             **self._best_values(),
-            "turning_epoch": _median(self.table["turning_epoch"]),
-            "evidence": self._evidence(verdict),
-            "n_evaluations": int(np.nan_to_num(_median(self.table["n_evaluations"]))),
+            "turning_epoch": self._median("turning_epoch"),
+            "evidence": self._objects(self._evidence()),
+            "n_evaluations": np.nan_to_num(self._median("n_evaluations")).astype(np.int64),
         }
+        return {name: found[name] for name in _SEED_COLUMNS}
 
-    def _tags(self, verdict: str) -> list[str]:
-        needed = len(self.table) / 2
-        counts = {
-            tag: sum(tag in {str(name) for name in tags} for tags in self.table["tags"])
-            for tag in _TAGS
-        }
-        kept = [tag for tag, count in counts.items() if count > 0 and count >= needed]
-        opposites = {Tag.PLATEAUED.value, Tag.STILL_IMPROVING.value}
-        if opposites <= set(kept):
-            kept = [tag for tag in kept if tag not in opposites]
-        diverges = VerdictClass.DIVERGING.value
-        if verdict != diverges and (self.table["verdict"] == diverges).any():
-            kept.append(Tag.UNSTABLE.value)
-        return kept
+    def _majority(self) -> NDArray[np.int64]:
+        """Return the most frequent class, of several the worst: that of the lowest rank."""
+        counts = np.zeros((self.n_configs, len(_CLASSES)), dtype=np.int64)
+        np.add.at(counts, (self.code, self.rank), 1)
+        majority: NDArray[np.int64] = counts.argmax(axis=1)
+        return majority
 
-    def _best_values(self) -> dict[str, float]:
-        table = self.table
-        best, worst = _median(table["val_min"]), _extreme(table["val_min"], "max")
+    def _confidence(self) -> NDArray[np.float64]:
+        sure = np.where(self.is_of_class, self.table["confidence"].to_numpy(dtype=float), 0.0)
+        return np.bincount(self.code, sure, minlength=self.n_configs).astype(np.float64)
+
+    def _tags(self) -> list[list[str]]:
+        """Return the tags that at least half of the seeds have."""
+        known = {tag: place for place, tag in enumerate(_TAGS)}
+        counts = np.zeros((self.n_configs, len(_TAGS)), dtype=np.int64)
+        for code, tags in zip(self.code, self.table["tags"], strict=True):
+            for tag in {str(name) for name in tags}:
+                if tag in known:
+                    counts[code, known[tag]] += 1
+        is_kept = (counts > 0) & (2 * counts >= self.n_judged[:, None])
+        opposites = [known[Tag.PLATEAUED.value], known[Tag.STILL_IMPROVING.value]]
+        is_tie = is_kept[:, opposites].all(axis=1)
+        for place in opposites:
+            is_kept[is_tie, place] = False
+        worst = _CLASSES.index(VerdictClass.DIVERGING.value)
+        is_unstable = (self._count(self.rank == worst) > 0) & (self.majority != worst)
+        return [
+            [tag for tag, is_set in zip(_TAGS, row, strict=True) if is_set]
+            + ([Tag.UNSTABLE.value] if unstable else [])
+            for row, unstable in zip(is_kept, is_unstable, strict=True)
+        ]
+
+    def _best_values(self) -> dict[str, NDArray[np.float64]]:
+        best, worst = self._median("val_min"), self._extreme("val_min", "max")
+        monitored = best, worst
         if self.monitor == "val_metric":
-            best = _median(table["metric_best"])
-            worst = _extreme(table["metric_best"], "min" if self.metric_mode == "max" else "max")
+            worst_metric = (
+                self._extreme("metric_best", "min")
+                if self.metric_mode == "max"
+                else self._extreme("metric_best", "max")
+            )
+            monitored = self._median("metric_best"), worst_metric
         return {
-            "best_val_loss": _median(table["val_min"]),
-            "worst_val_loss": _extreme(table["val_min"], "max"),
-            "last_val_loss": _median(table["val_last"]),
-            "best_train_loss": _median(table["train_min"]),
-            "best_val_metric": _median(table["metric_best"]),
-            "best_monitor": best,
-            "worst_monitor": worst,
-            "best_epoch": _median(table["best_epoch"]),
+            "best_val_loss": best,
+            "worst_val_loss": worst,
+            "last_val_loss": self._median("val_last"),
+            "best_train_loss": self._median("train_min"),
+            "best_val_metric": self._median("metric_best"),
+            "best_monitor": monitored[0],
+            "worst_monitor": monitored[1],
+            "best_epoch": self._median("best_epoch"),
         }
 
-    def _evidence(self, verdict: str) -> str:
+    def _evidence(self) -> list[str]:
         """Quote the worst seed of the class; a loss that was never finite is worst of all."""
-        of_class = self.table[self.table["verdict"] == verdict]
-        worst = of_class["val_min"].fillna(np.inf).to_numpy().argmax()
-        return str(of_class["evidence"].iloc[worst])
+        found = [""] * self.n_configs
+        worst = np.full(self.n_configs, -np.inf)
+        losses = self.table["val_min"].fillna(np.inf).to_numpy(dtype=float)
+        sentences = self.table["evidence"].tolist()
+        for place in np.flatnonzero(self.is_of_class):
+            code = self.code[place]
+            if losses[place] > worst[code]:
+                worst[code], found[code] = losses[place], str(sentences[place])
+        return found
 
+    def _count(self, is_counted: NDArray[np.bool_]) -> NDArray[np.int64]:
+        return np.bincount(self.code[is_counted], minlength=self.n_configs)
 
-def _median(values: pd.Series[float]) -> float:
-    finite = values.dropna()
-    return float(finite.median()) if len(finite) else float("nan")
+    def _median(self, name: str) -> NDArray[np.float64]:
+        return self._per_config(self._groups(name).median())
 
+    def _extreme(self, name: str, which: Literal["min", "max"]) -> NDArray[np.float64]:
+        groups = self._groups(name)
+        return self._per_config(groups.min() if which == "min" else groups.max())
 
-def _extreme(values: pd.Series[float], which: Literal["min", "max"]) -> float:
-    finite = values.dropna()
-    if finite.empty:
-        return float("nan")
-    return float(finite.min() if which == "min" else finite.max())
+    def _groups(self, name: str) -> SeriesGroupBy[Any, Any]:
+        return self.table[name].astype(float).groupby(self.code)
+
+    def _per_config(self, values: pd.Series[float]) -> NDArray[np.float64]:
+        return values.reindex(range(self.n_configs)).to_numpy().astype(np.float64)
+
+    def _objects(self, values: list[Any]) -> NDArray[np.object_]:
+        """Return a column in which lists and None stay what they are."""
+        column = np.empty(len(values), dtype=object)
+        column[:] = values
+        return column

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from sweepdiag.features import CurveArrays, FeatureMatrix
     from sweepdiag.records import SweepFacts
     from sweepdiag.rules.base import BoolArray, FloatArray
@@ -66,6 +68,12 @@ class JudgingContext:
         """Return one of the arrays as float64."""
         column: FloatArray = np.asarray(getattr(self, name), dtype=np.float64)
         return column
+
+    def take(self, rows: NDArray[np.int64]) -> JudgingContext:
+        """Return the context of some curves."""
+        arrays: dict[str, Any] = {name: getattr(self, name)[rows] for name in self.column_names}
+        ids = tuple(self.reference_ids[i] for i in rows)
+        return dataclasses.replace(self, **arrays, reference_ids=ids)
 
     def select(self, rows: slice, n_repeats: int) -> JudgingContext:
         """Return the context of some curves, each repeated: that of their resamples."""

@@ -154,7 +154,7 @@ class _Judgement:
         turns = self._turning_epochs()
         shares = None
         if n_resamples > 0:
-            shares = vote(curves, self.rules, self.limits, self.context, n_resamples)
+            shares = self._vote(curves, n_resamples)
         classes = [self.rules[place].verdict for place in chosen]
         tags = find_tags(self.features, self.limits, self.context, classes)
         runners_up = [
@@ -163,15 +163,42 @@ class _Judgement:
         ]
         finals = self._settle(chosen, runners_up, shares)
         return tuple(
-            self._verdict(i, finals[i], int(chosen[i]), tags[i], float(turns[i]))
+            self._verdict(
+                i,
+                finals[i],
+                int(chosen[i]),
+                tags[i],
+                float(turns[i]),
+                self._margin(int(chosen[i]), margins[:, i]),
+            )
             for i in range(self.features.n_curves)
         )
+
+    def _vote(self, curves: CurveArrays, n_resamples: int) -> FloatArray:
+        """Let the resamples of all curves vote about which there can be a doubt."""
+        is_open = np.flatnonzero(~self._ends_nonfinite())
+        shares = np.zeros((curves.n_curves, len(self.rules)))
+        shares[is_open] = vote(
+            curves.select(is_open),
+            self.rules,
+            self.limits,
+            self.context.take(is_open),
+            n_resamples,
+        )
+        return shares
 
     def _lenient(self) -> Thresholds:
         """Return limits that let short curves have a class: their runner-up."""
         return dataclasses.replace(
             self.limits, min_evaluations=min(2, self.limits.min_evaluations)
         )
+
+    def _margin(self, place: int, margins: FloatArray) -> float:
+        """Return how far inside its class a curve is; what is left has the others' distance."""
+        if place < len(self.rules) - 1:
+            return max(float(margins[place]), 0.0)
+        others = [-m for j, m in enumerate(margins) if self._is_other(j, place)]
+        return max(float(min(others, default=1.0)), 0.0)
 
     def _shares_of_curve(self, shares: FloatArray | None, i: int) -> FloatArray | None:
         """Return how a curve's resamples voted; ``None`` where nothing could be resampled."""
@@ -259,6 +286,7 @@ class _Judgement:
         place: int,
         tags: tuple[Tag, ...],
         turning_epoch: float,
+        margin: float,
     ) -> Verdict:
         verdict, runner_up, confidence = final
         row = CurveRow(
@@ -277,6 +305,8 @@ class _Judgement:
             turning_epoch=np.nan if verdict is VerdictClass.DIVERGING else turning_epoch,
             evidence=evidence,
             context=self.context.kind,
+            margin=margin,
+            numbers=row.told,
             reference_id=row.reference_id if uses_sibling else None,
         )
 

@@ -13,7 +13,7 @@ Columns of the tables (``<axes>`` stands for one column per axis):
   device, seconds, peak_memory_mb; the last is the most that the trial's worker took from the
   beginning of its pack to its end: resident memory of the process, or what PyTorch took on a GPU
 * ``verdicts.parquet``: trial_id, config_id, <axes>, seed, verdict, runner_up, tags, confidence,
-  turning_epoch, evidence, context, reference_id
+  turning_epoch, evidence, margin, numbers (JSON), context, reference_id
 * ``configurations.parquet``: config_id, <axes>, verdict over seeds, best values
 * ``features.parquet``: trial_id and one column per feature
 """

@@ -57,6 +57,10 @@ PROBE = """<script>
 
 @pytest.fixture(scope="module")
 def chromium() -> str:
+    return chromium_path()
+
+
+def chromium_path() -> str:
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     require("browser", path is not None, "chromium is not on the PATH")
     return str(path)

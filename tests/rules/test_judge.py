@@ -212,3 +212,26 @@ def test_simulated_sweep_of_one_capacity_is_healthy_in_the_middle() -> None:
     assert {v.verdict for v, is_in in zip(verdicts, middle, strict=True) if is_in} == {
         VerdictClass.HEALTHY
     }
+
+
+def test_a_verdict_carries_its_margin_and_the_numbers_of_its_sentence() -> None:
+    epochs = np.arange(40.0)
+    rising = 0.5 + np.exp(-epochs / 4) + 0.02 * epochs
+    barely = 0.5 + np.exp(-epochs / 4) + 0.0012 * epochs
+    falling = 0.1 + np.exp(-epochs / 4)
+    curves = CurveArrays(
+        run_ids=("far", "near", "healthy"),
+        epochs=np.tile(epochs, (3, 1)),
+        train_loss=np.tile(falling, (3, 1)),
+        val_loss=np.stack([rising, barely, falling + 0.02]),
+        val_metric=np.full((3, 40), np.nan),
+        lengths=np.full(3, 40),
+    )
+    far, near, healthy = judge_curves(curves, facts=None)
+    assert far.verdict is VerdictClass.U_SHAPED
+    assert far.margin > 0.5
+    assert near.margin < far.margin
+    assert healthy.verdict is VerdictClass.HEALTHY
+    assert 0 < healthy.margin <= 1
+    assert far.numbers["val_smooth_min_epoch"] == pytest.approx(rising.argmin(), abs=2)
+    assert set(far.numbers) >= {"val_rise", "val_min", "val_last", "train_change"}

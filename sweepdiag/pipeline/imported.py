@@ -1,0 +1,405 @@
+"""Diagnosing curves that other programs have logged."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sweepdiag.errors import ConfigError, unknown_name
+from sweepdiag.pipeline.imported_folder import claim_output, write_group, write_imported
+from sweepdiag.pipeline.imported_words import (
+    MAX_GROUP_REPORTS,
+    N_SHOWN,
+    axis_lines,
+    group_lines,
+    not_applicable,
+    reading_lines,
+    stops_alone,
+)
+from sweepdiag.pipeline.judging import Recorded, check_findings, judge, tag_edge
+from sweepdiag.pipeline.runs import RunAxes, find_axes, group_runs, trials_of
+from sweepdiag.readers import find_columns, metric_mode, read_curves
+from sweepdiag.records import SweepFacts
+from sweepdiag.rules import Thresholds
+from sweepdiag.store import RunFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from sweepdiag.plotting import Origin, ReportData
+    from sweepdiag.readers import Problem, Reading
+    from sweepdiag.records import Finding, Recommendation
+
+__all__ = ["CurvesResult", "diagnose"]
+
+_ALONE = "the curves were judged alone: say which runs belong together with --group-by"
+_GROUPS = "each sweep has a report of its own"
+_EXECUTION = ("SD902", "curves do not tell how their runs were carried out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvesResult:
+    """Other people's curves and what they say.
+
+    Attributes:
+        path: The folder with the report.
+        data: Everything shown in figures and report.
+        features: The features of each curve.
+        reading: What was read, and what could not be.
+        groups: The result of each sweep, by its name, where ``group_by`` made several.
+    """
+
+    path: Path
+    data: ReportData
+    features: pd.DataFrame
+    reading: Reading
+    groups: Mapping[str, CurvesResult] = field(default_factory=dict)
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """One row per run, with what is known of it."""
+        return self.data.trials
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """One row per evaluation of each run."""
+        return self.data.curves
+
+    @property
+    def verdicts(self) -> pd.DataFrame:
+        """One row per run: class, tags, evidence, confidence."""
+        return self.data.verdicts
+
+    @property
+    def configurations(self) -> pd.DataFrame:
+        """One row per configuration: class over its seeds, best values."""
+        return self.data.configurations
+
+    @property
+    def stopping(self) -> pd.DataFrame:
+        """Per run and criterion: where it would have stopped, and what that costs."""
+        import pandas as pd
+
+        return self.data.stopping if self.data.stopping is not None else pd.DataFrame()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What can be said about the runs as a sweep."""
+        return self.data.findings
+
+    @property
+    def recommendation(self) -> Recommendation:
+        """Where to train and when to stop."""
+        return self.data.recommendation
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What could not be read."""
+        return tuple(self.reading.problems.listed)
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return RunFolder(self.path).report
+
+    def __str__(self) -> str:
+        """Return the summary that the command line prints."""
+        from sweepdiag.report import render_text
+
+        return render_text(self.data)
+
+
+def diagnose(
+    curves: str | Path | pd.DataFrame,
+    *,
+    output: str | Path | None = None,
+    group_by: str | None = None,
+    one_sweep: bool = False,
+    columns: Mapping[str, str] | None = None,
+    axes: Sequence[str] | None = None,
+    monitor: str | None = None,
+    thresholds: Mapping[str, float] | None = None,
+    on_stage: Callable[[str], None] = lambda _name: None,
+) -> CurvesResult:
+    """Judge curves that other programs have logged, without training anything.
+
+    Args:
+        curves: A CSV, Parquet or JSON file, a folder of them, or a data frame: one row per run and
+            epoch (or step), with losses and metrics.
+        output: Folder for the report; by default a new one under ``results/``.
+        group_by: Column that says which runs belong together: each of its values is a sweep.
+        one_sweep: All runs together are one sweep. Without this and ``group_by`` each curve is
+            judged alone.
+        columns: Which column holds what, such as ``{"run": "job", "val_loss": "dev_nll"}``, with
+            the roles ``run, epoch, step, seed, train_loss, val_loss, train_metric, val_metric``.
+            The rest is found by usual names.
+        axes: The columns that are axes of the sweeps; by default those that differ between runs.
+        monitor: ``val_loss`` or ``val_metric``; by default the loss where there is one.
+        thresholds: Limits of the rules that differ from the defaults.
+        on_stage: Told the name of each step as it begins.
+
+    Returns:
+        The diagnosis, as written.
+
+    Raises:
+        ConfigError: If an argument is wrong, or a column does not exist.
+    """
+    if group_by is not None and one_sweep:
+        message = "give group_by or one_sweep, not both: one says that there are several sweeps"
+        raise ConfigError(message)
+    limits = Thresholds.from_overrides(dict(thresholds or {}))
+    folder = claim_output(output, curves)
+    on_stage("reading curves")
+    is_sweep = group_by is not None or one_sweep
+    reading = read_curves(curves, columns=columns, group_by=group_by, with_attributes=is_sweep)
+    job = _Job(
+        reading=reading,
+        group_by=group_by,
+        asked=axes,
+        monitor=_monitor(reading, monitor),
+        thresholds=limits,
+    )
+    on_stage("judging curves")
+    result = job.result(folder, is_sweep=is_sweep)
+    on_stage("drawing figures")
+    write_imported(folder, result, on_stage)
+    for group in list(result.groups.values())[:MAX_GROUP_REPORTS]:
+        on_stage(f"report of {group.data.title}")
+        write_group(group)
+    return result
+
+
+def _monitor(reading: Reading, asked: str | None) -> str:
+    """Return what "best" refers to.
+
+    Raises:
+        ConfigError: If it is unknown, or nothing is known of it.
+    """
+    if asked not in {None, "val_loss", "val_metric"}:
+        raise ConfigError(unknown_name("monitor", str(asked), ("val_loss", "val_metric")))
+    has_loss = bool(np.isfinite(reading.curves["val_loss"]).any())
+    has_metric = bool(np.isfinite(reading.curves["val_metric"]).any())
+    mode = metric_mode(_metric_name(reading) or "")
+    if asked == "val_metric" and (not has_metric or mode is None):
+        what = _metric_name(reading) or "no column is named like one"
+        message = f"monitor val_metric needs a metric whose better direction is known, got {what}"
+        raise ConfigError(message)
+    if asked is not None:
+        return asked
+    return "val_metric" if has_metric and mode and not has_loss else "val_loss"
+
+
+def _metric_name(reading: Reading) -> str | None:
+    names = [columns.val_metric for _, columns in reading.columns if columns.val_metric]
+    return names[0] if names else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """Curves that were read, and how to judge them."""
+
+    reading: Reading
+    group_by: str | None
+    asked: Sequence[str] | None
+    monitor: str
+    thresholds: Thresholds
+
+    def result(self, folder: RunFolder, *, is_sweep: bool) -> CurvesResult:
+        runs, curves = self.reading.runs, self.reading.curves
+        if not is_sweep:
+            return self._alone(folder, self._recorded(runs, curves, RunAxes(values={}), "alone"))
+        named = {self.reading.name: runs}
+        if self.group_by is not None:
+            named = group_runs(runs, self.group_by)
+        if len(named) == 1:
+            (title,) = named
+            return self._sweep(folder, title, runs, curves)
+        groups = {}
+        by_run = dict(list(curves.groupby("trial_id", sort=False)))
+        for number, (name, part) in enumerate(named.items(), start=1):
+            own = _concat([by_run[run] for run in part["trial_id"]])
+            place = RunFolder(folder.path / "groups" / _slug(name, number))
+            groups[name] = self._sweep(place, name, part.reset_index(drop=True), own)
+        return self._together(folder, groups)
+
+    def _recorded(
+        self, runs: pd.DataFrame, curves: pd.DataFrame, axes: RunAxes, context: Any
+    ) -> Recorded:
+        metric = _metric_name(self.reading)
+        return Recorded(
+            axes=axes.axes,
+            # A floor of 0 means here: at 0, if no loss of the curve is negative.
+            facts=SweepFacts(
+                workload=self.reading.name,
+                metric=metric,
+                metric_mode=metric_mode(metric or ""),
+                loss_floor=0.0,
+            ),
+            trials=trials_of(runs, axes, seed_column=self._seed_column()),
+            curves=curves,
+            monitor=self.monitor,
+            thresholds=self.thresholds,
+            context=context,
+        )
+
+    def _seed_column(self) -> str | None:
+        """Return the column of seeds, which may stand in a table of runs."""
+        seeds = [columns.seed for _, columns in self.reading.columns if columns.seed]
+        return seeds[0] if seeds else find_columns(list(self.reading.runs.columns), {}).seed
+
+    def _alone(self, folder: RunFolder, recorded: Recorded) -> CurvesResult:
+        judged = judge(recorded)
+        shared = recorded.shared(judged)
+        return self._result(
+            folder,
+            shared,
+            judged.features,
+            findings=not_applicable(_ALONE),
+            advice=stops_alone(shared, "each judged alone"),
+            title=self.reading.name,
+            lines=reading_lines(self.reading),
+        )
+
+    def _sweep(
+        self, folder: RunFolder, title: str, runs: pd.DataFrame, curves: pd.DataFrame
+    ) -> CurvesResult:
+        from sweepdiag.recommend import recommend
+
+        axes = find_axes(runs, asked=self.asked, not_axes=self._not_axes())
+        recorded = self._recorded(runs, curves, axes, "sweep")
+        judged = judge(recorded)
+        shared = recorded.shared(judged)
+        findings = check_findings(recorded, judged, ignore=(_EXECUTION[0],))
+        findings += tuple(f for f in not_applicable(_EXECUTION[1]) if f.code == _EXECUTION[0])
+        n_seeds = recorded.trials.groupby("config_id").size().max()
+        advice = recommend(
+            **shared,
+            epochs=max(1, round(float(curves["epoch"].max()))),
+            n_seeds=int(n_seeds),
+        )
+        result = self._result(
+            folder,
+            shared,
+            judged.features,
+            findings=tuple(sorted(findings, key=lambda finding: finding.code)),
+            advice=advice,
+            title=title,
+            lines=[*reading_lines(self.reading), *axis_lines(axes)],
+        )
+        tag_edge(result.data)
+        return result
+
+    def _together(self, folder: RunFolder, groups: dict[str, CurvesResult]) -> CurvesResult:
+        """Return all sweeps on one page: the verdicts of each, and no statement on them all."""
+        from sweepdiag.rules import judge_configurations
+
+        trials = self._recorded(
+            self.reading.runs, self.reading.curves, RunAxes(values={}), "sweep"
+        )
+        verdicts = _concat(
+            [group.verdicts[_VERDICT_COLUMNS].assign(group=name) for name, group in groups.items()]
+        )
+        verdicts["config_id"] = verdicts["trial_id"]
+        shared: dict[str, Any] = {
+            "axes": (),
+            "facts": trials.facts,
+            "trials": trials.trials,
+            "curves": trials.curves,
+            "verdicts": verdicts,
+            "configurations": judge_configurations(
+                trials=trials.trials,
+                curves=trials.curves,
+                verdicts=verdicts,
+                axis_names=(),
+                monitor=self.monitor,
+                metric_mode=trials.facts.metric_mode,
+            ),
+            "monitor": self.monitor,
+            "metric_mode": trials.facts.metric_mode,
+        }
+        result = self._result(
+            folder,
+            shared,
+            _concat([group.features for group in groups.values()]),
+            findings=not_applicable(_GROUPS),
+            advice=stops_alone(shared, f"in {len(groups)} sweeps by {self.group_by}"),
+            title=self.reading.name,
+            lines=[*reading_lines(self.reading), *group_lines(folder, groups)],
+        )
+        return dataclasses.replace(result, groups=groups)
+
+    def _result(
+        self,
+        folder: RunFolder,
+        shared: dict[str, Any],
+        features: pd.DataFrame,
+        *,
+        findings: tuple[Finding, ...],
+        advice: Recommendation,
+        title: str,
+        lines: Sequence[str],
+    ) -> CurvesResult:
+        from sweepdiag.plotting import ReportData
+        from sweepdiag.recommend import compare_criteria
+
+        stopping = compare_criteria(
+            shared["curves"], monitor=self.monitor, metric_mode=shared["metric_mode"]
+        )
+        data = ReportData(
+            **shared,
+            findings=findings,
+            recommendation=advice,
+            title=title,
+            environment=_environment(),
+            origin=self._origin(lines),
+            stopping=stopping,
+        )
+        return CurvesResult(path=folder.path, data=data, features=features, reading=self.reading)
+
+    def _not_axes(self) -> list[str]:
+        names = [self.group_by, self._seed_column()]
+        # A run that several columns name together is named by its settings.
+        names += [c.run[0] for _, c in self.reading.columns if len(c.run) == 1]
+        return [name for name in names if name is not None]
+
+    def _origin(self, lines: Sequence[str]) -> Origin:
+        from sweepdiag.plotting import Origin
+
+        problems = self.reading.problems
+        return Origin(
+            lines=tuple(lines),
+            problems=tuple(str(problem) for problem in problems.listed[:N_SHOWN]),
+            n_problems=problems.count,
+            problems_file="unreadable.csv" if problems.count else "",
+        )
+
+
+_VERDICT_COLUMNS = [
+    "trial_id", "seed", "verdict", "runner_up", "tags", "confidence", "turning_epoch", "evidence",
+    "context", "reference_id",
+]  # fmt: skip
+
+
+def _environment() -> dict[str, Any]:
+    import sweepdiag
+
+    return {"sweepdiag": sweepdiag.__version__}
+
+
+def _concat(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat(parts, ignore_index=True)
+
+
+def _slug(name: str, number: int) -> str:
+    """Return a folder name for a sweep; the number keeps those apart that look alike."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")[:40]
+    return f"{number:02d}-{plain}" if plain else f"{number:02d}"

@@ -1,0 +1,362 @@
+"""From rows in any order to curves: one point per run and epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweepdiag.errors import ReaderError
+from sweepdiag.readers.columns import LOSSES, QUANTITIES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sweepdiag.readers.problems import ProblemList
+    from sweepdiag.readers.rows import Rows
+
+__all__ = ["Points", "collect_points", "run_codes", "split_runs_by_file"]
+
+_SEVERAL_SHARE = 0.05
+"""Share of epochs with several validation losses from which steps are the better axis."""
+_DUPLICATE_SHARE = 0.3
+"""Share of repeated rows from which they are several runs rather than a slip."""
+_DENSE = 2.0
+"""Training losses per validation loss from which they are averaged between validations."""
+_LACKING_SHARE = 0.1
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """Points of all runs, sorted by run (in order of appearance) and epoch.
+
+    Attributes:
+        runs: Names of the runs.
+        code: Which run a point belongs to.
+        epoch: Where it lies: in epochs, or in steps where these are the axis.
+        values: Losses and metrics; NaN where there is none.
+        axis: ``epoch`` or ``step``.
+        notes: What was done beyond sorting, in words.
+    """
+
+    runs: tuple[str, ...]
+    code: IntArray
+    epoch: FloatArray
+    values: dict[str, FloatArray]
+    axis: str
+    notes: tuple[str, ...]
+
+    def table(self) -> pd.DataFrame:
+        """Return the points with the columns of ``curves.parquet``."""
+        import pandas as pd
+
+        n = self.code.size
+        names = np.asarray(self.runs, dtype=object)
+        columns = {"trial_id": names[self.code] if n else np.empty(0, dtype=object)}
+        columns |= {"epoch": self.epoch}
+        columns |= {name: self.values.get(name, np.full(n, np.nan)) for name in QUANTITIES}
+        return pd.DataFrame(columns)
+
+
+def run_codes(names: NDArray[np.object_]) -> tuple[tuple[str, ...], IntArray]:
+    """Return the distinct names in order of appearance, and the place of each row's among them."""
+    places: dict[str, int] = {}
+    codes = [places.setdefault(name, len(places)) for name in names]
+    return tuple(places), np.asarray(codes, dtype=np.int64)
+
+
+def collect_points(rows: Rows, *, has_run_column: bool, problems: ProblemList) -> Points:
+    """Return one point per run and epoch.
+
+    Rows of one epoch that hold different quantities (training and validation losses are mostly
+    logged apart) become one point. Training losses that were logged several times within an epoch
+    are averaged. Of rows that repeat each other the last counts, and the others are listed.
+
+    Args:
+        rows: All rows.
+        has_run_column: Whether a column names the runs.
+        problems: Told of repeated rows.
+
+    Returns:
+        The points.
+    """
+    runs, codes = run_codes(rows.run)
+    axis = _choose_axis(rows, codes)
+    place = rows.epoch if axis == "epoch" else rows.step
+    order = np.lexsort((np.arange(len(rows)), place, codes))
+    order = order[np.isfinite(place[order])]
+    point, starts = _group(codes[order], place[order])
+    merge = _Merge(rows=rows, order=order, point=point, n_points=starts.size, axis=axis)
+    values = {name: merge.values_of(name) for name in rows.values}
+    merge.list_repeated(runs, codes, place, problems, has_run_column=has_run_column)
+    code, epoch = codes[order][starts], place[order][starts]
+    is_given = {name: merge.is_given(name) for name in rows.values}
+    for name in (name for name in values if name in LOSSES):
+        _mark_never_finite(code, values[name], is_given[name], len(runs))
+    notes = list(merge.notes())
+    if axis == "step":
+        why = "" if not np.isfinite(rows.epoch).any() else ": losses are logged within epochs"
+        notes.append(f"steps take the place of epochs{why}")
+    kept = _is_worth_keeping(code, is_given, len(runs))
+    code, epoch = code[kept], epoch[kept]
+    values = {name: column[kept] for name, column in values.items()}
+    is_given = {name: column[kept] for name, column in is_given.items()}
+    aligned = _align(code, epoch, values, is_given, len(runs))
+    if aligned is not None:
+        code, epoch, values, n_aligned = aligned
+        notes.append(
+            f"training losses of {n_aligned} runs were logged at other places than validation "
+            "losses: each point has the mean since the validation before"
+        )
+    return Points(runs=runs, code=code, epoch=epoch, values=values, axis=axis, notes=tuple(notes))
+
+
+def split_runs_by_file(rows: Rows) -> Rows | None:
+    """Return the rows with their file in the run's name, if runs of one name are several.
+
+    A run may be spread over files (one with training, one with validation losses). Where two files
+    give the same quantity of the same run at the same place, these are two runs.
+
+    Args:
+        rows: Rows of all files.
+
+    Returns:
+        The rows; ``None`` where names can stay as they are.
+    """
+    import dataclasses
+    from pathlib import PurePosixPath
+
+    if len(rows.files) < 2:
+        return None
+    _, codes = run_codes(rows.run)
+    place = np.where(np.isfinite(rows.epoch), rows.epoch, -1.0)
+    step = np.where(np.isfinite(rows.step), rows.step, -1.0)
+    for missing in rows.missing.values():
+        used = np.flatnonzero(~missing)
+        order = used[np.lexsort((rows.file[used], step[used], place[used], codes[used]))]
+        is_same = codes[order][1:] == codes[order][:-1]
+        is_same &= (place[order][1:] == place[order][:-1]) & (step[order][1:] == step[order][:-1])
+        if (is_same & (rows.file[order][1:] != rows.file[order][:-1])).any():
+            stems = [PurePosixPath(file).with_suffix("").as_posix() for file in rows.files]
+            names = [
+                name if name == stems[file] else f"{stems[file]}/{name}"
+                for name, file in zip(rows.run, rows.file, strict=True)
+            ]
+            return dataclasses.replace(rows, run=np.asarray(names, dtype=object))
+    return None
+
+
+def _choose_axis(rows: Rows, codes: IntArray) -> str:
+    """Return ``step`` where there are no epochs, or validation comes several times in one."""
+    is_epoch, is_step = np.isfinite(rows.epoch), np.isfinite(rows.step)
+    if not is_epoch.any():
+        return "step"
+    key = "val_loss" if "val_loss" in rows.values else next(iter(rows.values))
+    used = np.flatnonzero(~rows.missing[key] & is_epoch & is_step)
+    if not used.size or not is_step[~rows.missing[key]].all():
+        return "epoch"
+    steps = _distinct(codes[used], rows.epoch[used], rows.step[used])
+    cell, _ = _group(steps[:, 0], steps[:, 1])
+    several = np.bincount(cell) > 1
+    return "step" if several.mean() > _SEVERAL_SHARE else "epoch"
+
+
+def _distinct(*columns: NDArray[np.float64] | IntArray) -> FloatArray:
+    """Return the distinct rows, sorted."""
+    table = np.stack([np.asarray(column, dtype=np.float64) for column in columns], axis=1)
+    unique: FloatArray = np.unique(table, axis=0)
+    return unique
+
+
+def _group(*columns: NDArray[np.float64] | IntArray) -> tuple[IntArray, IntArray]:
+    """Return, of sorted columns, the group of each row and where each group starts."""
+    n = columns[0].size
+    is_start = np.ones(n, dtype=bool)
+    if n:
+        is_start[1:] = np.any([column[1:] != column[:-1] for column in columns], axis=0)
+    return np.cumsum(is_start) - 1, np.flatnonzero(is_start)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Merge:
+    """Rows in the order of points, and the point of each."""
+
+    rows: Rows
+    order: IntArray
+    point: IntArray
+    n_points: int
+    axis: str
+
+    def is_given(self, name: str) -> BoolArray:
+        """Return which points have a value, be it NaN."""
+        given: BoolArray = self._count(self._is_used(name)) > 0
+        return given
+
+    def values_of(self, name: str) -> FloatArray:
+        """Return one value per point: the last one, or the mean of those of different steps."""
+        values, is_used = self.rows.values[name][self.order], self._is_used(name)
+        result = np.full(self.n_points, np.nan)
+        result[self.point[is_used]] = values[is_used]  # of several the last
+        if name.startswith("train"):
+            is_several = self._has_steps(is_used)
+            n_values = self._count(is_used)
+            with np.errstate(all="ignore"):
+                sums = np.bincount(self.point[is_used], values[is_used], minlength=self.n_points)
+                result = np.where(is_several, sums / n_values, result)
+        return result
+
+    def notes(self) -> list[str]:
+        """Return that training losses were averaged, if they were."""
+        return [
+            f"{name} is the mean of what was logged within an epoch"
+            for name in self.rows.values
+            if name.startswith("train") and self._has_steps(self._is_used(name)).any()
+        ]
+
+    def list_repeated(
+        self,
+        runs: tuple[str, ...],
+        codes: IntArray,
+        place: FloatArray,
+        problems: ProblemList,
+        *,
+        has_run_column: bool,
+    ) -> None:
+        """List the rows that a later row of the same run and epoch replaces.
+
+        Raises:
+            ReaderError: If there are so many that they must be other runs.
+        """
+        is_replaced = np.zeros(self.order.size, dtype=bool)
+        for name in self.rows.values:
+            is_used = self._is_used(name)
+            is_single = ~self._has_steps(is_used)
+            used = np.flatnonzero(is_used & is_single[self.point])
+            is_last = np.ones(used.size, dtype=bool)
+            is_last[:-1] = self.point[used][1:] != self.point[used][:-1]
+            is_replaced[used[~is_last]] = True
+        n_replaced = int(is_replaced.sum())
+        if n_replaced > _DUPLICATE_SHARE * self.order.size:
+            first = self.order[is_replaced][0]
+            cause = f"runs seem to share the name {runs[codes[first]]!r}"
+            if not has_run_column:
+                cause = "it seems to hold several runs, but no column is named like a run"
+            message = (
+                f"{self.rows.files[int(self.rows.file[first])]} repeats its {self.axis}s in "
+                f"{n_replaced} of {self.order.size} rows: {cause}. Say what names a run: "
+                "--columns run=NAME, or several columns together: --columns run=lr+seed"
+            )
+            raise ReaderError(message)
+        for i in self.order[is_replaced]:
+            what = f"{runs[codes[i]]}, {self.axis} {place[i]:g}"
+            problems.add(
+                self.rows.files[int(self.rows.file[i])],
+                self.rows.line[i],
+                f"run, {self.axis}",
+                what,
+                "row left out: a later row is the same point",
+            )
+
+    def _is_used(self, name: str) -> BoolArray:
+        is_used: BoolArray = ~self.rows.missing[name][self.order]
+        return is_used
+
+    def _count(self, is_used: BoolArray) -> IntArray:
+        return np.bincount(self.point[is_used], minlength=self.n_points)
+
+    def _has_steps(self, is_used: BoolArray) -> BoolArray:
+        """Return which points are of an epoch in which several steps were logged."""
+        step = self.rows.step[self.order]
+        used = np.flatnonzero(is_used & np.isfinite(step))
+        if self.axis == "step" or not used.size or self._count(is_used).max() < 2:
+            return np.zeros(self.n_points, dtype=bool)
+        pairs = _distinct(self.point[used], step[used])
+        n_steps = np.bincount(pairs[:, 0].astype(np.int64), minlength=self.n_points)
+        several: BoolArray = n_steps > 1
+        return several
+
+
+def _mark_never_finite(
+    code: IntArray, values: FloatArray, is_given: BoolArray, n_runs: int
+) -> None:
+    """Write infinity for losses that were logged as NaN from the first to the last.
+
+    A loss that is NaN everywhere otherwise stands for one that was never measured.
+    """
+    n_finite = np.bincount(code[np.isfinite(values)], minlength=n_runs)
+    values[is_given & np.isnan(values) & (n_finite[code] == 0)] = np.inf
+
+
+def _is_worth_keeping(code: IntArray, is_given: dict[str, BoolArray], n_runs: int) -> BoolArray:
+    """Return which points to keep: those with a value, and gaps that stand for NaN.
+
+    Programs write NaN as an empty cell, so that a diverged run ends in rows without losses. But
+    loggers also write rows that hold other things than losses. A run whose rows have either all
+    of its losses or none is taken for the former.
+    """
+    given = np.stack(list(is_given.values()), axis=1)
+    n_given = given.sum(axis=1)
+    has_any = n_given > 0
+    occurs = np.zeros((n_runs, given.shape[1]), dtype=bool)
+    np.logical_or.at(occurs, code, given)
+    is_partial = has_any & (n_given < occurs.sum(axis=1)[code])
+    n_partial = np.bincount(code[is_partial], minlength=n_runs)
+    is_regular = (n_partial == 0) & occurs.any(axis=1)
+    kept: BoolArray = has_any | is_regular[code]
+    return kept
+
+
+def _align(
+    code: IntArray,
+    epoch: FloatArray,
+    values: dict[str, FloatArray],
+    is_given: dict[str, BoolArray],
+    n_runs: int,
+) -> tuple[IntArray, FloatArray, dict[str, FloatArray], int] | None:
+    """Put training losses on the points of validation losses, in runs where they lie apart."""
+    if "train_loss" not in values or "val_loss" not in values:
+        return None
+    has_train, has_val = is_given["train_loss"], is_given["val_loss"]
+    n_val = np.bincount(code[has_val], minlength=n_runs)
+    is_before = _next_anchor(code, has_val) >= 0  # not behind the last validation
+    n_train = np.bincount(code[has_train & is_before], minlength=n_runs)
+    n_lacking = np.bincount(code[has_val & ~has_train], minlength=n_runs)
+    # Validation before the first step has no training loss in any logger.
+    is_apart = (n_lacking - 1 > _LACKING_SHARE * n_val) | (n_train >= _DENSE * n_val)
+    is_apart &= (n_val > 0) & (n_train > 0)
+    if not is_apart.any():
+        return None
+    is_anchor = has_val | ~is_apart[code] | _bad_end(code, values["train_loss"], has_val)
+    target = _next_anchor(code, is_anchor)
+    n_anchors = int(is_anchor.sum())
+    result = {name: column[is_anchor] for name, column in values.items()}
+    for name in (name for name in values if name.startswith("train")):
+        used = is_given[name] & (target >= 0)
+        counts = np.bincount(target[used], minlength=n_anchors)
+        with np.errstate(all="ignore"):
+            sums = np.bincount(target[used], values[name][used], minlength=n_anchors)
+            means = np.where(counts > 0, sums / counts, np.nan)
+        result[name] = np.where(is_apart[code[is_anchor]], means, result[name])
+    return code[is_anchor], epoch[is_anchor], result, int(is_apart.sum())
+
+
+def _bad_end(code: IntArray, train: FloatArray, has_val: BoolArray) -> BoolArray:
+    """Return the last point of runs that end, after the last validation, with no number."""
+    is_last = np.ones(code.size, dtype=bool)
+    is_last[:-1] = code[1:] != code[:-1]
+    return is_last & ~has_val & ~np.isfinite(train)
+
+
+def _next_anchor(code: IntArray, is_anchor: BoolArray) -> IntArray:
+    """Return, per point, which anchor of its run comes next (itself counts); -1 if none does."""
+    places = np.flatnonzero(is_anchor)
+    following = np.searchsorted(places, np.arange(code.size))
+    inside = np.minimum(following, max(places.size - 1, 0))
+    is_own = (following < places.size) & (code[places[inside]] == code)
+    return np.where(is_own, following, -1)

@@ -1,0 +1,52 @@
+"""A table as a file holds it, before it is known what its columns mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from sweepdiag.readers.numbers import Numbers
+
+__all__ = ["Chooser", "RawTable"]
+
+Chooser: TypeAlias = "Callable[[Sequence[str]], Sequence[str]]"
+"""Told the names of all columns, returns those that are to be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawTable:
+    """The columns of one file.
+
+    Attributes:
+        file: Its name, as messages give it.
+        default_run: Name of the run where no column names it.
+        names: All columns, also those that were not read.
+        columns: What was read: numbers as ``parse_numbers`` returns them, all else as objects.
+        lines: Line of each row in the file, from 1.
+    """
+
+    file: str
+    default_run: str
+    names: tuple[str, ...]
+    columns: Mapping[str, Sequence[Any] | NDArray[np.float64]]
+    lines: NDArray[np.int64]
+    has_decimal_comma: bool = False
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def numbers(self, name: str) -> Numbers:
+        """Return a column as numbers; see ``parse_numbers``."""
+        from sweepdiag.readers.numbers import parse_numbers
+
+        column = self.columns[name]
+        if isinstance(column, np.ndarray):
+            return column, np.isnan(column), []
+        return parse_numbers(column, has_decimal_comma=self.has_decimal_comma)

@@ -1,0 +1,261 @@
+"""From a path or a data frame to curves, and to what is known of each run."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sweepdiag.errors import ConfigError, ReaderError, unknown_name
+from sweepdiag.readers.attributes import attributes_of, read_attributes
+from sweepdiag.readers.charts import chart_columns, melt_chart
+from sweepdiag.readers.columns import ColumnMap, find_columns
+from sweepdiag.readers.points import collect_points, split_runs_by_file
+from sweepdiag.readers.problems import ProblemList
+from sweepdiag.readers.rows import Rows, join_rows, rows_of, runs_table_key, unwanted_shape
+from sweepdiag.readers.sources import find_sources
+from sweepdiag.readers.structured import read_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+    from sweepdiag.readers.raw import Chooser, RawTable
+
+__all__ = ["Reading", "read_curves"]
+
+_FRAME = "the data frame"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Curves that were read, and how.
+
+    Attributes:
+        name: What the source is called.
+        curves: Columns ``trial_id, epoch, train_loss, val_loss, train_metric, val_metric``; one
+            row per evaluation, sorted.
+        runs: One row per run: ``trial_id``, and what is constant in each run.
+        columns: Which columns of the files held what, per distinct answer with a file's name.
+        axis: What ``epoch`` counts: ``epoch`` or ``step``.
+        n_rows: Rows that were read.
+        files: The files that curves were read from.
+        problems: What could not be read.
+        notes: What was done to the rows, in words.
+    """
+
+    name: str
+    curves: pd.DataFrame
+    runs: pd.DataFrame
+    columns: tuple[tuple[str, ColumnMap], ...]
+    axis: str
+    n_rows: int
+    files: tuple[str, ...]
+    problems: ProblemList
+    notes: tuple[str, ...]
+
+
+def read_curves(
+    source: str | Path | pd.DataFrame,
+    *,
+    columns: Mapping[str, str] | None = None,
+    group_by: str | None = None,
+    with_attributes: bool = False,
+) -> Reading:
+    """Return the curves of a file, of all files of a folder, or of a data frame.
+
+    What can be read is used, and what cannot is listed. Tables with one row per run (no epochs) in
+    the same folder say more about the runs.
+
+    Args:
+        source: Where the curves are.
+        columns: Which column holds what, by role; the rest is found by usual names.
+        group_by: Column that tells sweeps apart. Where the same run name occurs in two of them, it
+            stands for two runs.
+        with_attributes: Whether to read all other columns too, to know what differs between runs.
+
+    Returns:
+        The curves.
+    """
+    reader = _Reader(given=dict(columns or {}), group_by=group_by, with_attributes=with_attributes)
+    if isinstance(source, str | Path):
+        name = reader.read_path(Path(source))
+    else:
+        name = "curves"
+        reader.read_table(_Choice(reader), _FRAME, source)
+    return reader.finish(name)
+
+
+@dataclass(slots=True)
+class _Choice:
+    """Chooses the columns of one file, and remembers what they hold."""
+
+    reader: _Reader
+    columns: ColumnMap = dataclasses.field(default_factory=ColumnMap)
+    is_chart: bool = False
+
+    def __call__(self, names: Sequence[str]) -> Sequence[str]:
+        self.columns = self.reader.find(names)
+        if not self.columns.has_loss:
+            chart = chart_columns(names)
+            self.is_chart = bool(chart)
+            if chart:
+                return chart
+        if self.reader.with_attributes or runs_table_key(names, self.columns):
+            return names
+        used = self.columns.used() | {self.reader.group_by}
+        return [name for name in names if name in used]
+
+
+class _Reader:
+    """Collects the rows of files."""
+
+    def __init__(
+        self, *, given: dict[str, str], group_by: str | None, with_attributes: bool
+    ) -> None:
+        self.given, self.group_by, self.with_attributes = given, group_by, with_attributes
+        self.problems = ProblemList()
+        self.parts: list[Rows] = []
+        self.run_tables: list[tuple[str, RawTable]] = []
+        self.maps: list[tuple[str, ColumnMap]] = []
+        self.seen: set[str] = set()
+
+    def find(self, names: Sequence[str]) -> ColumnMap:
+        """Return which columns of a file hold what; what is given need not be in every file."""
+        self.seen.update(names)
+        given = {
+            role: text
+            for role, text in self.given.items()
+            if not text or text in names or all(part in names for part in text.split("+"))
+        }
+        return find_columns(names, given)
+
+    def read_path(self, path: Path) -> str:
+        """Read a file, or the files of a folder; of these, what holds no curves is listed.
+
+        Raises:
+            ReaderError: If it cannot be read, or no file of the folder can.
+        """
+        sources = find_sources(path)
+        failures = []
+        for source in sources:
+            choice = _Choice(self)
+            try:
+                table = source.read(choice, self.problems)
+                self.take(choice, table, is_only=len(sources) == 1)
+            except ReaderError as error:
+                if len(sources) == 1:
+                    raise
+                failures.append(str(error))
+                why = str(error).removeprefix(source.file).strip()
+                self.problems.add(source.file, 0, "", "", f"file left out: {why}")
+        if not self.parts:
+            if len(sources) == 1:
+                self._check_given()
+            message = f"no curves in {path}: " + (failures[0] if failures else "no losses in it")
+            raise ReaderError(message)
+        resolved = path.resolve()
+        return resolved.name if path.is_dir() else resolved.stem
+
+    def read_table(self, choice: _Choice, file: str, frame: pd.DataFrame) -> None:
+        """Read a data frame."""
+        chooser: Chooser = choice
+        table = read_frame(frame, choose=chooser, file=file, default_run="run")
+        self.take(choice, table, is_only=True)
+
+    def take(self, choice: _Choice, table: RawTable, *, is_only: bool) -> None:
+        """Keep the rows of a table; one without epochs beside others may tell of their runs.
+
+        Raises:
+            ReaderError: If it holds no curves.
+        """
+        columns = choice.columns
+        if choice.is_chart:
+            table = melt_chart(table)
+            columns = self.find(table.names)
+        key = runs_table_key(table.names, columns)
+        wrong = unwanted_shape(table.file, table.names, columns)
+        if key is not None and not is_only:
+            self.run_tables.append((key, table))
+            return
+        if wrong is not None:
+            self._check_given()
+            raise ReaderError(wrong)
+        rows = rows_of(table, columns, self.problems)
+        if len(rows):
+            self.parts.append(rows)
+            if all(columns != known for _, known in self.maps):
+                self.maps.append((table.file, columns))
+        elif len(table) == 0:
+            self.problems.add(table.file, 0, "", "", "there is no row below the header")
+
+    def finish(self, name: str) -> Reading:
+        """Return what all files say together.
+
+        Raises:
+            ReaderError: If no row could be read.
+        """
+        self._check_given()
+        if not self.parts:
+            message = f"no row of {name} can be read"
+            if self.problems.listed:
+                message += f": {self.problems.listed[0]}"
+            raise ReaderError(message)
+        rows, notes = self._named(join_rows(self.parts))
+        points = collect_points(
+            rows, has_run_column=any(columns.run for _, columns in self.maps),
+            problems=self.problems,
+        )  # fmt: skip
+        curves = points.table()
+        runs = attributes_of(rows, points.runs)
+        for key, table in self.run_tables:
+            runs = read_attributes(runs, table, key, self.problems)
+        used = runs["trial_id"].isin(curves["trial_id"].unique())
+        for run in runs.loc[~used, "trial_id"]:
+            self.problems.add(name, 0, "run", run, "run left out: none of its rows has a loss")
+        if curves.empty:
+            message = f"no row of {name} has a loss"
+            raise ReaderError(message)
+        return Reading(
+            name=name,
+            curves=curves,
+            runs=runs[used].reset_index(drop=True),
+            columns=tuple(self.maps),
+            axis=points.axis,
+            n_rows=len(rows),
+            files=rows.files,
+            problems=self.problems,
+            notes=(*notes, *points.notes),
+        )
+
+    def _named(self, rows: Rows) -> tuple[Rows, list[str]]:
+        """Return the rows with run names that stand for one run each."""
+        notes = []
+        if self.group_by is not None and self.group_by in rows.extras:
+            groups = rows.extras[self.group_by]
+            pairs = {(run, str(group)) for run, group in zip(rows.run, groups, strict=True)}
+            if len(pairs) > len({run for run, _ in pairs}):
+                names = [f"{group}/{run}" for run, group in zip(rows.run, groups, strict=True)]
+                rows = dataclasses.replace(rows, run=np.asarray(names, dtype=object))
+                notes.append(f"runs of one name in several {self.group_by} are several runs")
+        split = split_runs_by_file(rows)
+        if split is not None:
+            notes.append("runs of one name in several files are several runs")
+        return split or rows, notes
+
+    def _check_given(self) -> None:
+        """Check that what the user named is a column of some file.
+
+        Raises:
+            ConfigError: If it is not.
+        """
+        if self.given and self.seen:
+            find_columns(sorted(self.seen), self.given)
+        if self.group_by is not None and self.seen and self.group_by not in self.seen:
+            raise ConfigError(
+                unknown_name("column for --group-by", self.group_by, sorted(self.seen)[:50])
+            )

@@ -1,0 +1,235 @@
+"""Rows of all files with their columns known: numbers, runs, and what else varies."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sweepdiag.readers.columns import QUANTITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from sweepdiag.readers.columns import ColumnMap
+    from sweepdiag.readers.problems import ProblemList
+    from sweepdiag.readers.raw import RawTable
+
+__all__ = ["Rows", "join_rows", "rows_of", "runs_table_key", "unwanted_shape"]
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_MANY = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Rows of one or more files; all arrays have one element per row.
+
+    Attributes:
+        files: The files, in the order in which ``file`` counts.
+        file: Which file a row is from.
+        line: Its line there.
+        run: Name of its run.
+        epoch: Epochs trained; NaN where there is no such column.
+        step: Optimizer steps; NaN where there is no such column.
+        values: Losses and metrics by name, only those that occur.
+        missing: Where the value of each was not given.
+        extras: All other columns that were read.
+    """
+
+    files: tuple[str, ...]
+    file: NDArray[np.int64]
+    line: NDArray[np.int64]
+    run: NDArray[np.object_]
+    epoch: NDArray[np.float64]
+    step: NDArray[np.float64]
+    values: Mapping[str, NDArray[np.float64]]
+    missing: Mapping[str, NDArray[np.bool_]]
+    extras: Mapping[str, NDArray[np.object_]]
+
+    def __len__(self) -> int:
+        return len(self.run)
+
+
+def rows_of(table: RawTable, columns: ColumnMap, problems: ProblemList) -> Rows:
+    """Return the rows of one file that say which run and epoch they belong to.
+
+    Text in a column of numbers is listed, and counts as not given; a row without an epoch (or a
+    step) is listed and left out.
+
+    Args:
+        table: The file's table.
+        columns: What its columns hold.
+        problems: Told what cannot be read.
+
+    Returns:
+        The rows, in the file's order.
+    """
+    n = len(table)
+    epoch, epoch_bad = _axis(table, columns.epoch, problems)
+    step, step_bad = _axis(table, columns.step, problems)
+    place, place_name = (epoch, columns.epoch) if columns.epoch else (step, columns.step)
+    is_placed = np.isfinite(place)
+    if columns.epoch and columns.step:
+        is_placed |= np.isfinite(step) & np.isnan(epoch)
+    run = _run_names(table, columns)
+    is_named = np.array([name != "" for name in run], dtype=bool)
+    values, missing = {}, {}
+    for quantity in QUANTITIES:
+        name = getattr(columns, quantity)
+        if name is not None:
+            values[quantity], missing[quantity], bad = table.numbers(name)
+            missing[quantity][bad] = True
+            for i in bad:
+                value = table.columns[name][i]
+                problems.add(table.file, table.lines[i], name, value, "expected a number")
+    for i in np.flatnonzero(~is_placed).tolist():
+        if i not in epoch_bad and i not in step_bad and place_name:
+            value = table.columns[place_name][i]
+            why = "row left out: expected a finite number"
+            problems.add(table.file, table.lines[i], place_name, value, why)
+    for i in np.flatnonzero(~is_named & is_placed).tolist():
+        why = "row left out: expected the name of a run"
+        problems.add(table.file, table.lines[i], " + ".join(columns.run), "", why)
+    extras = {
+        name: np.asarray(table.columns[name], dtype=object)
+        for name in table.columns
+        if name not in columns.used() or name in {*columns.run, columns.seed}
+    }
+    kept = np.flatnonzero(is_placed & is_named)
+    return Rows(
+        files=(table.file,),
+        file=np.zeros(kept.size, dtype=np.int64),
+        line=table.lines[kept],
+        run=run[kept],
+        epoch=epoch[kept] if n else epoch,
+        step=step[kept] if n else step,
+        values={name: column[kept] for name, column in values.items()},
+        missing={name: column[kept] for name, column in missing.items()},
+        extras={name: column[kept] for name, column in extras.items()},
+    )
+
+
+def _axis(
+    table: RawTable, name: str | None, problems: ProblemList
+) -> tuple[NDArray[np.float64], set[int]]:
+    if name is None:
+        return np.full(len(table), np.nan), set()
+    values, _, bad = table.numbers(name)
+    for i in bad:
+        value = table.columns[name][i]
+        problems.add(
+            table.file, table.lines[i], name, value, "row left out: expected a finite number"
+        )
+    return values, set(bad)
+
+
+def _run_names(table: RawTable, columns: ColumnMap) -> NDArray[np.object_]:
+    if not columns.run:
+        return np.full(len(table), table.default_run, dtype=object)
+    parts = [_as_text(table.columns[name]) for name in columns.run]
+    if len(parts) == 1:
+        return np.asarray(parts[0], dtype=object)
+    names = [
+        ", ".join(f"{name}={part}" for name, part in zip(columns.run, row, strict=True))
+        for row in zip(*parts, strict=True)
+    ]
+    return np.asarray(names, dtype=object)
+
+
+def _as_text(column: Sequence[Any] | NDArray[np.float64]) -> list[str]:
+    """Return identifiers as text: whole numbers that travelled as floats without their ``.0``."""
+    known: dict[Any, str] = {}
+    for value in column:
+        if value not in known:
+            is_whole = isinstance(value, float) and value.is_integer()
+            is_none = value is None or value != value  # NaN is not itself
+            known[value] = "" if is_none else str(int(value) if is_whole else value).strip()
+    return [known[value] for value in column]
+
+
+def join_rows(parts: Sequence[Rows]) -> Rows:
+    """Return the rows of several files as one table; what a file lacks is missing.
+
+    Args:
+        parts: One or more tables of rows.
+
+    Returns:
+        All rows, file after file.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    offsets = np.cumsum([0, *(len(part.files) for part in parts)])
+    quantities = [name for name in QUANTITIES if any(name in part.values for part in parts)]
+    extras = list(dict.fromkeys(name for part in parts for name in part.extras))
+
+    def values(part: Rows, name: str) -> NDArray[np.float64]:
+        return part.values.get(name, np.full(len(part), np.nan))
+
+    def missing(part: Rows, name: str) -> NDArray[np.bool_]:
+        return part.missing.get(name, np.ones(len(part), dtype=bool))
+
+    def extra(part: Rows, name: str) -> NDArray[np.object_]:
+        return part.extras.get(name, np.full(len(part), None, dtype=object))
+
+    return Rows(
+        files=tuple(file for part in parts for file in part.files),
+        file=np.concatenate([p.file + o for p, o in zip(parts, offsets[:-1], strict=True)]),
+        line=np.concatenate([part.line for part in parts]),
+        run=np.concatenate([part.run for part in parts]),
+        epoch=np.concatenate([part.epoch for part in parts]),
+        step=np.concatenate([part.step for part in parts]),
+        values={name: np.concatenate([values(p, name) for p in parts]) for name in quantities},
+        missing={name: np.concatenate([missing(p, name) for p in parts]) for name in quantities},
+        extras={name: np.concatenate([extra(p, name) for p in parts]) for name in extras},
+    )
+
+
+def runs_table_key(names: Sequence[str], columns: ColumnMap) -> str | None:
+    """Return the run column of a table with one row per run and no curves; ``None`` if it has."""
+    has_axis = columns.epoch is not None or columns.step is not None
+    return columns.run[0] if len(columns.run) == 1 and not has_axis and len(names) > 1 else None
+
+
+def unwanted_shape(file: str, names: Sequence[str], columns: ColumnMap) -> str | None:
+    """Return what is wrong with a table that is not tidy, and how to mend it.
+
+    Args:
+        file: The file.
+        names: Its columns.
+        columns: What they hold.
+
+    Returns:
+        A message; ``None`` where there are an epoch (or step) and a loss.
+    """
+    axis = columns.epoch or columns.step
+    shown = ", ".join(names[:8]) + (f", … ({len(names)} in all)" if len(names) > 8 else "")
+    others = [name for name in names if name not in columns.used()]
+    if columns.has_loss and axis:
+        return None
+    n_numbers = sum(_NUMBER.fullmatch(name) is not None for name in names)
+    if n_numbers >= _MANY and 2 * n_numbers > len(names):
+        keys = [name for name in names if not _NUMBER.fullmatch(name)] or ["run"]
+        return (
+            f"{file} has one column per epoch ({shown}), expected one row per epoch: melt it with "
+            f"pandas: frame.melt(id_vars={keys!r}, var_name='epoch', value_name='val_loss')"
+        )
+    if not columns.has_loss and axis and len(others) >= 1 and not columns.run:
+        return (
+            f"{file} has no column that is named like a loss ({shown}). If one holds it, say so: "
+            f"--columns val_loss={others[0]!s}. If there is one column per run, melt the table "
+            f"with pandas: frame.melt(id_vars={[axis]!r}, var_name='run', value_name='val_loss')"
+        )
+    lacking = " and ".join(
+        text
+        for text, is_there in (("a loss", columns.has_loss), ("an epoch or step", axis))
+        if not is_there
+    )
+    return (
+        f"{file} has no column that is named like {lacking}; its columns are {shown}. Name them "
+        "with --columns, such as --columns epoch=NAME,train_loss=NAME,val_loss=NAME"
+    )

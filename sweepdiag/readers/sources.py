@@ -1,0 +1,151 @@
+"""Which files hold curves, and what the run of each is called where no column says so."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sweepdiag.errors import ReaderError
+from sweepdiag.readers.delimited import read_delimited
+from sweepdiag.readers.structured import read_json, read_json_lines, read_parquet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sweepdiag.readers.problems import ProblemList
+    from sweepdiag.readers.raw import Chooser, RawTable
+
+__all__ = ["MARKER", "Source", "find_sources"]
+
+MARKER = "diagnosis.json"
+"""File that marks a folder as written by ``sweepdiag diagnose``: its tables are no logs."""
+
+_TEXT = {".csv", ".tsv", ".txt", ".log"}
+_PARQUET = {".parquet", ".pq"}
+_LINES = {".jsonl", ".ndjson"}
+_SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson", ".json")
+# Names that libraries give every run's file, so that the folder names the run.
+_COMMON = {"metrics", "progress", "result", "trainer_state", "log", "logs", "history", "training"}
+_COMMON |= {"results", "training_log", "curves", "train"}
+_JSON_LOGS = {"trainer_state.json", "result.json", "history.json"}
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """One file to read.
+
+    Attributes:
+        path: Where it is.
+        file: What messages call it: relative to the folder asked for.
+        default_run: Name of its run where no column names runs.
+    """
+
+    path: Path
+    file: str
+    default_run: str
+
+    def read(self, choose: Chooser, problems: ProblemList) -> RawTable:
+        """Return the chosen columns of the file."""
+        name, suffix = self.path.name.lower(), self.path.suffix.lower()
+        file, run = self.file, self.default_run
+        if suffix in _PARQUET:
+            return read_parquet(self.path, file=file, default_run=run, choose=choose)
+        if suffix in _LINES or name == "result.json":
+            return read_json_lines(
+                self.path, file=file, default_run=run, choose=choose, problems=problems
+            )
+        if suffix == ".json":
+            return read_json(self.path, file=file, default_run=run, choose=choose)
+        return read_delimited(
+            self.path, file=file, default_run=run, choose=choose, problems=problems
+        )
+
+
+def find_sources(path: Path) -> list[Source]:
+    """Return the files of a path: itself, or what a folder and its subfolders hold.
+
+    Of a Ray Tune trial ``result.json`` is read rather than ``progress.csv``, which lacks metrics
+    that were first reported late; of the checkpoints of a Hugging Face run the last.
+
+    Args:
+        path: A file or a folder.
+
+    Returns:
+        At least one file, sorted by name.
+
+    Raises:
+        ReaderError: If it does not exist, is of an unknown kind, or holds nothing to read.
+    """
+    if not path.exists():
+        message = f"{path} does not exist"
+        raise ReaderError(message)
+    if path.is_file():
+        if path.suffix.lower() not in {*_SUFFIXES, *_TEXT}:
+            message = f"{path}: expected a file that ends in {', '.join(_SUFFIXES)}, or a folder"
+            raise ReaderError(message)
+        return [Source(path=path, file=path.name, default_run=_run_of(path, path.parent))]
+    found = _superseded(_files_of(path))
+    if not found:
+        message = f"{path} holds no file that ends in {', '.join(_SUFFIXES)}"
+        raise ReaderError(message)
+    return [
+        Source(path=file, file=file.relative_to(path).as_posix(), default_run=_run_of(file, path))
+        for file in found
+    ]
+
+
+def _files_of(folder: Path) -> list[Path]:
+    """Return the files that may be logs; hidden ones and earlier diagnoses are passed over."""
+    files = []
+    for file in sorted(folder.rglob("*")):
+        inside = file.relative_to(folder)
+        if any(part.startswith(".") for part in inside.parts) or not file.is_file():
+            continue
+        if file.suffix.lower() not in _SUFFIXES:
+            continue
+        if file.suffix.lower() == ".json" and file.name.lower() not in _JSON_LOGS:
+            continue
+        parents = [folder / parent for parent in inside.parents]
+        if not any((parent / MARKER).exists() for parent in parents):
+            files.append(file)
+    return files
+
+
+def _superseded(files: list[Path]) -> list[Path]:
+    """Return the files without those whose content another one has too."""
+    kept = []
+    latest = _latest_checkpoints(files)
+    for file in files:
+        is_progress = file.name == "progress.csv" and file.with_name("result.json") in files
+        is_early = _CHECKPOINT.fullmatch(file.parent.name) and file not in latest
+        if not (is_progress or is_early):
+            kept.append(file)
+    return kept
+
+
+def _latest_checkpoints(files: list[Path]) -> set[Path]:
+    latest: dict[tuple[Path, str], tuple[int, Path]] = {}
+    finished = {(file.parent, file.name) for file in files}
+    for file in files:
+        match = _CHECKPOINT.fullmatch(file.parent.name)
+        run = (file.parent.parent, file.name)
+        if match and run not in finished:
+            latest[run] = max(latest.get(run, (-1, file)), (int(match[1]), file))
+    return {file for _, file in latest.values()}
+
+
+def _run_of(file: Path, top: Path) -> str:
+    """Return what tells a file from the others: its path, without what all such files are called.
+
+    A file of its own is named by its folder if its own name says nothing.
+    """
+    if _CHECKPOINT.fullmatch(file.parent.name):
+        file = file.parent
+    if file.stem.lower() in _COMMON or _CHECKPOINT.fullmatch(file.name):
+        file = file.parent
+    else:
+        file = file.with_suffix("")
+    name = file.relative_to(top).as_posix() if file.is_relative_to(top) else file.name
+    return name if name != "." else file.resolve().name or "run"

@@ -1,0 +1,209 @@
+"""Tables that know their types: Parquet, data frames, and logs in JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sweepdiag.errors import ReaderError
+from sweepdiag.readers.raw import Chooser, RawTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    import pandas as pd
+
+    from sweepdiag.readers.problems import ProblemList
+
+__all__ = ["read_frame", "read_json", "read_json_lines", "read_parquet"]
+
+
+def read_parquet(path: Path, *, file: str, default_run: str, choose: Chooser) -> RawTable:
+    """Return the chosen columns of a Parquet file.
+
+    Args:
+        path: The file.
+        file: What messages call it.
+        default_run: Name of the run where no column names it.
+        choose: Which columns to read.
+
+    Returns:
+        The table.
+
+    Raises:
+        ReaderError: If it is no Parquet file, or damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as parquet:
+            names = [str(name) for name in parquet.schema_arrow.names]
+            frame = parquet.read(columns=list(choose(names))).to_pandas(ignore_metadata=True)
+    except (pa.ArrowException, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        message = f"{file} cannot be read as Parquet: {reason}"
+        raise ReaderError(message) from error
+    return _table(frame, names, file=file, default_run=default_run)
+
+
+def read_frame(frame: pd.DataFrame, *, choose: Chooser, file: str, default_run: str) -> RawTable:
+    """Return the chosen columns of a data frame; a named index counts as columns.
+
+    Args:
+        frame: The frame.
+        choose: Which columns to read.
+        file: What messages call it.
+        default_run: Name of the run where no column names it.
+
+    Returns:
+        The table.
+    """
+    if any(name is not None for name in frame.index.names):
+        frame = frame.reset_index()
+    frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
+    frame = frame.loc[:, ~frame.columns.duplicated()]
+    names = list(frame.columns)
+    return _table(frame[list(choose(names))], names, file=file, default_run=default_run)
+
+
+def _table(frame: pd.DataFrame, names: list[str], *, file: str, default_run: str) -> RawTable:
+    columns: dict[str, Any] = {}
+    for name in frame.columns:
+        column = frame[name]
+        if column.dtype.kind in "biuf":
+            columns[name] = column.to_numpy(dtype=float, na_value=np.nan)
+        else:
+            columns[name] = column.astype(object).where(column.notna(), None).tolist()
+    return RawTable(
+        file=file,
+        default_run=default_run,
+        names=tuple(names),
+        columns=columns,
+        lines=np.arange(1, len(frame) + 1),
+    )
+
+
+def read_json_lines(
+    path: Path, *, file: str, default_run: str, choose: Chooser, problems: ProblemList
+) -> RawTable:
+    """Return the chosen columns of a file with one JSON object a line.
+
+    Objects inside an object become columns such as ``config/lr``.
+
+    Args:
+        path: The file.
+        file: What messages call it.
+        default_run: Name of the run where no column names it.
+        choose: Which columns to read.
+        problems: Told which lines cannot be read.
+
+    Returns:
+        The table.
+    """
+    records: list[Mapping[str, Any]] = []
+    lines = []
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                text = line.strip().decode("utf-8", errors="replace")
+                problems.add(file, number, "", text, "line left out: it is no JSON")
+                continue
+            if isinstance(record, dict):
+                records.append(record)
+                lines.append(number)
+            else:
+                problems.add(file, number, "", record, "line left out: expected a JSON object")
+    return _from_records(records, lines, file=file, default_run=default_run, choose=choose)
+
+
+def read_json(path: Path, *, file: str, default_run: str, choose: Chooser) -> RawTable:
+    """Return the chosen columns of one JSON document.
+
+    It may be a Hugging Face ``trainer_state.json``, a list of objects, or an object of lists such
+    as a Keras ``history``.
+
+    Args:
+        path: The file.
+        file: What messages call it.
+        default_run: Name of the run where no column names it.
+        choose: Which columns to read.
+
+    Returns:
+        The table; its lines count the records.
+
+    Raises:
+        ReaderError: If it is no JSON, or none of these.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        message = f"{file} cannot be read as JSON: {error}"
+        raise ReaderError(message) from error
+    records = _records(content)
+    if records is None:
+        message = (
+            f"{file} holds no curves: expected a Hugging Face trainer_state.json, a list of "
+            "objects, or an object of equally long lists"
+        )
+        raise ReaderError(message)
+    lines = list(range(1, len(records) + 1))
+    return _from_records(records, lines, file=file, default_run=default_run, choose=choose)
+
+
+def _records(content: Any) -> list[Mapping[str, Any]] | None:
+    if isinstance(content, dict) and isinstance(content.get("log_history"), list):
+        # The last record sums a training up: its train_loss is the mean over all of it.
+        return [
+            record
+            for record in content["log_history"]
+            if isinstance(record, dict) and "train_runtime" not in record
+        ]
+    if isinstance(content, list) and content and all(isinstance(r, dict) for r in content):
+        return list(content)
+    if isinstance(content, dict) and content:
+        lists = [value for value in content.values() if isinstance(value, list)]
+        if len(lists) == len(content) and len({len(values) for values in lists}) == 1:
+            rows = [dict(zip(content, row, strict=True)) for row in zip(*lists, strict=True)]
+            return [{"epoch": i, **row} for i, row in enumerate(rows, start=1)]
+    return None
+
+
+def _from_records(
+    records: list[Mapping[str, Any]],
+    lines: list[int],
+    *,
+    file: str,
+    default_run: str,
+    choose: Chooser,
+) -> RawTable:
+    flat = [dict(_flatten(record)) for record in records]
+    names = list(dict.fromkeys(name for record in flat for name in record))
+    wanted = choose(names)
+    return RawTable(
+        file=file,
+        default_run=default_run,
+        names=tuple(names),
+        columns={name: [_scalar(record.get(name)) for record in flat] for name in wanted},
+        lines=np.asarray(lines, dtype=np.int64),
+    )
+
+
+def _flatten(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    items: Iterable[tuple[str, Any]] = record.items()
+    for name, value in items:
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}/")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _scalar(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | None) else json.dumps(value)

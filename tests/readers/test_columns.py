@@ -1,0 +1,74 @@
+import pytest
+
+from sweepdiag.errors import ConfigError
+from sweepdiag.readers import ColumnMap, find_columns, metric_mode
+
+USUAL = [
+    (
+        ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"],
+        {"epoch": "epoch", "train_loss": "loss", "val_loss": "val_loss",
+         "train_metric": "accuracy", "val_metric": "val_accuracy"},
+    ),
+    (
+        ["epoch", "step", "train_loss_epoch", "train_loss_step", "val_loss"],
+        {"epoch": "epoch", "step": "step", "train_loss": "train_loss_epoch",
+         "val_loss": "val_loss"},
+    ),
+    (
+        ["_step", "_runtime", "Name", "train/loss", "val/loss", "val/acc"],
+        {"run": ("Name",), "step": "_step", "train_loss": "train/loss", "val_loss": "val/loss",
+         "val_metric": "val/acc"},
+    ),
+    (
+        ["trial_id", "training_iteration", "trainLoss", "Validation Loss", "random_seed"],
+        {"run": ("trial_id",), "step": "training_iteration", "train_loss": "trainLoss",
+         "val_loss": "Validation Loss", "seed": "random_seed"},
+    ),
+    (
+        ["run_id", "name", "epoch", "train_loss", "loss", "test_loss", "valid_loss"],
+        {"run": ("run_id",), "epoch": "epoch", "train_loss": "train_loss",
+         "val_loss": "valid_loss"},
+    ),
+    (
+        ["epoch", "train_aux_loss", "loss_scale", "test_loss"],
+        {"epoch": "epoch", "val_loss": "test_loss"},
+    ),
+    (
+        ["step", "loss", "eval_loss"],
+        {"step": "step", "train_loss": "loss", "val_loss": "eval_loss"},
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("names", "found"), USUAL)
+def test_usual_names_are_known(names, found):
+    assert find_columns(names, {}) == ColumnMap(**found)
+
+
+def test_what_is_given_wins_and_several_columns_may_name_a_run():
+    names = ["lr", "seed", "epoch", "loss", "dev_nll_sum"]
+    columns = find_columns(names, {"run": "lr+seed", "val_loss": "dev_nll_sum", "seed": ""})
+    assert columns.run == ("lr", "seed")
+    assert (columns.val_loss, columns.train_loss, columns.seed) == ("dev_nll_sum", "loss", None)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"runs": "a"}, "unknown role in --columns 'runs'. Did you mean 'run'"),
+        (
+            {"val_loss": "val_los"},
+            "unknown column for val_loss 'val_los'. Did you mean 'val_loss'",
+        ),
+        ({"run": "lr+sed"}, "unknown column for run 'lr'"),
+    ],
+)
+def test_a_wrong_name_is_answered_with_the_nearest(given, said):
+    with pytest.raises(ConfigError, match=said.replace("+", r"\+")):
+        find_columns(["epoch", "val_loss"], given)
+
+
+def test_the_direction_of_a_metric_is_read_off_its_name():
+    assert metric_mode("val/top1") == metric_mode("eval_accuracy") == "max"
+    assert metric_mode("val_error") == metric_mode("ppl") == "min"
+    assert metric_mode("val_thing") is None

@@ -1,0 +1,230 @@
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sweepdiag.errors import ConfigError, ReaderError
+from sweepdiag.readers import MARKER, read_curves
+from tests.readers import samples
+
+
+def frame(**columns):
+    return pd.DataFrame(columns)
+
+
+def test_rows_in_any_order_become_sorted_curves():
+    reading = read_curves(
+        frame(run=["b", "a", "b", "a"], epoch=[1, 1, 0, 0], train_loss=[1.0, 2, 3, 4])
+    )
+    assert reading.curves["trial_id"].tolist() == ["b", "b", "a", "a"]
+    assert reading.curves["train_loss"].tolist() == [3, 1, 4, 2]
+    assert reading.curves["val_loss"].isna().all()
+
+
+def test_of_rows_that_repeat_each_other_the_last_counts():
+    reading = read_curves(
+        frame(run=["a"] * 4, epoch=[0, 1, 1, 2], train_loss=[3.0, 2, 1, 0], val_loss=[1.0] * 4)
+    )
+    assert reading.curves["train_loss"].tolist() == [3, 1, 0]
+    (problem,) = reading.problems.listed
+    assert (problem.line, problem.value) == (2, "a, epoch 1")
+    assert problem.expected == "row left out: a later row is the same point"
+
+
+def test_several_runs_of_one_name_are_refused():
+    with pytest.raises(ReaderError, match=r"runs seem to share the name 'a'.*--columns run="):
+        read_curves(frame(run=["a"] * 4, epoch=[0, 1, 0, 1], val_loss=[1.0, 2, 3, 4]))
+
+
+def test_keras_files_name_their_runs(tmp_path):
+    (tmp_path / "lr=0.3.csv").write_text(samples.KERAS)
+    (tmp_path / "lr=1e4.csv").write_text(samples.KERAS_DIVERGED)
+    reading = read_curves(tmp_path)
+    assert reading.runs["trial_id"].tolist() == ["lr=0.3", "lr=1e4"]
+    columns = reading.columns[0][1]
+    assert (columns.train_loss, columns.val_metric) == ("loss", "val_accuracy")
+    # Never finite is not the same as never measured.
+    assert np.isinf(reading.curves["train_loss"][3:]).all()
+
+
+def test_lightning_rows_of_one_epoch_become_one_point(tmp_path):
+    for version in ("version_0", "version_1"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "metrics.csv").write_bytes(samples.lightning(12))
+    reading = read_curves(tmp_path)
+    assert reading.runs["trial_id"].tolist() == ["version_0", "version_1"]
+    first = reading.curves[reading.curves["trial_id"] == "version_0"]
+    assert first["epoch"].tolist() == list(range(12))
+    assert first["train_loss"].tolist() == [1 / (epoch + 1) for epoch in range(12)]
+    assert first["val_loss"].notna().all()
+    assert first["val_metric"].notna().all()
+    assert reading.problems.count == 0
+
+
+def test_training_losses_within_an_epoch_are_averaged():
+    rows = [(epoch, 10 * epoch + k, 1.0 + k, math.nan) for epoch in range(6) for k in range(3)]
+    rows += [(epoch, 10 * epoch + 2, math.nan, 0.5) for epoch in range(6)]
+    table = pd.DataFrame(rows, columns=["epoch", "step", "train_loss", "val_loss"])
+    reading = read_curves(table)
+    assert reading.axis == "epoch"
+    assert reading.curves["train_loss"].tolist() == [2.0] * 6
+    assert reading.curves["val_loss"].tolist() == [0.5] * 6
+    assert any("mean of what was logged" in note for note in reading.notes)
+
+
+def test_validation_within_an_epoch_makes_steps_the_axis():
+    steps = np.arange(40)
+    table = frame(epoch=steps // 4, step=steps * 10, val_loss=1 / (1 + steps))
+    reading = read_curves(table)
+    assert reading.axis == "step"
+    assert reading.curves["epoch"].tolist() == (steps * 10).tolist()
+
+
+@pytest.mark.parametrize("layout", ["run", "checkpoints"])
+def test_hugging_face_states(tmp_path, layout):
+    if layout == "run":
+        samples.trainer_state(tmp_path / "run-a" / "trainer_state.json", 8)
+    else:
+        for done in (900, 1000, 1600):
+            path = tmp_path / "run-a" / f"checkpoint-{done}" / "trainer_state.json"
+            samples.trainer_state(path, done // 200, is_done=False)
+    reading = read_curves(tmp_path)
+    assert reading.runs["trial_id"].tolist() == ["run-a"]
+    curves = reading.curves
+    assert curves["epoch"].tolist() == [float(epoch) for epoch in range(1, 9)]
+    assert curves["val_loss"].tolist() == [round(2.1 / epoch, 4) for epoch in range(1, 9)]
+    assert curves["train_loss"].notna().all()
+    assert curves["train_loss"].max() < 99  # the summary's mean is no loss of an epoch
+
+
+def test_ray_tune_is_read_from_its_results(tmp_path):
+    for i, lr in enumerate((0.01, 0.1)):
+        samples.ray_tune(tmp_path / f"f_{i}_lr={lr}", f"ab{i}", lr, 10)
+    reading = read_curves(tmp_path, with_attributes=True)
+    assert reading.runs["trial_id"].tolist() == ["ab0", "ab1"]
+    assert reading.runs["config/lr"].tolist() == [0.01, 0.1]
+    assert all(file.endswith("result.json") for file in reading.files)
+    csv_only = read_curves(tmp_path / "f_0_lr=0.01" / "progress.csv")
+    assert csv_only.curves["val_loss"].tolist() == reading.curves["val_loss"][:10].tolist()
+
+
+def test_a_chart_of_weights_and_biases_is_melted(tmp_path):
+    (tmp_path / "val.csv").write_text(
+        '"Step","glad-sun-1 - val_loss","glad-sun-1 - val_loss__MIN","glad-sun-1 - val_loss__MAX",'
+        '"dry-oak - 2 - val_loss"\n"0","1.0","0.9","1.1","2.0"\n"1","0.5","0.4","0.6",""\n'
+    )
+    (tmp_path / "train.csv").write_text(
+        '"Step","glad-sun-1 - train_loss","dry-oak - 2 - train_loss"\n'
+        '"0","1.5","2.5"\n"1","1","2"\n'
+    )
+    curves = read_curves(tmp_path).curves.set_index(["trial_id", "epoch"])
+    assert curves["val_loss"].dropna().to_dict() == {
+        ("glad-sun-1", 0): 1.0, ("glad-sun-1", 1): 0.5, ("dry-oak - 2", 0): 2.0,
+    }  # fmt: skip
+    assert curves["train_loss"]["dry-oak - 2", 1] == 2
+
+
+def test_intermediate_values_of_a_study_come_as_a_frame():
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study()
+    for _ in range(3):
+        trial = study.ask({"lr": optuna.distributions.FloatDistribution(1e-4, 1, log=True)})
+        for step in range(6):
+            trial.report(trial.params["lr"] / (step + 1), step)
+        study.tell(trial, trial.params["lr"])
+    table = pd.DataFrame(
+        {"trial": trial.number, "step": step, "val_loss": value, **trial.params}
+        for trial in study.trials
+        for step, value in trial.intermediate_values.items()
+    )
+    reading = read_curves(table, with_attributes=True)
+    assert reading.runs["trial_id"].tolist() == ["0", "1", "2"]
+    assert reading.runs["lr"].tolist() == [trial.params["lr"] for trial in study.trials]
+
+
+def test_a_history_in_json_and_lines_of_json(tmp_path):
+    (tmp_path / "history.json").write_text(json.dumps({"loss": [3, 0, 1], "val_loss": [3, 2, 1]}))
+    reading = read_curves(tmp_path / "history.json")
+    assert reading.curves["epoch"].tolist() == [1, 2, 3]
+    assert reading.curves["train_loss"].tolist() == [3, 0, 1]
+    lines = '{"run": "x", "epoch": 0, "loss": NaN}\n{"run": "x", "epoch": 1, "lo\n[1]\n'
+    (tmp_path / "log.jsonl").write_text(lines)
+    reading = read_curves(tmp_path / "log.jsonl")
+    assert [problem.line for problem in reading.problems.listed] == [2, 3]
+
+
+def test_a_table_of_runs_says_more_about_them(tmp_path):
+    curves = frame(run_id=[1, 1, 2, 2], epoch=[0, 1, 0, 1], val_loss=[1.0, 2, 3, 4])
+    curves.to_parquet(tmp_path / "curves.parquet")
+    (tmp_path / "runs.csv").write_text("run_id,lr,optimizer\n2,0.1,adam\n1,0.01,sgd\n3,1,sgd\n")
+    runs = read_curves(tmp_path, with_attributes=True).runs
+    assert runs["lr"].tolist() == [0.01, 0.1]
+    assert runs["optimizer"].tolist() == ["sgd", "adam"]
+
+
+def test_runs_of_one_name_in_two_files_are_two_runs_unless_they_fit_together(tmp_path):
+    for name, column in (("a", "train_loss"), ("b", "val_loss")):
+        frame(run=["x", "x"], epoch=[0, 1], **{column: [1.0, 2.0]}).to_csv(
+            tmp_path / f"{name}.csv", index=False
+        )
+    assert read_curves(tmp_path).runs["trial_id"].tolist() == ["x"]
+    frame(run=["x", "x"], epoch=[0, 1], val_loss=[5.0, 6.0]).to_csv(
+        tmp_path / "c.csv", index=False
+    )
+    reading = read_curves(tmp_path)
+    assert reading.runs["trial_id"].tolist() == ["a/x", "b/x", "c/x"]
+    assert "several files are several runs" in reading.notes[0]
+
+
+def test_gaps_stand_for_nan_only_where_rows_are_whole():
+    whole = read_curves(
+        frame(
+            run=["a"] * 4,
+            epoch=range(4),
+            train_loss=[1, 2, None, None],
+            val_loss=[1, 2, None, None],
+        )
+    )
+    assert len(whole.curves) == 4
+    apart = read_curves(
+        frame(
+            run=["a"] * 4,
+            epoch=range(4),
+            train_loss=[1, None, 3, None],
+            val_loss=[1, None, None, None],
+        )
+    )
+    assert apart.curves["epoch"].tolist() == [0, 2]
+
+
+def test_a_folder_is_read_without_hidden_files_and_earlier_diagnoses(tmp_path):
+    (tmp_path / "a.csv").write_text(samples.KERAS)
+    (tmp_path / "notes.csv").write_text("who,what\nme,tea\n")
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / MARKER).write_text("{}")
+    (tmp_path / "old" / "curves.csv").write_text(samples.KERAS)
+    (tmp_path / ".hidden.csv").write_text(samples.KERAS)
+    reading = read_curves(tmp_path)
+    assert reading.files == ("a.csv",)
+    assert [p.file for p in reading.problems.listed] == ["notes.csv"]
+
+
+def test_damaged_and_unknown_files_are_refused(tmp_path):
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(ReaderError, match=r"broken\.parquet cannot be read as Parquet"):
+        read_curves(broken)
+    (tmp_path / "x.json").write_text("[" * 100_000)
+    with pytest.raises(ReaderError, match="cannot be read as JSON"):
+        read_curves(tmp_path / "x.json")
+    (tmp_path / "model.pkl").write_bytes(b"\x80\x04.")
+    with pytest.raises(ReaderError, match=r"expected a file that ends in \.csv"):
+        read_curves(tmp_path / "model.pkl")
+    with pytest.raises(ReaderError, match="does not exist"):
+        read_curves(tmp_path / "nothing")
+    with pytest.raises(ConfigError, match="unknown column for --group-by 'task'"):
+        read_curves(frame(epoch=[0], val_loss=[1.0]), group_by="task")
