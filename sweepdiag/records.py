@@ -28,6 +28,7 @@ __all__ = [
     "FindingState",
     "OptimizerSettings",
     "Pack",
+    "PackSettings",
     "Plan",
     "PointMeasured",
     "Recommendation",
@@ -294,6 +295,24 @@ class DataFacts:
     label_noise: float | None = None
     agreement: float | None = None
     loss_growth: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackSettings:
+    """How packs are trained where the user says it; what is left open is measured.
+
+    Nothing here is part of a trial's identity: under ``exact`` a choice that changes bits is
+    refused.
+
+    Attributes:
+        tier: ``auto``, ``traced``, ``vmap`` or ``unfused``.
+        width: Most members trained together; ``None``: measured.
+        threads: Threads of a worker on the CPU; ``None``: measured.
+    """
+
+    tier: str = "auto"
+    width: int | None = None
+    threads: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

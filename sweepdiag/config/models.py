@@ -131,6 +131,18 @@ class ExecutionConfig(SettingsModel):
         default=None,
         description="Packs that take turns in one process; null: 4 on a GPU, 1 on the CPU.",
     )
+    tier: Annotated[str, Choice(("auto", "traced", "vmap", "unfused"))] = Field(
+        default="auto",
+        description="How a pack is trained: traced (fused, as one graph), vmap (fused), unfused, "
+        "or auto to measure.",
+    )
+    pack_width: Annotated[int | None, Integer(at_least=1, or_null=True)] = Field(
+        default=None,
+        description="Most trials of a pack that are trained at a time; null: measured.",
+    )
+    threads: Annotated[int | None, Integer(at_least=1, or_null=True)] = Field(
+        default=None, description="Threads of each worker on the CPU; null: measured."
+    )
     data_memory_gb: Annotated[float | None, Number(at_least=0, or_null=True)] = Field(
         default=None,
         description="Memory that samples may take in each worker and on each GPU, in GB; what "

@@ -32,12 +32,13 @@ def train(
     """Train what is to be done and record every event before anybody sees it."""
     thresholds = Thresholds.from_overrides(sweep.config.diagnosis.thresholds)
     packs = _packs(history, sweep, retry)
-    make, reason = _choose_executor(sweep, devices, packs) if packs else (None, "")
+    make, reason, n_threads = _choose_executor(sweep, devices, packs) if packs else (None, "", 1)
     meter = ProgressMeter(history, packs=packs, epochs=sweep.config.epochs, thresholds=thresholds)
     if make is None:
         watcher.started(folder.path, ["All trials are done already."], meter.progress())
         return
     watcher.started(folder.path, [devices.line, reason], meter.progress())
+    sweep.worker.most_threads = n_threads
     with make() as executor:
         # The hosts of a cluster are not known here: there each core may have a worker.
         is_cluster = sweep.config.execution.address not in {None, "local"}
@@ -62,8 +63,11 @@ def _packs(history: History, sweep: ResolvedSweep, retry: Sequence[State]) -> tu
 
 def _choose_executor(
     sweep: ResolvedSweep, devices: Devices, packs: Sequence[Pack]
-) -> tuple[Callable[[], Executor], str]:
-    """Return what makes the executor, and why it is that one."""
+) -> tuple[Callable[[], Executor], str, int]:
+    """Return what makes the executor, why it is that one, and the threads that a worker may have.
+
+    Workers share the cores of this machine; what other machines of a cluster have is not known.
+    """
     from sweepdiag.execution import make_executor, usable_cpus
     from sweepdiag.workloads import TrainLoop
 
@@ -75,16 +79,20 @@ def _choose_executor(
     if name == "auto":
         name, reason = _expected_sooner(sweep, devices, packs, n_workers)
 
+    n_used = min(n_workers, len(packs))
+    is_here = devices.kind != "cuda" and execution.address in {None, "local"}
+    n_threads = usable_cpus() // (1 if name == "serial" else n_used) if is_here else 1
+
     def make() -> Executor:
         return make_executor(
             name,
             devices=devices,
-            n_workers=min(n_workers, len(packs)),
+            n_workers=n_used,
             packs_per_device=1 if is_loop else execution.packs_per_device,
             address=execution.address,
         )
 
-    return make, reason
+    return make, reason, execution.threads or max(n_threads, 1)
 
 
 def _expected_sooner(

@@ -11,6 +11,7 @@ from sweepdiag.errors import ConfigError
 from sweepdiag.pipeline.worker import EarlyStop, SweepWorker
 from sweepdiag.records import (
     OptimizerSettings,
+    PackSettings,
     Plan,
     ScheduleSettings,
     SplitSettings,
@@ -177,6 +178,11 @@ def resolve_sweep(config: SweepConfig, workload: Workload | TrainLoop) -> Resolv
             prepared=prepared,
             fingerprint=None if prepared is None else prepared.fingerprint,
             stop_rule=EarlyStop(facts=facts, thresholds=thresholds) if config.stop_early else None,
+            packing=PackSettings(
+                tier=config.execution.tier,
+                width=config.execution.pack_width,
+                threads=config.execution.threads,
+            ),
         ),
     )
 

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
 
     from sweepdiag.features import CurveArrays
     from sweepdiag.features.curves import FloatArray
-    from sweepdiag.records import Event, Pack, SplitSettings, SweepFacts, TrainingSettings
+    from sweepdiag.records import (
+        Event,
+        Pack,
+        PackSettings,
+        SplitSettings,
+        SweepFacts,
+        TrainingSettings,
+    )
     from sweepdiag.rules import Thresholds
     from sweepdiag.training import PackTrainer
     from sweepdiag.workloads import PreparedWorkload, TrainLoop, Workload
@@ -50,6 +57,8 @@ class SweepWorker:
         n_workers: Processes that share the memory of a host; ``None``: one per core of it.
         fingerprint: Of the data that the plan was made with; ``None`` for a user's own loop.
         stop_rule: Says which trainings end early; ``None``: none does.
+        packing: How packs are trained where that is not left to measurement.
+        most_threads: Threads of the CPU that each worker may train on.
     """
 
     reference: str | None
@@ -62,6 +71,8 @@ class SweepWorker:
     n_workers: int | None = None
     fingerprint: str | None = None
     stop_rule: EarlyStop | None = None
+    packing: PackSettings | None = None
+    most_threads: int = 1
     prepared: PreparedWorkload | None = field(default=None, repr=False)
     _trainers: dict[str, PackTrainer] = field(default_factory=dict, init=False, repr=False)
 
@@ -135,8 +146,10 @@ class SweepWorker:
                 settings=self.settings,
                 device=device,
                 stop_rule=self.stop_rule,
+                packing=self.packing,
                 room_bytes=lambda: self.room_bytes(device),
             )
+        self._trainers[device].most_threads = self.most_threads
         return self._trainers[device]
 
     def room_bytes(self, device: str) -> float:

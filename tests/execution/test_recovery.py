@@ -57,8 +57,8 @@ def test_death_halves_what_is_left_behind_all_other_packs() -> None:
 
 def test_what_is_ended_for_its_memory_twice_while_alone_is_out_of_memory() -> None:
     queue = PackQueue([make_pack("a")])
-    assert queue.worker_died(PackProgress(queue.take()), "memory", is_memory=True) == []
-    (end,) = queue.worker_died(PackProgress(queue.take()), "memory", is_memory=True)
+    assert queue.worker_died(HandfulProgress(queue.take()), "memory", is_memory=True) == []
+    (end,) = queue.worker_died(HandfulProgress(queue.take()), "memory", is_memory=True)
     assert isinstance(end, TrialEnded)
     assert end.state is State.OUT_OF_MEMORY
 
