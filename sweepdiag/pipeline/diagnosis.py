@@ -125,7 +125,7 @@ def _diagnose(
     folder: RunFolder, config: SweepConfig, history: History, *, ignore: Sequence[str] = ()
 ) -> Diagnosis:
     from sweepdiag.plotting import ReportData
-    from sweepdiag.recommend import recommend
+    from sweepdiag.recommend import compare_criteria, recommend
 
     recorded = Recorded(
         axes=_axes(history),
@@ -144,6 +144,9 @@ def _diagnose(
         title=folder.path.name,
         environment=_environment(folder),
         interrupted=bool(history.todo()),
+        stopping=compare_criteria(
+            recorded.curves, monitor=config.monitor, metric_mode=history.facts.metric_mode
+        ),
     )
     tag_edge(data)
     return Diagnosis(config=config, data=data, features=judged.features)
@@ -183,6 +186,8 @@ def write_verdicts(folder: RunFolder, data: ReportData, features: pd.DataFrame) 
     folder.write_table("verdicts", data.verdicts)
     folder.write_table("configurations", data.configurations)
     folder.write_table("features", features)
+    if data.stopping is not None:
+        folder.write_table("stopping", data.stopping)
     folder.write_json("findings.json", data.findings)
     folder.write_json("recommendation.json", data.recommendation)
 

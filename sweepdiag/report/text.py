@@ -180,9 +180,12 @@ def _beside(panels: Sequence[list[str]], width: int) -> list[str]:
 
 
 def _stopping(data: ReportData) -> list[str]:
-    """Return what each early-stopping criterion would have done to the curves that learn."""
+    """Return what each early-stopping criterion would have done to the curves that learn.
+
+    For curves that were trained elsewhere; a sweep says itself when to stop.
+    """
     rows = compare_stopping(data)
-    if not rows:
+    if not rows or data.origin is None:
         return []
     name = max(len(row.name) for row in rows)
     lines = [f"{_INDENT}{'':<{name}}  epochs  cost: median     mean"]

@@ -16,6 +16,7 @@ Columns of the tables (``<axes>`` stands for one column per axis):
   turning_epoch, evidence, margin, numbers (JSON), context, reference_id
 * ``configurations.parquet``: config_id, <axes>, verdict over seeds, best values
 * ``features.parquet``: trial_id and one column per feature
+* ``stopping.parquet``: trial_id, criterion, epochs_used, used_fraction, regret, reason
 """
 
 from sweepdiag.store.folder import RunFolder

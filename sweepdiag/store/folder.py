@@ -23,7 +23,7 @@ __all__ = ["RunFolder"]
 
 _SWEEP = "sweep.yaml"
 _JOURNAL = "journal.jsonl"
-_TABLES = ("plan", "curves", "trials", "verdicts", "configurations", "features")
+_TABLES = ("plan", "curves", "trials", "verdicts", "configurations", "features", "stopping")
 _OTHER_FILES = (
     "environment.json",
     "findings.json",
