@@ -87,6 +87,7 @@ def make_executor(
     devices: Devices,
     n_workers: int = 1,
     address: str | None = None,
+    join_timeout_s: float | None = None,
     silence_timeout_s: float | None = None,
 ) -> Executor:
     """Return a new executor, ready to run; the caller closes it.
@@ -96,6 +97,8 @@ def make_executor(
         devices: What to train on. Ray starts one worker per GPU, real or fake.
         n_workers: Worker processes where there is no GPU. Serial has one, always.
         address: Ray cluster to join.
+        join_timeout_s: How long that cluster may take to answer, and then to have room for all
+            workers; ``None``: 10 s to answer, and it must have room at once.
         silence_timeout_s: How long a worker process may send nothing; ``None``: for ever.
 
     Raises:
@@ -111,6 +114,7 @@ def make_executor(
         devices.count or n_workers,
         gpus=devices.count,
         address=address,
+        join_timeout_s=join_timeout_s,
         silence_timeout_s=silence_timeout_s,
     )
 

@@ -49,18 +49,24 @@ class Diagnosis:
 
 
 def diagnose_folder(
-    folder: RunFolder, *, on_stage: Callable[[str], None] = lambda _name: None
+    folder: RunFolder,
+    *,
+    on_stage: Callable[[str], None] = lambda _name: None,
+    keep_report: bool = False,
 ) -> Diagnosis:
     """Judge every curve of a run folder, and write all its derived files.
 
     Args:
         folder: A run folder with a plan.
         on_stage: Told the name of each step as it begins.
+        keep_report: Write nothing if the report was written after the last record.
 
     Returns:
         The diagnosis, as written.
     """
     config, history = _read(folder)
+    if keep_report and folder.has_current_report:
+        return _diagnose(folder, config, history)
     on_stage("reading curves")
     _write_curves(folder, history)
     on_stage("judging curves")
@@ -248,6 +254,7 @@ def _next_sweep(config: SweepConfig, recommendation: Recommendation) -> str:
         **recommendation.next_settings,
         "parameters": dict(recommendation.next_parameters) or config.to_mapping()["parameters"],
         "output": None,
+        "execution": {**config.to_mapping()["execution"], "shard": None},
     }
     return load_config(options=options).to_yaml(header="\n".join(recommendation.next_reasons))
 

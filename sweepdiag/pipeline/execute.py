@@ -75,6 +75,7 @@ def _choose_executor(
             devices=devices,
             n_workers=min(n_workers, len(packs)),
             address=execution.address,
+            join_timeout_s=execution.join_timeout_s,
         )
 
     return make, reason
