@@ -21,6 +21,12 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 PROGRAMS = ("sbatch", "scontrol", "slurmctld", "slurmd", "munged")
 
@@ -54,7 +60,7 @@ MpiDefault=none
 SwitchType=switch/none
 ReturnToService=2
 SchedulerType=sched/backfill
-SchedulerParameters=sched_interval=1,bf_interval=2{parameters}
+SchedulerParameters=sched_interval=1,bf_interval=2
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 GresTypes=gpu
@@ -89,11 +95,9 @@ class Bed:
 
     Attributes:
         root: Its folder.
-        scheduler: Further ``SchedulerParameters``.
     """
 
     root: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="sl-", dir="/tmp")))
-    scheduler: str = ""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -128,9 +132,8 @@ class Bed:
 
     def stop(self) -> None:
         """End all jobs, then all daemons, by the ids that they have left."""
-        with contextlib.suppress(subprocess.SubprocessError):
-            self.call("scancel", "--full", *self.jobs(), timeout=20)
-            until(lambda: not self.jobs(), 30)
+        with contextlib.suppress(subprocess.SubprocessError, AssertionError):
+            self.cancel_jobs()
         run = self.root / "run"
         for path in (*run.glob("slurmd-*.pid"), run / "slurmctld.pid", run / "munged.pid"):
             end_process(path)
@@ -148,9 +151,16 @@ class Bed:
 
     def call(self, *command: str, timeout: float = 60) -> str:
         """Return what a command prints."""
+        return self.call_in(self.root, self.environment, *command, timeout=timeout)
+
+    def call_in(
+        self, folder: Path, environment: dict[str, str], *command: str, timeout: float = 60
+    ) -> str:
+        """Return what a command prints that is run in a folder, with an environment."""
         done = subprocess.run(
             command,
-            env=self.environment,
+            cwd=folder,
+            env=environment,
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -159,13 +169,36 @@ class Bed:
         assert done.returncode == 0, (command, done.stdout, done.stderr)
         return done.stdout
 
+    @contextlib.contextmanager
+    def scheduling(self, parameter: str) -> Iterator[None]:
+        """Let the controller schedule by one parameter more while the block runs."""
+        path = self.root / "slurm.conf"
+        before = path.read_text()
+        line = re.compile("^SchedulerParameters=.*$", re.MULTILINE)
+        more = f",{parameter}" if parameter else ""
+        path.write_text(line.sub(lambda match: match[0] + more, before))
+        self.call("scontrol", "reconfigure")
+        try:
+            yield
+        finally:
+            path.write_text(before)
+            self.call("scontrol", "reconfigure")
+
     def jobs(self) -> list[str]:
         """Return the ids of the jobs that have not ended."""
         return self.call("squeue", "--noheader", "--format=%A").split()
 
+    def cancel_jobs(self) -> None:
+        """End all jobs."""
+        if jobs := self.jobs():
+            self.call("scancel", "--full", *jobs)
+        until(lambda: not self.jobs(), 60)
+
     def wait_for_idle_nodes(self, timeout_s: float = 60) -> None:
         """Wait until nothing runs on any node."""
-        until(lambda: self.call("sinfo", "-h", "-p", "batch", "-o", "%T %D") == "idle 2\n", timeout_s)
+        until(
+            lambda: self.call("sinfo", "-h", "-p", "batch", "-o", "%T %D") == "idle 2\n", timeout_s
+        )
 
     def show(self, job: str) -> dict[str, str]:
         """Return what Slurm knows of a job: ``JobState``, ``Restarts``, ``ExitCode``, …."""
@@ -178,9 +211,7 @@ class Bed:
 
     def _configure(self) -> None:
         host, port = socket.gethostname().partition(".")[0], free_ports(N_NODES + 1)
-        text = _CONFIGURATION.format(
-            host=host, port=port, root=self.root, parameters=self.scheduler
-        )
+        text = _CONFIGURATION.format(host=host, port=port, root=self.root)
         devices = ""
         for n in range(1, N_NODES + 1):
             text += _NODE.format(n=n, host=host, port=port + n)
@@ -195,7 +226,7 @@ class Bed:
         (self.root / "gres.conf").write_text(devices)
 
 
-def until(is_true, timeout_s: float, *, every_s: float = 0.2) -> None:
+def until(is_true: Callable[[], object], timeout_s: float, *, every_s: float = 0.2) -> None:
     """Wait until something is true, or fail."""
     deadline = time.monotonic() + timeout_s
     while not is_true():
@@ -226,4 +257,4 @@ def free_ports(count: int) -> int:
             except OSError:
                 continue
             return first
-    raise AssertionError("no free ports")
+    pytest.fail("no free ports")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -37,11 +36,8 @@ def place(bed: Bed) -> Iterator[Place]:
     directory = Path(tempfile.mkdtemp(prefix="sweepdiag-slurm-"))
     place = Place(directory, bed)
     yield place
-    jobs = bed.jobs()
-    if jobs:
-        bed.call("scancel", *jobs)
-    with contextlib.suppress(AssertionError):
-        bed.wait_for_idle_nodes()
+    bed.cancel_jobs()
+    bed.wait_for_idle_nodes()
     shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -7,7 +7,6 @@ import re
 import resource
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +14,8 @@ import pytest
 from tests.slurm.sweeps import SECRET, SWEEP, Place, assert_same_results, attempts
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.slurm.bed import Bed
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.xdist_group("slurm")]
@@ -65,9 +66,7 @@ def test_what_slurm_refuses_is_told(place: Place) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_requeued_job_goes_on_where_it_was(
-    place: Place, bed: Bed, uninterrupted: Path
-) -> None:
+def test_a_requeued_job_goes_on_where_it_was(place: Place, bed: Bed, uninterrupted: Path) -> None:
     from tests.slurm.bed import until
 
     job = place.begin(seconds=30)
