@@ -54,6 +54,12 @@ def make_room_for_an_urgent_job(place: Place) -> None:
     )
 
 
+def test_requeue_by_hand(place: Place, bed: Bed, uninterrupted: Path) -> None:
+    job = begin_and_wait_for_two(place)
+    bed.call("scontrol", "requeue", job)
+    assert_completed(place, job, uninterrupted)
+
+
 def test_preemption_without_grace(place: Place, uninterrupted: Path) -> None:
     job = begin_and_wait_for_two(place)
     make_room_for_an_urgent_job(place)
@@ -73,7 +79,9 @@ def test_preemption_with_grace(
 
 
 def test_time_limit(place: Place, uninterrupted: Path) -> None:
-    job = place.begin("--timeout-min", "1", seconds=75.0)
+    done = place.submit("--wait", "--timeout-min", "1", seconds=75.0)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    (job,) = re.findall(r"job (\d+)", done.stdout)
     assert_completed(place, job, uninterrupted)
     assert "Interrupted: " in place.log(job)
     assert "DUE TO TIME LIMIT" not in place.log(job)

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.slurm.sweeps import SECRET, SWEEP, Place, assert_same_results, attempts
+from tests.slurm.sweeps import SECRET, SWEEP, Place, assert_same_results
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from tests.slurm.bed import Bed
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.xdist_group("slurm")]
 
@@ -64,15 +62,3 @@ def test_what_slurm_refuses_is_told(place: Place) -> None:
     assert "sbatch refused run.slurm/node.sbatch" in done.stderr
     assert "invalid partition" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_a_requeued_job_goes_on_where_it_was(place: Place, bed: Bed, uninterrupted: Path) -> None:
-    from tests.slurm.bed import until
-
-    job = place.begin(seconds=30)
-    until(lambda: place.n_ended() >= 2, 240)
-    bed.call("scontrol", "requeue", job)
-    found = bed.wait_for_state(job, "COMPLETED", "FAILED")
-    assert (found["JobState"], found["Restarts"], found["ExitCode"]) == ("COMPLETED", "1", "0:0")
-    assert_same_results(place.folder.path, uninterrupted)
-    assert sum(attempts(place.folder)) <= 7  # none but the interrupted one was begun again
