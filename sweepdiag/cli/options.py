@@ -97,6 +97,24 @@ AcceptChangedCode = Annotated[
 RunDirectory = Annotated[str, typer.Argument(metavar="DIR", help="Folder of a run.")]
 
 
+def split_arguments(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """Return the workload or file, if one leads the arguments, and the ``key=value`` pairs."""
+    if arguments and "=" not in arguments[0]:
+        return arguments[0], arguments[1:]
+    return None, arguments
+
+
+def asked(target: str | None, settings: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """Return the arguments of ``resolve_config`` for what the command line asked."""
+    is_file = target is not None and target.endswith((".yaml", ".yml"))
+    return {
+        "workload": None if is_file else (target or DEFAULT_WORKLOAD),
+        "path": Path(target) if is_file and target is not None else None,
+        "options": {name: value for name, value in settings.items() if value is not None},
+        "overrides": overrides,
+    }
+
+
 def execution_options(
     *,
     gpus: int | None,
@@ -116,21 +134,3 @@ def execution_options(
         "shard": shard,
     }
     return {name: value for name, value in given.items() if value is not None}
-
-
-def split_arguments(arguments: list[str]) -> tuple[str | None, list[str]]:
-    """Return the workload or file, if one leads the arguments, and the ``key=value`` pairs."""
-    if arguments and "=" not in arguments[0]:
-        return arguments[0], arguments[1:]
-    return None, arguments
-
-
-def asked(target: str | None, settings: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
-    """Return the arguments of ``resolve_config`` for what the command line asked."""
-    is_file = target is not None and target.endswith((".yaml", ".yml"))
-    return {
-        "workload": None if is_file else (target or DEFAULT_WORKLOAD),
-        "path": Path(target) if is_file and target is not None else None,
-        "options": {name: value for name, value in settings.items() if value is not None},
-        "overrides": overrides,
-    }

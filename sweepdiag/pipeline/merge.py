@@ -28,9 +28,6 @@ __all__ = ["merge_folders"]
 
 logger = logging.getLogger(__name__)
 
-_OF_THE_WHOLE = ("header", "plan")
-"""Kinds of records that every shard has alike."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class _Shard:
@@ -112,7 +109,7 @@ def _read_shard(folder: RunFolder) -> _Shard | None:
         return None
     by_trial: dict[str, list[dict[str, Any]]] = {}
     for record in records:
-        if record["kind"] not in _OF_THE_WHOLE:
+        if "trial" in record:
             by_trial.setdefault(record["trial"], []).append(record)
     return _Shard(folder=folder, config=read_config(folder), history=history, records=by_trial)
 
