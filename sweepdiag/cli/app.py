@@ -205,25 +205,13 @@ def merge(
     ],
     output: Annotated[str, typer.Option(help="Folder of the whole; added to if it is there.")],
 ) -> None:
-    """Put the shards of a sweep together and diagnose the whole.
-
-    Raises:
-        SystemExit: If trials are missing, or could not be carried out.
-    """
+    """Put the shards of a sweep together and diagnose the whole."""
     with reported_errors():
         from sweepdiag.pipeline import merge_folders
         from sweepdiag.store import RunFolder
 
         result = merge_folders([RunFolder(Path(d)) for d in directories], RunFolder(Path(output)))
-        _print_result(result)
-        if result.n_missing:
-            sys.stderr.write(
-                f"sweepdiag: {result.n_missing} of {len(result.trials)} trials are missing: merge "
-                f"again when they are done, or train them with: sweepdiag resume {output}\n"
-            )
-            raise SystemExit(ExitCode.STOPPED)
-        if result.n_failed:
-            raise SystemExit(ExitCode.FAILED_TRIALS)
+        _print_merged(result, output)
 
 
 @app.command()
@@ -351,6 +339,23 @@ def _print_result(result: SweepResult | ShardResult) -> None:
         return
     _print(render_text(result.diagnosis.data, width=_width()))
     _print(f"Report: {result.report}")
+
+
+def _print_merged(result: SweepResult, output: str) -> None:
+    """Print what a merge gave, and exit as its trials went.
+
+    Raises:
+        SystemExit: If trials are missing, or could not be carried out.
+    """
+    _print_result(result)
+    if result.n_missing:
+        sys.stderr.write(
+            f"sweepdiag: {result.n_missing} of {len(result.trials)} trials are missing: merge "
+            f"again when they are done, or train them with: sweepdiag resume {output}\n"
+        )
+        raise SystemExit(ExitCode.STOPPED)
+    if result.n_failed:
+        raise SystemExit(ExitCode.FAILED_TRIALS)
 
 
 def _print_interrupted(watch: Watch) -> None:

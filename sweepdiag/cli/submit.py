@@ -49,9 +49,15 @@ def submit(
             rich_help_panel=_SLURM,
         ),
     ] = 60,
-    partition: Annotated[str | None, typer.Option(rich_help_panel=_SLURM)] = None,
-    account: Annotated[str | None, typer.Option(rich_help_panel=_SLURM)] = None,
-    qos: Annotated[str | None, typer.Option(rich_help_panel=_SLURM)] = None,
+    partition: Annotated[
+        str | None, typer.Option(help="One, or several with commas.", rich_help_panel=_SLURM)
+    ] = None,
+    account: Annotated[
+        str | None, typer.Option(help="Account to charge.", rich_help_panel=_SLURM)
+    ] = None,
+    qos: Annotated[
+        str | None, typer.Option(help="Quality of service.", rich_help_panel=_SLURM)
+    ] = None,
     constraint: Annotated[
         str | None, typer.Option(help="Features of nodes, as of sbatch.", rich_help_panel=_SLURM)
     ] = None,
@@ -99,11 +105,7 @@ def submit(
         bool, typer.Option("--wait", help="Wait for the job, and exit with its exit code.")
     ] = False,
 ) -> None:
-    """Run a sweep as a Slurm job that resumes by itself; see docs/cluster.md.
-
-    Raises:
-        SystemExit: With the job's exit code, if it is waited for.
-    """
+    """Run a sweep as a Slurm job that resumes by itself; see docs/cluster.md."""
     with reported_errors():
         from sweepdiag.execution.slurm_job import SlurmJob, render_scripts
 
@@ -133,7 +135,7 @@ def submit(
         if dry_run:
             _show(job, scripts)
             return
-        raise SystemExit(_submit(job, scripts, wait=wait))
+        _submit(job, scripts, wait=wait)
 
 
 def _checked(target: str | None, overrides: list[str], *, n_shards: int | None) -> str:
@@ -158,8 +160,8 @@ def _checked(target: str | None, overrides: list[str], *, n_shards: int | None) 
 def _show(job: SlurmJob, scripts: dict[str, str]) -> None:
     from sweepdiag.execution.slurm_queue import sbatch_command
 
-    for name, text in scripts.items():
-        sys.stdout.write(f"# {job.folder / name}\n{text}\n")
+    # One script alone can be written into a file as it is printed.
+    sys.stdout.write("\n".join(scripts.values()) + "\n")
     after = None
     for name in scripts:
         command = sbatch_command(job.folder / name, after=after)
@@ -167,14 +169,11 @@ def _show(job: SlurmJob, scripts: dict[str, str]) -> None:
         after = "JOBID"
 
 
-def _submit(job: SlurmJob, scripts: dict[str, str], *, wait: bool) -> int:
+def _submit(job: SlurmJob, scripts: dict[str, str], *, wait: bool) -> None:
     """Submit the scripts one after the other and say where their logs are.
 
-    Returns:
-        The exit code of the last job if it is waited for, else 0.
-
     Raises:
-        SystemExit: If waiting is interrupted.
+        SystemExit: With the last job's exit code, if it is waited for.
     """
     from sweepdiag.execution.slurm_queue import submit_script, wait_for_job, write_scripts
 
@@ -190,12 +189,11 @@ def _submit(job: SlurmJob, scripts: dict[str, str], *, wait: bool) -> int:
         sys.stdout.flush()
         if name == last and wait:
             try:
-                return wait_for_job(command)
+                raise SystemExit(wait_for_job(command))
             except KeyboardInterrupt:
                 sys.stderr.write(f"\nThe job goes on; `scancel {after}` ends it.\n")
                 raise SystemExit(ExitCode.INTERRUPTED) from None
         command.communicate()
-    return 0
 
 
 def _default_output(workload: str) -> str:

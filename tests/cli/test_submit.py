@@ -33,7 +33,6 @@ def test_a_dry_run_shows_scripts_and_commands_and_writes_nothing(tmp_path):
     )
     assert (shown.returncode, shown.stderr) == (0, "")
     for line in (
-        "# results/x.slurm/shard.sbatch",
         "#SBATCH --array=0-3",
         "#SBATCH --partition=gpu",
         "#SBATCH --output=results/x.slurm/%j.out",
@@ -47,6 +46,7 @@ def test_a_dry_run_shows_scripts_and_commands_and_writes_nothing(tmp_path):
             "--dependency=afterany:JOBID results/x.slurm/merge.sbatch",
         )
     ]
+    assert shown.stdout.startswith("#!/bin/bash\n")
     assert "hunter2" not in shown.stdout
     assert "MY_TOKEN" not in shown.stdout
     assert list(tmp_path.iterdir()) == []
