@@ -37,6 +37,7 @@ EXPORTED_VARIABLES = (
 MAX_SHARDS = 1000
 
 _WARNING_S = 120
+_SHORTEST_WARNING_S = 5
 _DIRECTIVE = re.compile(r"#SBATCH --([a-z-]+)(?:=.*)?")
 _ASSIGNMENT = re.compile(r"([a-z_]+)=(?:\([^)]*\)|\$\(\(.*?\)\)|\S*)( +#.*)?")
 
@@ -239,8 +240,8 @@ def _directives(job: SlurmJob, variables: frozenset[str]) -> dict[str, str | Non
     exported = [
         name for name in dict.fromkeys((*EXPORTED_VARIABLES, *job.exported)) if name in variables
     ]
-    # A quarter of the limit, where that is short: the warning may come a minute early.
-    warning_s = min(_WARNING_S, 15 * job.timeout_min)
+    # Slurm warns half a minute to a minute early, which is nearly all that a short job has.
+    warning_s = min(_WARNING_S, max(_SHORTEST_WARNING_S, 15 * (job.timeout_min - 1)))
     return {
         "job-name": job.name,
         "nodes": str(job.nodes),

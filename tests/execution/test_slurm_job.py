@@ -107,8 +107,9 @@ def test_a_job_asks_for_what_it_was_told_to_ask_for() -> None:
 
 
 def test_the_warning_leaves_a_short_job_time_to_train() -> None:
-    assert directives(one_script(job(timeout_min=1)))["signal"] == "B:USR2@15"
-    assert directives(one_script(job(timeout_min=8)))["signal"] == "B:USR2@120"
+    assert directives(one_script(job(timeout_min=1)))["signal"] == "B:USR2@5"
+    assert directives(one_script(job(timeout_min=5)))["signal"] == "B:USR2@60"
+    assert directives(one_script(job(timeout_min=9)))["signal"] == "B:USR2@120"
 
 
 def test_several_nodes_and_arrays_have_scripts_of_their_own() -> None:

@@ -79,7 +79,7 @@ def test_preemption_with_grace(
 
 
 def test_time_limit(place: Place, uninterrupted: Path) -> None:
-    done = place.submit("--wait", "--timeout-min", "1", seconds=75.0)
+    done = place.submit("--wait", "--timeout-min", "1", seconds=60.0)
     assert done.returncode == 0, (done.stdout, done.stderr)
     (job,) = re.findall(r"job (\d+)", done.stdout)
     assert_completed(place, job, uninterrupted)
