@@ -11,7 +11,7 @@ from sweepdiag import Workload
 
 
 class Slow(torch.nn.Module):
-    """A linear layer that takes its time. What it decides by its data keeps it from being fused."""
+    """A small network that takes its time; a decision by its data keeps it from being fused."""
 
     def __init__(self, capacity: int) -> None:
         super().__init__()

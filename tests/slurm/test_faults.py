@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -97,19 +98,35 @@ def test_node_that_fails(place: Place, bed: Bed, uninterrupted: Path) -> None:
         bed.call("scontrol", "update", f"nodename={node}", "state=resume")
 
 
-@pytest.mark.parametrize("number", ["USR2", "TERM"])
 def test_a_stopped_job_requeues_itself_so_often_and_no_oftener(
-    place: Place, bed: Bed, uninterrupted: Path, number: str
+    place: Place, bed: Bed, uninterrupted: Path
 ) -> None:
     job = begin_and_wait_for_two(place, "--requeue-limit", "1")
-    bed.call("scancel", f"--signal={number}", "--batch", job)
+    bed.call("scancel", "--signal=USR2", "--batch", job)
     until(lambda: bed.show(job)["Restarts"] == "1", 120)
     until(lambda: place.n_ended() >= 3, 240)
-    bed.call("scancel", f"--signal={number}", "--batch", job)
+    bed.call("scancel", "--signal=USR2", "--batch", job)
     found = bed.wait_for_state(job, "FAILED", "COMPLETED")
     assert (found["JobState"], found["ExitCode"], found["Restarts"]) == ("FAILED", "75:0", "1")
     last = place.log(job).splitlines()[-1]
     assert last == "not done after 1 requeues (max_requeues=1): submit again to go on"
+
+    assert place.submit("--wait").returncode == 0
+    assert_same_results(place.folder.path, uninterrupted)
+
+
+@pytest.mark.parametrize("options", [[], ["--signal=TERM", "--full"]], ids=["plain", "term"])
+def test_a_cancelled_job_does_not_come_back(
+    place: Place, bed: Bed, uninterrupted: Path, options: list[str]
+) -> None:
+    job = begin_and_wait_for_two(place)
+    bed.call("scancel", *options, job)
+    bed.wait_for_state(job, "CANCELLED", "FAILED")
+    time.sleep(10)  # longer than a requeued job waits
+    found = bed.show(job)
+    state = "FAILED" if options else "CANCELLED"
+    assert (found["JobState"], found["Restarts"]) == (state, "0")
+    assert "Interrupted: " in place.log(job)
 
     assert place.submit("--wait").returncode == 0
     assert_same_results(place.folder.path, uninterrupted)
