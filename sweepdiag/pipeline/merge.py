@@ -129,8 +129,8 @@ def _check_same_sweep(shards: Sequence[_Shard]) -> None:
             told.append("the planned trials differ")
         if told:
             message = (
-                f"{first.folder.path} and {shard.folder.path} are not of one sweep: "
-                f"{'; '.join(told[:3])} (there: the first)"
+                f"{first.folder.path} (there) and {shard.folder.path} (here) are not of one sweep: "
+                f"{'; '.join(told[:3])}"
             )
             raise ConfigError(message)
 

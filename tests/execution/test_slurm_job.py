@@ -58,7 +58,7 @@ def test_a_template_in_which_nothing_is_changed_stays_as_it_is(name: str) -> Non
 
 def test_stopping_and_requeueing_is_the_same_in_all_scripts() -> None:
     ends = {
-        (TEMPLATES / name).read_text().partition("# Above 128")[2]
+        (TEMPLATES / name).read_text().partition("# Above 128:")[2]
         for name in NAMES
         if name != "merge.sbatch"
     }
