@@ -128,10 +128,8 @@ def _check_same_sweep(shards: Sequence[_Shard]) -> None:
         elif first.history.plan != shard.history.plan:
             told.append("the planned trials differ")
         if told:
-            message = (
-                f"{first.folder.path} (there) and {shard.folder.path} (here) are not of one sweep: "
-                f"{'; '.join(told[:3])}"
-            )
+            both = f"{first.folder.path} (there) and {shard.folder.path} (here)"
+            message = f"{both} are not of one sweep: {'; '.join(told[:3])}"
             raise ConfigError(message)
 
 
