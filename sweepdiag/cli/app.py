@@ -14,13 +14,14 @@ import typer
 from sweepdiag.cli import options
 from sweepdiag.cli.exits import ExitCode, Stopped, reported_errors, stop_signals_raise
 from sweepdiag.cli.gate import Gate
+from sweepdiag.cli.submit import submit
 from sweepdiag.cli.watch import log_to_stderr, make_watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sweepdiag.cli.watch import Watch
-    from sweepdiag.pipeline import SweepResult
+    from sweepdiag.pipeline import ShardResult, SweepResult
 
 __all__ = ["app"]
 
@@ -36,7 +37,6 @@ app = typer.Typer(
 
 _AXES = "Axes (low:high:n on a log scale, lin:low:high:n, or values)"
 _HOW = "How to train"
-_DEFAULT_WORKLOAD = "digits"
 
 
 @app.callback(invoke_without_command=True)
@@ -59,15 +59,7 @@ def main(
 
 @app.command()
 def run(
-    what: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[WORKLOAD | SWEEP.yaml] [KEY=VALUE]...",
-            help="What to train: digits, fashion_mnist, synthetic, my_workload.py:build or a "
-            "file of settings; then further settings, such as optimizer.momentum=0.95. "
-            "Default: digits.",
-        ),
-    ] = None,
+    what: options.What = None,
     lr: Annotated[
         str | None,
         typer.Option(help="Learning rates, such as 1e-4:10:8.", rich_help_panel=_AXES),
@@ -120,6 +112,7 @@ def run(
     executor: options.Executor = None,
     pack_size: options.PackSize = None,
     address: options.Address = None,
+    shard: options.Shard = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the resolved settings and stop.")
     ] = False,
@@ -158,10 +151,11 @@ def run(
                 executor=executor,
                 pack_size=pack_size,
                 address=address,
+                shard=shard,
             ),
         }
-        target, overrides = _split_arguments(what or [])
-        asked = _asked(target, settings, overrides)
+        target, overrides = options.split_arguments(what or [])
+        asked = options.asked(target, settings, overrides)
         if print_config:
             from sweepdiag.pipeline import resolve_config
 
@@ -211,6 +205,25 @@ def resume(
             ),
             quiet=quiet,
         )
+
+
+app.command()(submit)
+
+
+@app.command()
+def merge(
+    directories: Annotated[
+        list[str], typer.Argument(metavar="DIR...", help="Run folders of the parts.")
+    ],
+    output: Annotated[str, typer.Option(help="Folder of the whole; added to if it is there.")],
+) -> None:
+    """Put the shards of a sweep together and diagnose the whole."""
+    with reported_errors():
+        from sweepdiag.pipeline import merge_folders
+        from sweepdiag.store import RunFolder
+
+        result = merge_folders([RunFolder(Path(d)) for d in directories], RunFolder(Path(output)))
+        _print_merged(result, output)
 
 
 @app.command()
@@ -344,8 +357,8 @@ def doctor(
             return
         from sweepdiag.pipeline import examine_workload, resolve_config
 
-        target, overrides = _split_arguments(what)
-        config, workload = resolve_config(**_asked(target, {}, overrides))
+        target, overrides = options.split_arguments(what)
+        config, workload = resolve_config(**options.asked(target, {}, overrides))
         _print(describe_training(workload.name, examine_workload(config, workload), _width()))
 
 
@@ -360,17 +373,6 @@ def explain(
         _print(explain_finding(code))
 
 
-def _asked(target: str | None, settings: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
-    """Return the arguments of ``resolve_config`` for what the command line asked."""
-    is_file = target is not None and target.endswith((".yaml", ".yml"))
-    return {
-        "workload": None if is_file else (target or _DEFAULT_WORKLOAD),
-        "path": Path(target) if is_file and target is not None else None,
-        "options": {name: value for name, value in settings.items() if value is not None},
-        "overrides": overrides,
-    }
-
-
 def _run(
     asked: dict[str, Any],
     *,
@@ -379,11 +381,12 @@ def _run(
     quiet: bool,
     gate: Gate,
 ) -> None:
-    from sweepdiag.pipeline import resolve_config, run_config
+    from sweepdiag.pipeline import resolve_config, run_config, train_shard
 
-    def train(watch: Watch) -> SweepResult:
+    def train(watch: Watch) -> SweepResult | ShardResult:
         config, workload = resolve_config(**asked)
-        return run_config(
+        run = run_config if config.execution.shard is None else train_shard
+        return run(
             config,
             workload,
             overwrite=overwrite,
@@ -395,7 +398,10 @@ def _run(
 
 
 def _watched(
-    train: Callable[[Watch], SweepResult], *, quiet: bool, gate: Gate | None = None
+    train: Callable[[Watch], SweepResult | ShardResult],
+    *,
+    quiet: bool,
+    gate: Gate | None = None,
 ) -> None:
     """Train under a panel, print the summary, and exit as the sweep went.
 
@@ -413,11 +419,12 @@ def _watched(
         _print_interrupted(watch)
         raise SystemExit(ExitCode.STOPPED) from None
     if not quiet:
-        from sweepdiag.report import render_text
+        _print_result(result)
+    from sweepdiag.pipeline import SweepResult
 
-        _print(render_text(result.diagnosis.data, width=_width()))
-        _print(f"Report: {result.report}")
-    is_failing = gate is not None and gate.judge(result.diagnosis.data)
+    is_failing = (
+        gate is not None and isinstance(result, SweepResult) and gate.judge(result.diagnosis.data)
+    )
     _exit_with(ExitCode.FAILED_TRIALS if result.n_failed else ExitCode.OK)
     _exit_with(ExitCode.FINDINGS if is_failing else ExitCode.OK)
 
@@ -430,6 +437,29 @@ def _exit_with(code: ExitCode) -> None:
     """
     if code is not ExitCode.OK:
         raise SystemExit(code)
+
+
+def _print_result(result: SweepResult | ShardResult) -> None:
+    from sweepdiag.pipeline import ShardResult
+    from sweepdiag.report import render_text
+
+    if isinstance(result, ShardResult):
+        _print(str(result))
+        return
+    _print(render_text(result.diagnosis.data, width=_width()))
+    _print(f"Report: {result.report}")
+
+
+def _print_merged(result: SweepResult, output: str) -> None:
+    """Print what a merge gave, and exit as its trials went."""
+    _print_result(result)
+    if result.n_missing:
+        sys.stderr.write(
+            f"sweepdiag: {result.n_missing} of {len(result.trials)} trials are missing: merge "
+            f"again when they are done, or train them with: sweepdiag resume {output}\n"
+        )
+        _exit_with(ExitCode.STOPPED)
+    _exit_with(ExitCode.FAILED_TRIALS if result.n_failed else ExitCode.OK)
 
 
 def _print_interrupted(watch: Watch) -> None:
@@ -462,13 +492,6 @@ def _axis_options(given: dict[str, str | None]) -> dict[str, Any] | None:
         if text is not None
     }
     return axes or None
-
-
-def _split_arguments(arguments: list[str]) -> tuple[str | None, list[str]]:
-    """Return the workload or file, if one leads the arguments, and the ``key=value`` pairs."""
-    if arguments and "=" not in arguments[0]:
-        return arguments[0], arguments[1:]
-    return None, arguments
 
 
 def _states(names: list[str]) -> list[Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 __all__ = [
+    "DEFAULT_WORKLOAD",
     "AcceptChangedCode",
     "Address",
     "Executor",
@@ -18,14 +20,29 @@ __all__ = [
     "Quiet",
     "Record",
     "RunDirectory",
+    "Shard",
+    "What",
     "Workers",
+    "asked",
     "column_roles",
     "execution_options",
+    "split_arguments",
     "split_commas",
 ]
 
 _WHERE = "Where it runs"
 
+DEFAULT_WORKLOAD = "digits"
+
+What = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[WORKLOAD | SWEEP.yaml] [KEY=VALUE]...",
+        help="What to train: digits, fashion_mnist, synthetic, my_workload.py:build or a "
+        "file of settings; then further settings, such as optimizer.momentum=0.95. "
+        "Default: digits.",
+    ),
+]
 Gpus = Annotated[
     int | None,
     typer.Option(
@@ -56,6 +73,15 @@ PackSize = Annotated[
 Address = Annotated[
     str | None,
     typer.Option("--address", help="Ray cluster to join.", rich_help_panel=_WHERE),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="i/K",
+        help="Train part i of K of the plan only, i from 0; see merge.",
+        rich_help_panel=_WHERE,
+    ),
 ]
 Record = Annotated[
     list[str] | None,
@@ -99,6 +125,24 @@ AcceptChangedCode = Annotated[
 RunDirectory = Annotated[str, typer.Argument(metavar="DIR", help="Folder of a run.")]
 
 
+def split_arguments(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """Return the workload or file, if one leads the arguments, and the ``key=value`` pairs."""
+    if arguments and "=" not in arguments[0]:
+        return arguments[0], arguments[1:]
+    return None, arguments
+
+
+def asked(target: str | None, settings: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """Return the arguments of ``resolve_config`` for what the command line asked."""
+    is_file = target is not None and target.endswith((".yaml", ".yml"))
+    return {
+        "workload": None if is_file else (target or DEFAULT_WORKLOAD),
+        "path": Path(target) if is_file and target is not None else None,
+        "options": {name: value for name, value in settings.items() if value is not None},
+        "overrides": overrides,
+    }
+
+
 def execution_options(
     *,
     gpus: int | None,
@@ -106,6 +150,7 @@ def execution_options(
     executor: str | None,
     pack_size: int | None,
     address: str | None,
+    shard: str | None = None,
 ) -> dict[str, object]:
     """Return the options that were given, as settings of ``execution``."""
     given = {
@@ -114,6 +159,7 @@ def execution_options(
         "executor": executor,
         "pack_size": pack_size,
         "address": address,
+        "shard": shard,
     }
     return {name: value for name, value in given.items() if value is not None}
 

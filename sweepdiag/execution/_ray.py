@@ -39,6 +39,8 @@ class RayExecutor:
             workers train on the CPU.
         packs_per_worker: Packs that take turns in one worker, at most.
         address: Ray cluster to join; ``None`` and ``local`` start a private Ray.
+        join_timeout_s: How long that cluster may take to answer, and then to have room for all
+            workers; ``None``: 10 s to answer, and it must have room at once.
         start_timeout_s: How long a run goes on while not a single worker is ready.
         silence_timeout_s: How long a worker may send nothing before it is killed and its pack's
             unfinished trials end as ``TIMED_OUT``; ``None`` waits for ever.
@@ -54,6 +56,7 @@ class RayExecutor:
         gpus: int = 0,
         packs_per_worker: int = 1,
         address: str | None = None,
+        join_timeout_s: float | None = None,
         start_timeout_s: float = 180.0,
         silence_timeout_s: float | None = None,
     ) -> None:
@@ -74,6 +77,7 @@ class RayExecutor:
             gpus=gpus,
             is_fake=is_fake,
             address=None if address == "local" else address,
+            join_timeout_s=join_timeout_s,
         )
         self._staff = Staff(
             session=self._session,

@@ -92,6 +92,7 @@ def make_executor(
     n_workers: int = 1,
     packs_per_device: int | None = None,
     address: str | None = None,
+    join_timeout_s: float | None = None,
     silence_timeout_s: float | None = None,
 ) -> Executor:
     """Return a new executor, ready to run; the caller closes it.
@@ -103,6 +104,8 @@ def make_executor(
         packs_per_device: Packs that take turns in one process; ``None``: ``PACKS_PER_GPU`` on a
             GPU, 1 on the CPU.
         address: Ray cluster to join.
+        join_timeout_s: How long that cluster may take to answer, and then to have room for all
+            workers; ``None``: 10 s to answer, and it must have room at once.
         silence_timeout_s: How long a worker process may send nothing; ``None``: for ever.
 
     Raises:
@@ -121,6 +124,7 @@ def make_executor(
         gpus=devices.count,
         packs_per_worker=n_at_once,
         address=address,
+        join_timeout_s=join_timeout_s,
         silence_timeout_s=silence_timeout_s,
     )
 

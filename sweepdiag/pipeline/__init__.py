@@ -8,9 +8,18 @@ from sweepdiag.pipeline.diagnosis import Diagnosis, diagnose_folder
 from sweepdiag.pipeline.doctor import Examination, examine_workload
 from sweepdiag.pipeline.environment import describe_environment
 from sweepdiag.pipeline.imported import CurvesResult, diagnose
+from sweepdiag.pipeline.merge import merge_folders
 from sweepdiag.pipeline.progress import Progress, SweepObserver
 from sweepdiag.pipeline.resolve import ResolvedSweep, resolve_config, resolve_sweep
-from sweepdiag.pipeline.sweep import SweepResult, resume_sweep, run_config, run_sweep
+from sweepdiag.pipeline.sweep import (
+    ShardResult,
+    SweepResult,
+    default_output,
+    resume_sweep,
+    run_config,
+    run_sweep,
+    train_shard,
+)
 
 __all__ = [
     "CurvesResult",
@@ -18,15 +27,19 @@ __all__ = [
     "Examination",
     "Progress",
     "ResolvedSweep",
+    "ShardResult",
     "SweepObserver",
     "SweepResult",
+    "default_output",
     "describe_environment",
     "diagnose",
     "diagnose_folder",
     "examine_workload",
+    "merge_folders",
     "resolve_config",
     "resolve_sweep",
     "resume_sweep",
     "run_config",
     "run_sweep",
+    "train_shard",
 ]

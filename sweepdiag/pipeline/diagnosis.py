@@ -58,6 +58,7 @@ def diagnose_folder(
     *,
     ignore: Sequence[str] = (),
     on_stage: Callable[[str], None] = lambda _name: None,
+    keep_report: bool = False,
 ) -> Diagnosis:
     """Judge every curve of a run folder, and write all its derived files.
 
@@ -65,12 +66,15 @@ def diagnose_folder(
         folder: A run folder with a plan.
         ignore: Codes of findings to leave out, beside those of its settings.
         on_stage: Told the name of each step as it begins.
+        keep_report: Write nothing if the report was written after the last record.
 
     Returns:
         The diagnosis, as written.
     """
     check_codes(ignore, option="--ignore")
     config, history = _read(folder)
+    if keep_report and folder.has_current_report:
+        return _diagnose(folder, config, history)
     on_stage("reading curves")
     _write_curves(folder, history)
     on_stage("judging curves")
@@ -177,6 +181,7 @@ def _next_sweep(config: SweepConfig, recommendation: Recommendation) -> str:
         **recommendation.next_settings,
         "parameters": dict(recommendation.next_parameters) or config.to_mapping()["parameters"],
         "output": None,
+        "execution": {**config.to_mapping()["execution"], "shard": None},
     }
     return load_config(options=options).to_yaml(header="\n".join(recommendation.next_reasons))
 

@@ -90,6 +90,7 @@ def _choose_executor(
             n_workers=n_used,
             packs_per_device=1 if is_loop else execution.packs_per_device,
             address=execution.address,
+            join_timeout_s=execution.join_timeout_s,
         )
 
     return make, reason, execution.threads or max(n_threads, 1)

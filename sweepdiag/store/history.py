@@ -180,6 +180,11 @@ class History:
         for trial in plan.trials:
             self.trials.setdefault(trial.trial_id, TrialHistory(trial))
 
+    def keep(self, trial_ids: Iterable[str]) -> None:
+        """Forget all other trials: they are somebody else's to train."""
+        kept = set(trial_ids)
+        self.trials = {name: trial for name, trial in self.trials.items() if name in kept}
+
     def add_events(self, events: Iterable[Event]) -> None:
         """Take note of what workers report."""
         for record in event_records(events):
