@@ -24,7 +24,7 @@ SWEEP = (f"{Path(__file__).parent / 'slow_workload.py'}:build", "execution.execu
 
 N_STEPS = 6 * 20
 
-_DEPENDS_ON_THE_RUN = ["attempt", "seconds", "device"]
+_DEPENDS_ON_THE_RUN = ["attempt", "seconds", "device", "peak_memory_mb"]
 
 SECRET = "hunter2-not-for-anybody"
 
