@@ -15,6 +15,7 @@ from sweepdiag.config import SweepConfig, load_config
 from sweepdiag.errors import StoreError
 from sweepdiag.pipeline.judging import Recorded, check_findings, judge, tag_edge
 from sweepdiag.rules import Thresholds
+from sweepdiag.store import describe_damages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,8 +72,8 @@ def diagnose_folder(
 def _read(folder: RunFolder) -> tuple[SweepConfig, History]:
     config = read_config(folder)
     history, damages = folder.read_history()
-    for damage in damages:
-        logger.warning("journal.jsonl, line %d cannot be read; it is left out", damage.line)
+    for line in describe_damages(damages):
+        logger.warning("%s/journal.jsonl: %s", folder.path, line)
     if history.plan is None:
         message = f"{folder.path} holds no plan yet: run the sweep first"
         raise StoreError(message)

@@ -10,6 +10,7 @@ from sweepdiag.config import Settings, SweepConfig, read_settings, validate_sett
 from sweepdiag.errors import ConfigError
 from sweepdiag.pipeline.worker import EarlyStop, SweepWorker
 from sweepdiag.records import (
+    Deadlines,
     OptimizerSettings,
     Plan,
     ScheduleSettings,
@@ -177,6 +178,10 @@ def resolve_sweep(config: SweepConfig, workload: Workload | TrainLoop) -> Resolv
             prepared=prepared,
             fingerprint=None if prepared is None else prepared.fingerprint,
             stop_rule=EarlyStop(facts=facts, thresholds=thresholds) if config.stop_early else None,
+            deadlines=Deadlines(
+                start_s=config.execution.start_timeout_s,
+                silence_s=config.execution.silence_timeout_s,
+            ),
         ),
     )
 

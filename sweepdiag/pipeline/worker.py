@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import WorkloadError
+from sweepdiag.records import Deadlines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -50,6 +51,7 @@ class SweepWorker:
         n_workers: Processes that share the memory of a host; ``None``: one per core of it.
         fingerprint: Of the data that the plan was made with; ``None`` for a user's own loop.
         stop_rule: Says which trainings end early; ``None``: none does.
+        deadlines: For trials of a user's own loop; packs are ended from outside.
     """
 
     reference: str | None
@@ -62,6 +64,7 @@ class SweepWorker:
     n_workers: int | None = None
     fingerprint: str | None = None
     stop_rule: EarlyStop | None = None
+    deadlines: Deadlines = field(default_factory=Deadlines)
     prepared: PreparedWorkload | None = field(default=None, repr=False)
     _trainers: dict[str, PackTrainer] = field(default_factory=dict, init=False, repr=False)
 
@@ -82,7 +85,13 @@ class SweepWorker:
             source = LoopSource(
                 reference=self.reference, parameters=self.parameters, loop=workload
             )
-            return run_user_loop(pack, source=source, settings=self.settings, device=device)
+            return run_user_loop(
+                pack,
+                source=source,
+                settings=self.settings,
+                device=device,
+                deadlines=self.deadlines,
+            )
         return self.trainer(device).train(pack)
 
     def estimate_seconds(self, packs: Sequence[Pack], *, device: str) -> list[float] | None:

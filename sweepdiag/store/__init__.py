@@ -20,6 +20,14 @@ Columns of the tables (``<axes>`` stands for one column per axis):
 
 from sweepdiag.store.folder import RunFolder
 from sweepdiag.store.history import History, TrialHistory
-from sweepdiag.store.journal import Damage, Journal, read_journal
+from sweepdiag.store.journal import Damage, Journal, describe_damages, read_journal
 
-__all__ = ["Damage", "History", "Journal", "RunFolder", "TrialHistory", "read_journal"]
+__all__ = [
+    "Damage",
+    "History",
+    "Journal",
+    "RunFolder",
+    "TrialHistory",
+    "describe_damages",
+    "read_journal",
+]
