@@ -1,7 +1,8 @@
 """The run folder: the only reader and writer of what a sweep leaves on disk.
 
 ``sweep.yaml`` and the append-only ``journal.jsonl`` are the truth. Every other file is derived
-from them and can be rebuilt. Nothing is pickled; everything is readable without sweepdiag.
+from them and can be rebuilt. ``journal.lock`` says who writes; it is empty when nobody does.
+Nothing is pickled; everything is readable without sweepdiag.
 
 Columns of the tables (``<axes>`` stands for one column per axis):
 
