@@ -23,6 +23,7 @@ __all__ = [
     "AxisValue",
     "CurvePoint",
     "DataFacts",
+    "Deadlines",
     "Event",
     "Finding",
     "FindingState",
@@ -313,6 +314,32 @@ class PackSettings:
     tier: str = "auto"
     width: int | None = None
     threads: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deadlines:
+    """How long a training may be silent before it ends as ``timed_out``; ``None``: for ever.
+
+    Attributes:
+        start_s: Until its first evaluation.
+        silence_s: From then on, between two evaluations and until it ends.
+    """
+
+    start_s: float | None = None
+    silence_s: float | None = None
+
+    def __bool__(self) -> bool:
+        """Return whether there is one."""
+        return self.start_s is not None or self.silence_s is not None
+
+    def after(self, n_points: int) -> float | None:
+        """Return the one that counts after so many evaluations, in seconds."""
+        return self.silence_s if n_points else self.start_s
+
+    def missed(self, n_points: int) -> str:
+        """Return why a training is ended that has missed the one after so many evaluations."""
+        what = "no evaluation" if n_points else "no first evaluation"
+        return f"{what} within {self.after(n_points):g} s"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -153,6 +153,15 @@ class ExecutionConfig(SettingsModel):
         description="Memory that trainings may take at a time in each worker and on each GPU, in "
         "GB; packs that need more are split; null: a share of what is free.",
     )
+    start_timeout_s: Annotated[float | None, Number(above=0, or_null=True)] = Field(
+        default=None,
+        description="How long a training may take to its first evaluation before it is ended as "
+        "timed_out; null: for ever. In packs, the whole pack's.",
+    )
+    silence_timeout_s: Annotated[float | None, Number(above=0, or_null=True)] = Field(
+        default=None,
+        description="How long a training may then go without an evaluation; null: for ever.",
+    )
     address: Annotated[str | None, Text(what="an address", max_length=256, or_null=True)] = Field(
         default=None, description="Address of a Ray cluster to join; null: this machine."
     )

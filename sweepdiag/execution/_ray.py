@@ -9,6 +9,7 @@ from sweepdiag.execution._ray_run import PackRun, Slot, Staff
 from sweepdiag.execution._ray_session import open_session
 from sweepdiag.execution.devices import n_fake_gpus
 from sweepdiag.messages import describe_error
+from sweepdiag.records import Deadlines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,8 +43,8 @@ class RayExecutor:
         join_timeout_s: How long that cluster may take to answer, and then to have room for all
             workers; ``None``: 10 s to answer, and it must have room at once.
         start_timeout_s: How long a run goes on while not a single worker is ready.
-        silence_timeout_s: How long a worker may send nothing before it is killed and its pack's
-            unfinished trials end as ``TIMED_OUT``; ``None`` waits for ever.
+        deadlines: How long a worker may send nothing before it is killed. What it had under way is
+            halved until the silent trial is alone, which ends as ``TIMED_OUT``.
 
     Raises:
         ConfigError: If ``n_workers`` or ``gpus`` makes no sense.
@@ -58,7 +59,7 @@ class RayExecutor:
         address: str | None = None,
         join_timeout_s: float | None = None,
         start_timeout_s: float = 180.0,
-        silence_timeout_s: float | None = None,
+        deadlines: Deadlines | None = None,
     ) -> None:
         if n_workers < 1:
             message = f"n_workers must be at least 1, got {n_workers}"
@@ -84,7 +85,7 @@ class RayExecutor:
             device="cuda:0" if gpus and not is_fake else "cpu",
             has_gpu=gpus > 0,
             start_timeout_s=start_timeout_s,
-            silence_timeout_s=silence_timeout_s,
+            deadlines=deadlines or Deadlines(),
         )
 
     @property

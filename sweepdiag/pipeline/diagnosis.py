@@ -16,6 +16,7 @@ from sweepdiag.errors import StoreError
 from sweepdiag.pipeline.judging import Recorded, check_findings, judge, tag_edge
 from sweepdiag.rules import Thresholds
 from sweepdiag.rules.findings.gate import check_codes
+from sweepdiag.store import describe_damages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -104,8 +105,8 @@ def judge_folder(folder: RunFolder, *, facts: SweepFacts | None = None) -> Diagn
 def _read(folder: RunFolder) -> tuple[SweepConfig, History]:
     config = read_config(folder)
     history, damages = folder.read_history()
-    for damage in damages:
-        logger.warning("journal.jsonl, line %d cannot be read; it is left out", damage.line)
+    for line in describe_damages(damages):
+        logger.warning("%s/journal.jsonl: %s", folder.path, line)
     if history.plan is None:
         message = f"{folder.path} holds no plan yet: run the sweep first"
         raise StoreError(message)

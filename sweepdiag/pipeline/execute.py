@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sweepdiag.errors import ConfigError
 from sweepdiag.pipeline.progress import ProgressMeter, SweepObserver
 from sweepdiag.rules import Thresholds
 from sweepdiag.space import plan_packs
-from sweepdiag.store.history import event_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,8 +44,7 @@ def train(
         is_cluster = sweep.config.execution.address not in {None, "local"}
         sweep.worker.n_workers = None if is_cluster else executor.n_workers
         for events in executor.run(packs, sweep.worker):
-            journal.append(event_records(events))
-            history.add_events(events)
+            journal.append(history.add_events(events))
             watcher.progressed(meter.update(events))
 
 
@@ -67,6 +66,9 @@ def _choose_executor(
     """Return what makes the executor, why it is that one, and the threads that a worker may have.
 
     Workers share the cores of this machine; what other machines of a cluster have is not known.
+
+    Raises:
+        ConfigError: If there are deadlines and no process that could be ended.
     """
     from sweepdiag.execution import make_executor, usable_cpus
     from sweepdiag.workloads import TrainLoop
@@ -76,7 +78,17 @@ def _choose_executor(
     is_loop = isinstance(sweep.worker.workload, TrainLoop)
     n_workers = devices.count or execution.workers or usable_cpus()
     name, reason = execution.executor, f"Executor {execution.executor}, as asked."
-    if name == "auto":
+    # A training that hangs in this process cannot be ended; a loop's trial has its own process.
+    has_deadlines = bool(sweep.worker.deadlines) and not _is_child_process(sweep)
+    if has_deadlines and name == "serial":
+        message = (
+            "execution.start_timeout_s and silence_timeout_s need worker processes, which can be "
+            "ended: execution.executor must be ray or auto, got serial"
+        )
+        raise ConfigError(message)
+    if name == "auto" and has_deadlines:
+        name, reason = "ray", "Ray: deadlines need worker processes, which can be ended."
+    elif name == "auto":
         name, reason = _expected_sooner(sweep, devices, packs, n_workers)
 
     n_used = min(n_workers, len(packs))
@@ -91,9 +103,18 @@ def _choose_executor(
             packs_per_device=1 if is_loop else execution.packs_per_device,
             address=execution.address,
             join_timeout_s=execution.join_timeout_s,
+            deadlines=sweep.worker.deadlines if has_deadlines else None,
         )
 
     return make, reason, execution.threads or max(n_threads, 1)
+
+
+def _is_child_process(sweep: ResolvedSweep) -> bool:
+    """Return whether each trial is a process that its worker waits for, and ends in time."""
+    from sweepdiag.workloads import TrainLoop
+
+    worker = sweep.worker
+    return isinstance(worker.workload, TrainLoop) and worker.reference is not None
 
 
 def _expected_sooner(

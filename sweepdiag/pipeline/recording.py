@@ -12,7 +12,7 @@ import sweepdiag
 from sweepdiag.errors import ConfigError
 from sweepdiag.pipeline.diagnosis import read_config
 from sweepdiag.pipeline.environment import now
-from sweepdiag.store import History
+from sweepdiag.store import History, describe_damages
 from sweepdiag.store.history import header_record, plan_record
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ def recorded_history(
         ConfigError: If the folder holds another sweep that may not be replaced.
     """
     history, damages = folder.read_history()
-    for damage in damages:
-        logger.warning("%s/journal.jsonl, line %d cannot be read", folder.path, damage.line)
+    for line in describe_damages(damages, n_torn_bytes=journal.n_torn_bytes):
+        logger.warning("%s/journal.jsonl: %s", folder.path, line)
     why = _why_not_this(folder, history, sweep, accept_changed_code=accept_changed_code)
     if why and not overwrite:
         raise ConfigError(why)

@@ -10,6 +10,7 @@ from sweepdiag.config import Settings, SweepConfig, read_settings, validate_sett
 from sweepdiag.errors import ConfigError
 from sweepdiag.pipeline.worker import EarlyStop, SweepWorker
 from sweepdiag.records import (
+    Deadlines,
     OptimizerSettings,
     PackSettings,
     Plan,
@@ -182,6 +183,10 @@ def resolve_sweep(config: SweepConfig, workload: Workload | TrainLoop) -> Resolv
                 tier=config.execution.tier,
                 width=config.execution.pack_width,
                 threads=config.execution.threads,
+            ),
+            deadlines=Deadlines(
+                start_s=config.execution.start_timeout_s,
+                silence_s=config.execution.silence_timeout_s,
             ),
         ),
     )

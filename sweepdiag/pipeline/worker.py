@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import WorkloadError
+from sweepdiag.records import Deadlines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -59,6 +60,7 @@ class SweepWorker:
         stop_rule: Says which trainings end early; ``None``: none does.
         packing: How packs are trained where that is not left to measurement.
         most_threads: Threads of the CPU that each worker may train on.
+        deadlines: For trials of a user's own loop; packs are ended from outside.
     """
 
     reference: str | None
@@ -73,6 +75,7 @@ class SweepWorker:
     stop_rule: EarlyStop | None = None
     packing: PackSettings | None = None
     most_threads: int = 1
+    deadlines: Deadlines = field(default_factory=Deadlines)
     prepared: PreparedWorkload | None = field(default=None, repr=False)
     _trainers: dict[str, PackTrainer] = field(default_factory=dict, init=False, repr=False)
 
@@ -93,7 +96,13 @@ class SweepWorker:
             source = LoopSource(
                 reference=self.reference, parameters=self.parameters, loop=workload
             )
-            return run_user_loop(pack, source=source, settings=self.settings, device=device)
+            return run_user_loop(
+                pack,
+                source=source,
+                settings=self.settings,
+                device=device,
+                deadlines=self.deadlines,
+            )
         return self.trainer(device).train(pack)
 
     def estimate_seconds(self, packs: Sequence[Pack], *, device: str) -> list[float] | None:

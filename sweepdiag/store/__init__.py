@@ -1,7 +1,8 @@
 """The run folder: the only reader and writer of what a sweep leaves on disk.
 
 ``sweep.yaml`` and the append-only ``journal.jsonl`` are the truth. Every other file is derived
-from them and can be rebuilt. Nothing is pickled; everything is readable without sweepdiag.
+from them and can be rebuilt. ``journal.lock`` says who writes; it is empty when nobody does.
+Nothing is pickled; everything is readable without sweepdiag.
 
 Columns of the tables (``<axes>`` stands for one column per axis):
 
@@ -21,6 +22,14 @@ Columns of the tables (``<axes>`` stands for one column per axis):
 
 from sweepdiag.store.folder import RunFolder
 from sweepdiag.store.history import History, TrialHistory
-from sweepdiag.store.journal import Damage, Journal, read_journal
+from sweepdiag.store.journal import Damage, Journal, describe_damages, read_journal
 
-__all__ = ["Damage", "History", "Journal", "RunFolder", "TrialHistory", "read_journal"]
+__all__ = [
+    "Damage",
+    "History",
+    "Journal",
+    "RunFolder",
+    "TrialHistory",
+    "describe_damages",
+    "read_journal",
+]

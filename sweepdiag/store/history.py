@@ -49,6 +49,7 @@ _MEASURED_FIELDS = (
     "seconds",
 )
 _POINT_FIELDS = (*_MEASURED_FIELDS, *RECORDED_FIELDS)
+_STEP = _POINT_FIELDS.index("step")
 
 
 def header_record(
@@ -149,6 +150,12 @@ class TrialHistory:
         self.device, self.n_parameters = device, n_parameters
         self.seconds = self.peak_memory_mb = math.nan
 
+    def add_rows(self, rows: Iterable[Sequence[float | str]]) -> None:
+        """Add points that come after the last one; a line that is there twice adds none."""
+        for row in map(_whole_row, rows):
+            if not self.rows or row[_STEP] > self.rows[-1][_STEP]:
+                self.rows.append(row)
+
     @property
     def points(self) -> tuple[CurvePoint, ...]:
         """The points of the latest attempt in order."""
@@ -171,24 +178,38 @@ class History:
         self.facts = SweepFacts(workload="unknown")
         self.plan: Plan | None = None
         self.trials: dict[str, TrialHistory] = {}
+        self._unplanned: list[Mapping[str, Any]] = []
         for record in records:
             self._apply(record)
 
     def add_plan(self, plan: Plan) -> None:
-        """Add a plan: its trials are pending."""
+        """Add a plan: its trials are pending, but for those that records told of before.
+
+        The line that held the plan may have been damaged, and it be recorded again at the end.
+        """
         self.plan = plan
         for trial in plan.trials:
             self.trials.setdefault(trial.trial_id, TrialHistory(trial))
+        told, self._unplanned = self._unplanned, []
+        for record in told:
+            self._apply(record)
 
     def keep(self, trial_ids: Iterable[str]) -> None:
         """Forget all other trials: they are somebody else's to train."""
         kept = set(trial_ids)
         self.trials = {name: trial for name, trial in self.trials.items() if name in kept}
 
-    def add_events(self, events: Iterable[Event]) -> None:
-        """Take note of what workers report."""
-        for record in event_records(events):
+    def add_events(self, events: Iterable[Event]) -> list[dict[str, Any]]:
+        """Take note of what workers report, and return the records that tell it.
+
+        The end of a trial tells how many points it had, so that a damaged line is missed.
+        """
+        records = event_records(events)
+        for record in records:
             self._apply(record)
+            if record["kind"] == "ended" and record["trial"] in self.trials:
+                record["n_points"] = len(self.trials[record["trial"]].rows)
+        return records
 
     def todo(self, *, retry: Iterable[State] = ()) -> list[Trial]:
         """Return the trials that are not done, and those done in one of the states to retry."""
@@ -266,25 +287,34 @@ class History:
                 self._apply_header(record)
             case "plan":
                 self.add_plan(_plan_of(record))
-            case "started" if record["trial"] in self.trials:
-                self.trials[record["trial"]].start(
-                    record["attempt"],
-                    device=record["device"],
-                    n_parameters=record["n_parameters"],
-                )
+            case "started" | "points" | "ended" if record["trial"] not in self.trials:
+                self._unplanned.append(record)
+            case "started":
+                self._apply_start(self.trials[record["trial"]], record)
             case "points" if self._is_current(record):
-                rows = self.trials[record["trial"]].rows
-                rows.extend(_whole_row(row) for row in record["points"])
+                self.trials[record["trial"]].add_rows(record["points"])
             case "ended" if self._is_current(record):
-                history = self.trials[record["trial"]]
-                history.state = State(record["state"])
-                history.reason = record["reason"]
-                history.seconds = float(record["seconds"])
-                # Journals of earlier versions do not tell.
-                history.peak_memory_mb = float(record.get("peak_memory_mb", math.nan))
-                if history.state in JUDGED_STATES and not history.rows:
-                    history.state = State.LOST
-                    history.reason = "its points cannot be read from the journal"
+                self._apply_end(self.trials[record["trial"]], record)
+
+    def _apply_start(self, history: TrialHistory, record: Mapping[str, Any]) -> None:
+        if record["attempt"] > history.attempt:
+            history.start(
+                record["attempt"], device=record["device"], n_parameters=record["n_parameters"]
+            )
+
+    def _apply_end(self, history: TrialHistory, record: Mapping[str, Any]) -> None:
+        history.state = State(record["state"])
+        history.reason = record["reason"]
+        history.seconds = float(record["seconds"])
+        # Journals of earlier versions do not tell.
+        history.peak_memory_mb = float(record.get("peak_memory_mb", math.nan))
+        n_points = record.get("n_points", max(len(history.rows), 1))
+        n_missing = n_points - len(history.rows)
+        if history.state in JUDGED_STATES and n_missing > 0:
+            history.state = State.LOST
+            history.reason = (
+                f"{n_missing} of its {n_points} points cannot be read from the journal"
+            )
 
     def _apply_header(self, record: Mapping[str, Any]) -> None:
         if record.get("format") != FORMAT_VERSION:
@@ -303,9 +333,7 @@ class History:
         A record of a later attempt begins it: it may have ended before it could
         start, or the line that said so may be damaged.
         """
-        history = self.trials.get(record["trial"])
-        if history is None:
-            return False
+        history = self.trials[record["trial"]]
         if history.attempt < record["attempt"]:
             history.start(record["attempt"], device="", n_parameters=None)
         return bool(history.attempt == record["attempt"])

@@ -75,6 +75,16 @@ def test_trial_alone_gets_a_second_chance_and_no_third() -> None:
     assert not queue
 
 
+def test_what_hangs_is_sought_like_a_killer_and_has_no_second_chance() -> None:
+    queue = PackQueue([make_pack("a", "hung")])
+    assert queue.worker_hung(HandfulProgress(queue.take()), "no evaluation within 9 s") == []
+    taken = [queue.take() for _ in range(len(queue))]
+    assert [names(pack) for packs in taken for pack in packs] == [["a"], ["hung"]]
+    (end,) = queue.worker_hung(HandfulProgress(taken[1]), "no evaluation within 9 s")
+    assert isinstance(end, TrialEnded)
+    assert (end.state, end.reason) == (State.TIMED_OUT, "no evaluation within 9 s")
+
+
 def test_packs_that_took_turns_with_a_guilty_one_are_trained_alone_next() -> None:
     queue = PackQueue([make_pack("a", "b"), make_pack("guilty"), make_pack("c"), make_pack("d")])
     progress = HandfulProgress(queue.take(3))
