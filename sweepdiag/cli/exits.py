@@ -85,19 +85,23 @@ def stop_signals_raise() -> Iterator[None]:
     """Let SIGTERM and SIGUSR2 end the block with ``Stopped``, as Ctrl-C ends it.
 
     A second signal ends the process at once, unless it comes within seconds of the first: Slurm
-    tells a job's shell and its children, and the shell tells them again.
+    tells a job's shell and its children, and the shell tells them again. Nobody presses Ctrl-C
+    twice by accident.
     """
     stopped_at: list[float] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
         if not stopped_at:
             stopped_at.append(time.monotonic())
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
             raise Stopped(signal.Signals(number).name)
-        if time.monotonic() - stopped_at[0] > _ONE_STOP_S:
+        if number == signal.SIGINT or time.monotonic() - stopped_at[0] > _ONE_STOP_S:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR2") if hasattr(signal, name)]
+    names = ("SIGTERM", "SIGUSR2", "SIGINT")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield

@@ -59,10 +59,11 @@ def check_gone(mark, within_s=5.0):
     assert left == [], [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in left]
 
 
+SMALL = ("--lr=0.1", "--batch-size=16,32", "--capacity=4", "--seeds=1")
 WHAT = {
-    "serial": ("digits", "--executor=serial", "--capacity=4"),
+    "serial": ("synthetic", "--executor=serial", *SMALL),
     "loop": ("loop", "--executor=serial", "parameters.speed=1,2", "--seeds=1"),
-    "ray": ("digits", "--executor=ray", "--workers=2", "--capacity=4,8"),
+    "ray": ("synthetic", "--executor=ray", "--workers=2", *SMALL),
 }
 
 
