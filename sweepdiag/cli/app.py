@@ -202,7 +202,13 @@ def resume(
 
 
 @app.command()
-def report(directory: options.RunDirectory) -> None:
+def report(
+    directory: options.RunDirectory,
+    output: Annotated[
+        str | None,
+        typer.Option(help="Folder for the report, if DIR is not to be written into."),
+    ] = None,
+) -> None:
     """Diagnose a run folder again, also one that is still running, and print the summary."""
     with reported_errors():
         from sweepdiag.pipeline import diagnose_folder
@@ -210,8 +216,10 @@ def report(directory: options.RunDirectory) -> None:
         from sweepdiag.store import RunFolder
 
         folder = RunFolder(Path(directory))
-        _print(render_text(diagnose_folder(folder).data, width=_width()))
-        _print(f"Report: {folder.report}")
+        target = folder if output is None else RunFolder(Path(output))
+        diagnosis = diagnose_folder(folder, into=None if output is None else target)
+        _print(render_text(diagnosis.data, width=_width()))
+        _print(f"Report: {target.report}")
 
 
 @app.command()
@@ -285,24 +293,18 @@ def rebuild(directory: options.RunDirectory) -> None:
 
 
 @app.command()
-def status(directory: options.RunDirectory) -> None:
-    """Say how far a run is, without touching it."""
+def status(
+    directory: options.RunDirectory,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+) -> None:
+    """Say how far a run is, from any machine that sees its folder, without touching it."""
     with reported_errors():
-        from sweepdiag.messages import describe_peak_memory
+        from sweepdiag.cli.status import describe_status, status_json
+        from sweepdiag.pipeline import read_status
         from sweepdiag.store import RunFolder
 
-        folder = RunFolder(Path(directory))
-        folder.read_sweep()
-        history, _ = folder.read_history()
-        counts = history.count_states()
-        _print(f"{folder.path}: {len(history.trials)} trials planned")
-        for state, count in sorted(counts.items()):
-            _print(f"  {state:<14}{count:>8}")
-        told = describe_peak_memory(
-            (trial.device, trial.peak_memory_mb) for trial in history.trials.values()
-        )
-        if told:
-            _print(f"Peak memory: {told}")
+        found = read_status(RunFolder(Path(directory)))
+        _print(status_json(found) if as_json else describe_status(found))
 
 
 @app.command()

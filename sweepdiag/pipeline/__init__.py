@@ -10,6 +10,7 @@ from sweepdiag.pipeline.environment import describe_environment
 from sweepdiag.pipeline.imported import CurvesResult, diagnose
 from sweepdiag.pipeline.progress import Progress, SweepObserver
 from sweepdiag.pipeline.resolve import ResolvedSweep, resolve_config, resolve_sweep
+from sweepdiag.pipeline.status import SweepStatus, read_status
 from sweepdiag.pipeline.sweep import SweepResult, resume_sweep, run_config, run_sweep
 
 __all__ = [
@@ -20,10 +21,12 @@ __all__ = [
     "ResolvedSweep",
     "SweepObserver",
     "SweepResult",
+    "SweepStatus",
     "describe_environment",
     "diagnose",
     "diagnose_folder",
     "examine_workload",
+    "read_status",
     "resolve_config",
     "resolve_sweep",
     "resume_sweep",

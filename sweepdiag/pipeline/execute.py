@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sweepdiag.pipeline.environment import now
 from sweepdiag.pipeline.progress import ProgressMeter, SweepObserver
 from sweepdiag.rules import Thresholds
 from sweepdiag.space import plan_packs
+from sweepdiag.store.driver import session_record
 from sweepdiag.store.history import event_records
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ def train(
         watcher.started(folder.path, ["All trials are done already."], meter.progress())
         return
     watcher.started(folder.path, [devices.line, reason], meter.progress())
+    journal.append([session_record(started=now())])
     with make() as executor:
         # The hosts of a cluster are not known here: there each core may have a worker.
         is_cluster = sweep.config.execution.address not in {None, "local"}

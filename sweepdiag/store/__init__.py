@@ -18,8 +18,20 @@ Columns of the tables (``<axes>`` stands for one column per axis):
 * ``features.parquet``: trial_id and one column per feature
 """
 
+from sweepdiag.store.driver import Driver, DriverState, Session, find_driver
 from sweepdiag.store.folder import RunFolder
 from sweepdiag.store.history import History, TrialHistory
 from sweepdiag.store.journal import Damage, Journal, read_journal
 
-__all__ = ["Damage", "History", "Journal", "RunFolder", "TrialHistory", "read_journal"]
+__all__ = [
+    "Damage",
+    "Driver",
+    "DriverState",
+    "History",
+    "Journal",
+    "RunFolder",
+    "Session",
+    "TrialHistory",
+    "find_driver",
+    "read_journal",
+]

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import StoreError
 from sweepdiag.records import plain
+from sweepdiag.store.driver import Driver, find_driver
 from sweepdiag.store.history import History
-from sweepdiag.store.journal import Damage, Journal, read_journal
+from sweepdiag.store.journal import Damage, Journal, latest_records, read_journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,6 +64,12 @@ class RunFolder:
             raise StoreError(msg) from error
 
     @property
+    def is_writable(self) -> bool:
+        """Whether files can be created in the folder, as far as permissions and mounts tell."""
+        by_effective_user = os.access in os.supports_effective_ids
+        return os.access(self.path, os.W_OK | os.X_OK, effective_ids=by_effective_user)
+
+    @property
     def figures(self) -> Path:
         """The folder of the figures."""
         return self.path / "figures"
@@ -73,7 +80,12 @@ class RunFolder:
         return self.path / "report.html"
 
     def create(self, *, sweep_yaml: str) -> None:
-        """Create the folder with its configuration.
+        """Create the folder with its configuration."""
+        self.create_empty()
+        self.write_text(_SWEEP, sweep_yaml)
+
+    def create_empty(self) -> None:
+        """Create the folder, for what is derived from another one.
 
         Raises:
             StoreError: If it cannot be created.
@@ -83,7 +95,6 @@ class RunFolder:
         except OSError as error:
             msg = f"cannot create {self.path}: {error.strerror}"
             raise StoreError(msg) from error
-        self.write_text(_SWEEP, sweep_yaml)
 
     def clear(self) -> None:
         """Remove the files of a sweep but its journal, and nothing that sweepdiag did not write.
@@ -125,6 +136,26 @@ class RunFolder:
             return History(), []
         records, damages = read_journal(journal)
         return History(records), damages
+
+    def read_progress(self) -> tuple[History, list[Damage]]:
+        """Return what the journal tells without its curves: of each only points near its end.
+
+        For whoever wants to know how far the sweep is, in a fraction of the time.
+        """
+        journal = self.path / _JOURNAL
+        if not journal.exists():
+            return History(), []
+        records, damages = latest_records(journal)
+        return History(records), damages
+
+    def find_driver(self, history: History) -> Driver:
+        """Return the process that writes this folder, or wrote it last; nothing is touched.
+
+        Args:
+            history: What the journal tells.
+        """
+        session = history.sessions[-1] if history.sessions else None
+        return find_driver(self.path / _JOURNAL, session)
 
     def open_journal(self) -> Journal:
         """Open the journal for appending."""
