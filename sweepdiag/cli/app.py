@@ -317,18 +317,32 @@ def doctor(
         ),
     ] = None,
 ) -> None:
-    """Say what this machine offers, and how a workload would be trained on it."""
+    """Say what this machine offers and what is wrong with it, and how a workload would be trained.
+
+    Exits with 1 if something that is needed to train here is broken.
+
+    Raises:
+        SystemExit: If something is broken.
+    """
     with reported_errors():
-        from sweepdiag.cli.doctor import describe_machine, describe_training
+        from sweepdiag.cli.doctor import describe_check, describe_health, describe_training
+        from sweepdiag.pipeline import Health, examine_machine
 
-        _print(describe_machine())
-        if not what:
-            return
-        from sweepdiag.pipeline import examine_workload, resolve_config
+        n_broken = 0
+        for check in examine_machine():
+            _print(describe_check(check, _width()))
+            sys.stdout.flush()
+            n_broken += check.health is Health.BROKEN
+        _print(describe_health(n_broken))
+        if what:
+            from sweepdiag.pipeline import examine_workload, resolve_config
 
-        target, overrides = _split_arguments(what)
-        config, workload = resolve_config(**_asked(target, {}, overrides))
-        _print(describe_training(workload.name, examine_workload(config, workload), _width()))
+            target, overrides = _split_arguments(what)
+            config, workload = resolve_config(**_asked(target, {}, overrides))
+            examinations = examine_workload(config, workload)
+            _print(describe_training(workload.name, examinations, _width()))
+        if n_broken:
+            raise SystemExit(ExitCode.FOUND)
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """Exit codes, and what is printed when a command ends badly.
 
-0 it ran · 2 wrong usage or configuration · 3 a trial failed to execute · 4 internal error ·
-5 file or disk error · 75 stopped by a signal and resumable · 130 Ctrl-C
+0 it ran · 1 doctor found something broken · 2 wrong usage or configuration ·
+3 a trial failed to execute · 4 internal error · 5 file or disk error ·
+75 stopped by a signal and resumable · 130 Ctrl-C
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class ExitCode(enum.IntEnum):
     """What a command's exit code says."""
 
     OK = 0
+    FOUND = 1
     USAGE = 2
     FAILED_TRIALS = 3
     INTERNAL = 4

@@ -8,15 +8,18 @@ from sweepdiag.pipeline.diagnosis import Diagnosis, diagnose_folder
 from sweepdiag.pipeline.doctor import Examination, examine_workload
 from sweepdiag.pipeline.environment import describe_environment
 from sweepdiag.pipeline.imported import CurvesResult, diagnose
+from sweepdiag.pipeline.machine import Check, Health, examine_machine
 from sweepdiag.pipeline.progress import Progress, SweepObserver
 from sweepdiag.pipeline.resolve import ResolvedSweep, resolve_config, resolve_sweep
 from sweepdiag.pipeline.status import SweepStatus, read_status
 from sweepdiag.pipeline.sweep import SweepResult, resume_sweep, run_config, run_sweep
 
 __all__ = [
+    "Check",
     "CurvesResult",
     "Diagnosis",
     "Examination",
+    "Health",
     "Progress",
     "ResolvedSweep",
     "SweepObserver",
@@ -25,6 +28,7 @@ __all__ = [
     "describe_environment",
     "diagnose",
     "diagnose_folder",
+    "examine_machine",
     "examine_workload",
     "read_status",
     "resolve_config",
