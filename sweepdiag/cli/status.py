@@ -48,7 +48,7 @@ def status_json(status: SweepStatus) -> str:
         "driver": driver.state.value,
         "host": driver.host or None,
         "pid": driver.pid,
-        "last_write": driver.last_write and driver.last_write.isoformat(timespec="seconds"),
+        "last_heard": driver.last_heard and driver.last_heard.isoformat(timespec="seconds"),
         "seconds_silent": status.seconds_silent,
         "n_trials": status.n_trials,
         "n_done": status.n_done,
@@ -69,13 +69,13 @@ def status_json(status: SweepStatus) -> str:
 def _driver_line(status: SweepStatus) -> str:
     """Return whether the sweep runs, and since when it was last heard of."""
     driver = status.driver
-    if driver.last_write is None or status.seconds_silent is None:
+    if driver.last_heard is None or status.seconds_silent is None:
         return "Not running: it has not recorded anything"
     silent = describe_duration(status.seconds_silent)
-    since = driver.last_write.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    since = driver.last_heard.astimezone().strftime("%Y-%m-%d %H:%M:%S")
     match driver.state:
         case DriverState.ALIVE:
-            return f"Running: process {driver.pid} on {driver.host}, last recorded {silent} ago"
+            return f"Running: process {driver.pid} on {driver.host}, last heard of {silent} ago"
         case DriverState.GONE if status.is_complete:
             return f"Complete since {since}"
         case DriverState.GONE:
@@ -84,6 +84,6 @@ def _driver_line(status: SweepStatus) -> str:
         return f"Complete since {since}"
     who = f"process {driver.pid} on {driver.host}" if driver.host else "a process elsewhere"
     return (
-        f"Last recorded {silent} ago by {who}, which cannot be seen from here; no process of this "
-        "machine writes it"
+        f"Last heard of {silent} ago: {who}, which cannot be seen from here; no process "
+        "of this machine writes the folder"
     )

@@ -36,7 +36,7 @@ class SweepStatus:
         states: Number of trials per state. What was running when its driver ended is lost.
         n_done: Trials that ``resume`` would not train.
         fraction: Share of all training steps that is done, in [0, 1].
-        seconds_silent: Time since the journal was last written; ``None`` if there is none.
+        seconds_silent: Time since the driver was last heard of; ``None`` if it never was.
         trials_per_s: Trials that ended per second in the last session; ``None`` if not known.
         remaining_s: Estimated time left; ``None`` while nothing trains or too little is known.
         errors: Trial, state and reason of the last trials that could not be carried out, the
@@ -74,10 +74,10 @@ def read_status(folder: RunFolder, *, now: dt.datetime | None = None) -> SweepSt
     """
     config = read_config(folder)
     history, damages = folder.read_progress()
-    driver = folder.find_driver(history)
+    now = now or dt.datetime.now(dt.UTC)
+    driver = folder.find_driver(history, now=now)
     if driver.state is DriverState.GONE:
         history.mark_lost()
-    now = now or dt.datetime.now(dt.UTC)
     pace = _pace(history, driver, epochs=config.epochs, now=now)
     counts = history.count_states()
     return SweepStatus(
@@ -88,7 +88,7 @@ def read_status(folder: RunFolder, *, now: dt.datetime | None = None) -> SweepSt
         states=counts,
         n_done=sum(count for state, count in counts.items() if state in DONE_STATES),
         fraction=pace.fraction,
-        seconds_silent=_seconds(driver.last_write, now),
+        seconds_silent=_seconds(driver.last_heard, now),
         trials_per_s=pace.trials_per_s,
         remaining_s=pace.remaining_s,
         errors=_last_errors(history),
@@ -118,7 +118,7 @@ def _pace(history: History, driver: Driver, *, epochs: int, now: dt.datetime) ->
             gained += share
             n_ended += trial.state in DONE_STATES
     fraction = min(done / total, 1.0) if total else 0.0
-    elapsed_s = _seconds(_began(history), now if _is_alive(driver) else driver.last_write)
+    elapsed_s = _seconds(_began(history), now if _is_alive(driver) else driver.last_heard)
     if not elapsed_s or not total:
         return _Pace(fraction=fraction, trials_per_s=None, remaining_s=None)
     is_known = driver.state is not DriverState.GONE and gained / total > _LEAST_GAIN

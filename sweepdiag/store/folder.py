@@ -16,6 +16,7 @@ from sweepdiag.store.history import History
 from sweepdiag.store.journal import Damage, Journal, latest_records, read_journal
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterator
 
     import pandas as pd
@@ -148,14 +149,15 @@ class RunFolder:
         records, damages = latest_records(journal)
         return History(records), damages
 
-    def find_driver(self, history: History) -> Driver:
+    def find_driver(self, history: History, *, now: dt.datetime | None = None) -> Driver:
         """Return the process that writes this folder, or wrote it last; nothing is touched.
 
         Args:
             history: What the journal tells.
+            now: The time, by default the clock's.
         """
         session = history.sessions[-1] if history.sessions else None
-        return find_driver(self.path / _JOURNAL, session)
+        return find_driver(self.path / _JOURNAL, session, now=now)
 
     def open_journal(self) -> Journal:
         """Open the journal for appending."""

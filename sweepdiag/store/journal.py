@@ -10,6 +10,7 @@ One process writes, any number read. The writer holds a lock on the file until i
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import time
@@ -117,7 +118,7 @@ def latest_records(path: Path) -> tuple[Iterator[dict[str, Any]], list[Damage]]:
 
 
 def _latest(file: BinaryIO, damages: list[Damage]) -> Iterator[dict[str, Any]]:
-    held: dict[bytes, bytes] = {}  # per trial and attempt the last line with points
+    held: dict[bytes, tuple[int, bytes]] = {}  # per trial and attempt: points, their last line
     offset = 0
     with file:
         for number, line in enumerate(file, start=1):
@@ -125,7 +126,8 @@ def _latest(file: BinaryIO, damages: list[Damage]) -> Iterator[dict[str, Any]]:
             body = line[_BODY_START:-1] if is_complete else b""
             found = _POINTS.match(body)
             if found and line[:_BODY_START] == b'%s%08x",' % (_PREFIX, zlib.crc32(body)):
-                held[found[0]] = body
+                n_points = held.get(found[0], (0, b""))[0] + body.count(b"[") - 1
+                held[found[0]] = (n_points, body)
             else:
                 record = decode_line(line[:-1]) if is_complete else None
                 if record is None:
@@ -133,13 +135,15 @@ def _latest(file: BinaryIO, damages: list[Damage]) -> Iterator[dict[str, Any]]:
                         Damage(line=number, offset=offset, is_torn_tail=not is_complete)
                     )
                 else:
-                    if "trial" in record:
-                        start = _points_start(record)
-                        if start in held:
-                            yield _last_point(start, held.pop(start))
+                    if "trial" in record and (start := _points_start(record)) in held:
+                        n_points, body = held.pop(start)
+                        yield _last_point(start, body)
+                        # The end may tell how many points there were: those left out are here.
+                        if n_points >= record.get("n_points", math.inf):
+                            record.pop("n_points")
                     yield record
             offset += len(line)
-    for start, body in held.items():
+    for start, (_, body) in held.items():
         yield _last_point(start, body)
 
 

@@ -2,9 +2,11 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -123,6 +125,33 @@ def test_a_driver_on_another_machine_is_told_as_not_seen(finished, tmp_path):
     assert (status["driver"], status["host"], status["pid"]) == ("unknown", "node7", 77)
     assert status["n_damaged"] == 0
     assert 0 <= status["seconds_silent"] < 60
+
+
+@pytest.mark.parametrize(
+    ("host", "pid", "age_s", "state"),
+    [
+        ("node7", 77, 5, "alive"),
+        ("node7", 77, 500, "gone"),
+        (None, os.getpid(), 5, "alive"),
+        (None, 2**22 + 1, 5, "gone"),
+    ],
+)
+def test_a_lease_tells_any_machine_whether_its_holder_lives(
+    finished, tmp_path, host, pid, age_s, state
+):
+    path = tmp_path / "run"
+    shutil.copytree(finished, path)
+    here = {"host": socket.gethostname(), "namespace": str(Path("/proc/self/ns/pid").readlink())}
+    elsewhere = {"host": host, "namespace": "pid:[1]"}
+    lease = path / "journal.lock"
+    lease.write_text(json.dumps({**(elsewhere if host else here), "pid": pid, "token": "x"}))
+    for file in (lease, path / "journal.jsonl"):
+        os.utime(file, (time.time() - age_s, time.time() - age_s))
+    status = told(path)
+    assert (status["driver"], status["pid"]) == (state, pid)
+    assert status["seconds_silent"] == pytest.approx(age_s, abs=4)
+    lease.write_text("")
+    assert told(path)["driver"] == "gone"
 
 
 def test_errors_are_told_the_latest_first(tmp_path):
