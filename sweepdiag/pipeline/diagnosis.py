@@ -201,6 +201,7 @@ def write_report(folder: RunFolder, data: ReportData, on_stage: Callable[[str], 
     from sweepdiag.plotting import draw_figures
     from sweepdiag.report import render_html
 
+    folder.check_subfolder(folder.figures)
     draw_figures(data, folder.figures)
     on_stage("writing the report")
     folder.write_text("report.html", render_html(data))

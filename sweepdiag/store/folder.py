@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import StoreError
@@ -18,6 +17,7 @@ from sweepdiag.store.journal import Damage, Journal, latest_records, read_journa
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterator
+    from pathlib import Path
 
     import pandas as pd
 
@@ -129,6 +129,9 @@ class RunFolder:
         except OSError as error:
             msg = f"cannot read {self.path / _SWEEP}: {error.strerror}"
             raise StoreError(msg) from error
+        except UnicodeDecodeError as error:
+            msg = f"cannot read {self.path / _SWEEP}: it is not UTF-8 text"
+            raise StoreError(msg) from error
 
     def read_history(self) -> tuple[History, list[Damage]]:
         """Return what the journal tells, and which of its lines could not be read."""
@@ -160,8 +163,25 @@ class RunFolder:
         return find_driver(self.path / _JOURNAL, session, now=now)
 
     def open_journal(self) -> Journal:
-        """Open the journal for appending."""
+        """Open the journal for appending.
+
+        Raises:
+            StoreError: If it is a link, which may lead out of the folder.
+        """
+        if (self.path / _JOURNAL).is_symlink():
+            message = f"{self.path / _JOURNAL} is a symbolic link: nothing is written through it"
+            raise StoreError(message)
         return Journal(self.path / _JOURNAL)
+
+    def check_subfolder(self, path: Path) -> None:
+        """Refuse a folder in this one that is a link, which may lead out of it.
+
+        Raises:
+            StoreError: If it is.
+        """
+        if path.is_symlink():
+            message = f"{path} is a symbolic link: nothing is written through it"
+            raise StoreError(message)
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write ``<name>.parquet`` in one step."""
@@ -207,13 +227,14 @@ class _Replacing:
         self._temporary = path
 
     def __enter__(self) -> Path:
+        name = f".{self._path.name}.{secrets.token_hex(4)}"
+        self._temporary = self._path.with_name(name)
         try:
-            fd, name = tempfile.mkstemp(prefix=f".{self._path.name}.", dir=self._path.parent)
+            # Readable for whom the umask says: a new file that nobody can have put a link in for.
+            os.close(os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         except OSError as error:
             msg = f"cannot write {self._path}: {error.strerror}"
             raise StoreError(msg) from error
-        os.close(fd)
-        self._temporary = Path(name)
         return self._temporary
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
@@ -229,7 +250,6 @@ class _Replacing:
         try:
             with self._temporary.open("rb") as file:
                 os.fsync(file.fileno())
-            self._temporary.chmod(0o644)
             self._temporary.replace(self._path)
         except OSError as error:
             self._temporary.unlink(missing_ok=True)
