@@ -22,11 +22,14 @@ __all__ = [
     "AxisRange",
     "AxisValue",
     "CurvePoint",
+    "DataFacts",
+    "Deadlines",
     "Event",
     "Finding",
     "FindingState",
     "OptimizerSettings",
     "Pack",
+    "PackSettings",
     "Plan",
     "PointMeasured",
     "Recommendation",
@@ -250,6 +253,96 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DataFacts:
+    """What a look at the samples tells before anything is trained.
+
+    Distances are taken between features divided by their deviation in training, over at most
+    2,000 samples of each part. ``None`` where something cannot be known: targets that are no
+    classes, token ids as inputs, items that are read with random numbers for copies.
+
+    Attributes:
+        n_classes: Number of classes that occur in training.
+        largest_class: Share of the most frequent of them.
+        input_size: Root mean square of all training inputs.
+        feature_spread: 95 % quantile of the features' deviations over their median.
+        copied_share: Share of the validation inputs that also occur in training, bit by bit.
+        repeated_share: Share of the training inputs that occur more than once in training.
+        validation_shift: Root mean square over features of the distance between the means of
+            validation and training, in deviations of training, without what chance explains.
+        validation_spread: Median over features of their deviation in validation over that in
+            training.
+        neighbour_accuracy: Share of training labels that most of ten neighbours have as well.
+        neighbour_val_accuracy: Share of validation labels that most of ten training neighbours
+            have.
+        validation_neighbour_accuracy: The same of neighbours within validation.
+        label_noise: Share of training labels that neighbours contradict, over the quarter of the
+            samples whose neighbours agree most.
+        agreement: Median share of neighbours that have the most frequent class among them.
+        loss_growth: For a loss of the user's own, its value on samples taken twice over that on
+            samples taken once: 1 for a mean, 2 for a sum.
+    """
+
+    n_classes: int | None = None
+    largest_class: float | None = None
+    input_size: float | None = None
+    feature_spread: float | None = None
+    copied_share: float | None = None
+    repeated_share: float | None = None
+    validation_shift: float | None = None
+    validation_spread: float | None = None
+    neighbour_accuracy: float | None = None
+    neighbour_val_accuracy: float | None = None
+    validation_neighbour_accuracy: float | None = None
+    label_noise: float | None = None
+    agreement: float | None = None
+    loss_growth: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackSettings:
+    """How packs are trained where the user says it; what is left open is measured.
+
+    Nothing here is part of a trial's identity: under ``exact`` a choice that changes bits is
+    refused.
+
+    Attributes:
+        tier: ``auto``, ``traced``, ``vmap`` or ``unfused``.
+        width: Most members trained together; ``None``: measured.
+        threads: Threads of a worker on the CPU; ``None``: measured.
+    """
+
+    tier: str = "auto"
+    width: int | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deadlines:
+    """How long a training may be silent before it ends as ``timed_out``; ``None``: for ever.
+
+    Attributes:
+        start_s: Until its first evaluation.
+        silence_s: From then on, between two evaluations and until it ends.
+    """
+
+    start_s: float | None = None
+    silence_s: float | None = None
+
+    def __bool__(self) -> bool:
+        """Return whether there is one."""
+        return self.start_s is not None or self.silence_s is not None
+
+    def after(self, n_points: int) -> float | None:
+        """Return the one that counts after so many evaluations, in seconds."""
+        return self.silence_s if n_points else self.start_s
+
+    def missed(self, n_points: int) -> str:
+        """Return why a training is ended that has missed the one after so many evaluations."""
+        what = "no evaluation" if n_points else "no first evaluation"
+        return f"{what} within {self.after(n_points):g} s"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SweepFacts:
     """What is known of a sweep's task before anything is trained.
 
@@ -270,6 +363,7 @@ class SweepFacts:
         baseline_val_loss: Validation loss of that same prediction.
         baseline_metric: Validation metric of that same prediction.
         loss_floor: The lowest value the loss can take; ``None`` if it has none.
+        data: What a look at the samples tells; ``None`` where they were not seen.
     """
 
     workload: str
@@ -285,6 +379,7 @@ class SweepFacts:
     baseline_val_loss: float | None = None
     baseline_metric: float | None = None
     loss_floor: float | None = None
+    data: DataFacts | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -413,6 +508,7 @@ class Finding:
         evidence: The numbers behind it, or why the check does not apply.
         action: What to do next; empty for passed checks.
         numbers: The same numbers by name.
+        explains: Codes of the findings of this sweep that this one is a cause of.
     """
 
     code: str
@@ -423,6 +519,7 @@ class Finding:
     evidence: str
     action: str = ""
     numbers: Mapping[str, Any] = field(default_factory=dict)
+    explains: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

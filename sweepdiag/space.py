@@ -6,6 +6,7 @@ same name in every sweep, on every machine, in whatever order it runs.
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import itertools
 import json
@@ -31,6 +32,7 @@ __all__ = [
     "is_whole_range",
     "plan_packs",
     "plan_trials",
+    "shard_trials",
 ]
 
 MEMBER_AXES = frozenset({"lr", "momentum", "weight_decay"})
@@ -41,6 +43,7 @@ TRAINING_AXES = MEMBER_AXES | {"batch_size"}
 
 _SIGNIFICANT_DIGITS = 12
 _ID_LENGTH = 16
+_ROUNDING = 1e-9  # of sums of steps
 _MOST_MOVED = 0.05  # of the distance between two grid points, by rounding them
 
 
@@ -193,11 +196,8 @@ def plan_packs(
     Returns:
         The packs, none of them empty.
     """
-    structural = [axis.name for axis in axes if axis.is_structural]
-    groups: dict[tuple[AxisValue, ...], list[Trial]] = defaultdict(list)
-    for trial in trials:
-        groups[tuple(trial.axes[name] for name in structural)].append(trial)
-    chunks = [chunk for group in groups.values() for chunk in _even_chunks(group, pack_size)]
+    groups = _pack_groups(trials, axes)
+    chunks = [chunk for group in groups for chunk in _even_chunks(group, pack_size)]
     chunks.sort(key=lambda chunk: (chunk[0].axes.get("batch_size", 1), -len(chunk)))
     return tuple(
         Pack(
@@ -206,6 +206,47 @@ def plan_packs(
         )
         for chunk in chunks
     )
+
+
+def shard_trials(plan: Plan, index: int, count: int) -> tuple[Trial, ...]:
+    """Return one part of a plan; the parts are disjoint, and together they are the plan.
+
+    Parts take about the same number of steps. Trials that can share a pack stay together as far as
+    that allows, since a pack that is cut in two costs more than one.
+
+    Args:
+        plan: All trials.
+        index: Which part, from 0.
+        count: Number of parts.
+
+    Returns:
+        The part's trials, at least one.
+
+    Raises:
+        ConfigError: If there are more parts than trials.
+    """
+    n_trials = len(plan.trials)
+    if count > n_trials:
+        message = f"a plan of {n_trials} trials has at most {n_trials} shards, got {count}"
+        raise ConfigError(message)
+    ordered = [trial for group in _pack_groups(plan.trials, plan.axes) for trial in group]
+    n_steps = [1.0 / float(trial.axes.get("batch_size", 1)) for trial in ordered]
+    ends = list(itertools.accumulate(n_steps))
+    cuts = [0]
+    for part in range(1, count):
+        even = bisect.bisect_left(ends, ends[-1] * part / count * (1 - _ROUNDING)) + 1
+        # Each part has a trial, and leaves one for each part after it.
+        cuts.append(min(max(even, cuts[-1] + 1), n_trials - (count - part)))
+    return tuple(ordered[cuts[index] : [*cuts, n_trials][index + 1]])
+
+
+def _pack_groups(trials: Iterable[Trial], axes: Sequence[Axis]) -> list[list[Trial]]:
+    """Return the trials that may share a pack, group by group."""
+    structural = [axis.name for axis in axes if axis.is_structural]
+    groups: dict[tuple[AxisValue, ...], list[Trial]] = defaultdict(list)
+    for trial in trials:
+        groups[tuple(trial.axes[name] for name in structural)].append(trial)
+    return list(groups.values())
 
 
 def _even_chunks(trials: list[Trial], most: int) -> Iterator[list[Trial]]:

@@ -12,6 +12,10 @@ with contextlib.suppress(ImportError):
     hypothesis.settings.load_profile("any machine")
 
 
+# No test looks into the cache of whoever runs it, nor writes into it.
+os.environ["SWEEPDIAG_CACHE_DIR"] = "off"
+
+
 def require(what: str, present: bool, reason: str) -> None:
     """Skip where something is missing, or fail if SWEEPDIAG_REQUIRE says that it must be there."""
     if present:

@@ -154,3 +154,36 @@ def test_packs_count_attempts():
 def test_axes_that_mean_nothing_are_refused(parameters, message):
     with pytest.raises(ConfigError, match=message):
         space.check_axes(space.grid_axes(parameters), model_arguments=["capacity"], n_train=1200)
+
+
+@given(
+    lrs=st.integers(1, 6),
+    batch_sizes=st.lists(st.sampled_from([8, 16, 64, 256]), min_size=1, max_size=3, unique=True),
+    seeds=st.integers(1, 3),
+    data=st.data(),
+)
+def test_shards_are_disjoint_and_together_the_plan(lrs, batch_sizes, seeds, data):
+    values = {"lr": {"values": [10.0**-i for i in range(lrs)]}}
+    planned = plan({**values, "batch_size": {"values": batch_sizes}}, seeds=range(seeds))
+    count = data.draw(st.integers(1, len(planned.trials)))
+    shards = [space.shard_trials(planned, index, count) for index in range(count)]
+    assert all(shards)
+    ids = [trial.trial_id for shard in shards for trial in shard]
+    assert sorted(ids) == sorted(trial.trial_id for trial in planned.trials)
+
+
+def test_shards_have_as_many_steps_and_do_not_cut_packs_needlessly():
+    values = {"lr": {"values": [0.1, 0.2, 0.3, 0.4]}, "batch_size": {"values": [16, 32]}}
+    planned = plan(values, seeds=[0])
+    shards = [space.shard_trials(planned, index, 3) for index in range(3)]
+    assert [[trial.axes["batch_size"] for trial in shard] for shard in shards] == [
+        [16, 16],
+        [16, 16],
+        [32, 32, 32, 32],
+    ]
+
+
+def test_more_shards_than_trials_are_refused():
+    planned = plan({"lr": {"values": [0.1, 0.2]}}, seeds=[0])
+    with pytest.raises(ConfigError, match="a plan of 2 trials has at most 2 shards, got 3"):
+        space.shard_trials(planned, 0, 3)

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from sweepdiag.training.capture import CapturedStep, recorder_for
 from sweepdiag.training.members import build_member, common_timetable
-from sweepdiag.training.probe import make_program
+from sweepdiag.training.programs import make_program
 from sweepdiag.training.seeds import batch_indices, seeded
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -82,7 +83,12 @@ class Row:
         began = time.time()
         command = [sys.executable, "-m", "_bench.gpu_trainings", "--child"]
         done = subprocess.run(
-            command, input=json.dumps(vars(self.case)), capture_output=True, text=True, check=False
+            command,
+            input=json.dumps(vars(self.case)),
+            env={**os.environ, "SWEEPDIAG_CACHE_DIR": "off"},  # nothing is remembered from before
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode != 0:
             raise RuntimeError(done.stderr[-2000:])

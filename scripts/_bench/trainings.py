@@ -333,7 +333,11 @@ def sweepdiag_in_new_process(case: Case, *, is_quick: bool) -> tuple[float, floa
     began = time.time()
     command = [sys.executable, "-m", "_bench.trainings", "--child", case.name]
     done = subprocess.run(
-        command + (["--quick"] if is_quick else []), capture_output=True, text=True, check=True
+        command + (["--quick"] if is_quick else []),
+        env={**os.environ, "SWEEPDIAG_CACHE_DIR": "off"},  # nothing is remembered from before
+        capture_output=True,
+        text=True,
+        check=True,
     )
     cold_ended, warm_s = (float(word) for word in done.stdout.split())
     return cold_ended - began, warm_s

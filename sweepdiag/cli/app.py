@@ -13,13 +13,15 @@ import typer
 
 from sweepdiag.cli import options
 from sweepdiag.cli.exits import ExitCode, Stopped, reported_errors, stop_signals_raise
+from sweepdiag.cli.gate import Gate
+from sweepdiag.cli.submit import submit
 from sweepdiag.cli.watch import log_to_stderr, make_watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sweepdiag.cli.watch import Watch
-    from sweepdiag.pipeline import SweepResult
+    from sweepdiag.pipeline import ShardResult, SweepResult
 
 __all__ = ["app"]
 
@@ -35,7 +37,6 @@ app = typer.Typer(
 
 _AXES = "Axes (low:high:n on a log scale, lin:low:high:n, or values)"
 _HOW = "How to train"
-_DEFAULT_WORKLOAD = "digits"
 
 
 @app.callback(invoke_without_command=True)
@@ -58,15 +59,7 @@ def main(
 
 @app.command()
 def run(
-    what: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[WORKLOAD | SWEEP.yaml] [KEY=VALUE]...",
-            help="What to train: digits, fashion_mnist, synthetic, my_workload.py:build or a "
-            "file of settings; then further settings, such as optimizer.momentum=0.95. "
-            "Default: digits.",
-        ),
-    ] = None,
+    what: options.What = None,
     lr: Annotated[
         str | None,
         typer.Option(help="Learning rates, such as 1e-4:10:8.", rich_help_panel=_AXES),
@@ -119,12 +112,16 @@ def run(
     executor: options.Executor = None,
     pack_size: options.PackSize = None,
     address: options.Address = None,
+    shard: options.Shard = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the resolved settings and stop.")
     ] = False,
     print_schema: Annotated[
         bool, typer.Option("--print-schema", help="Print the settings' JSON Schema and stop.")
     ] = False,
+    ignore: options.Ignore = None,
+    fail_on: options.FailOn = None,
+    junit: options.JUnit = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a sweep and diagnose it."""
@@ -146,6 +143,7 @@ def run(
             "stop_early": stop_early,
             "numerics": numerics,
             "record": record or None,
+            "diagnosis": {"ignore": options.split_commas(ignore)} if ignore else None,
             "output": output,
             "execution": options.execution_options(
                 gpus=gpus,
@@ -153,17 +151,25 @@ def run(
                 executor=executor,
                 pack_size=pack_size,
                 address=address,
+                shard=shard,
             ),
         }
-        target, overrides = _split_arguments(what or [])
-        asked = _asked(target, settings, overrides)
+        target, overrides = options.split_arguments(what or [])
+        asked = options.asked(target, settings, overrides)
         if print_config:
             from sweepdiag.pipeline import resolve_config
 
             config, _ = resolve_config(**asked)
             _print(config.to_yaml().rstrip())
             return
-        _run(asked, overwrite=overwrite, accept_changed_code=accept_changed_code, quiet=quiet)
+        gate = Gate(fail_on=options.split_commas(fail_on), junit=junit)
+        _run(
+            asked,
+            overwrite=overwrite,
+            accept_changed_code=accept_changed_code,
+            quiet=quiet,
+            gate=gate,
+        )
 
 
 @app.command()
@@ -201,6 +207,25 @@ def resume(
         )
 
 
+app.command()(submit)
+
+
+@app.command()
+def merge(
+    directories: Annotated[
+        list[str], typer.Argument(metavar="DIR...", help="Run folders of the parts.")
+    ],
+    output: Annotated[str, typer.Option(help="Folder of the whole; added to if it is there.")],
+) -> None:
+    """Put the shards of a sweep together and diagnose the whole."""
+    with reported_errors():
+        from sweepdiag.pipeline import merge_folders
+        from sweepdiag.store import RunFolder
+
+        result = merge_folders([RunFolder(Path(d)) for d in directories], RunFolder(Path(output)))
+        _print_merged(result, output)
+
+
 @app.command()
 def report(
     directory: options.RunDirectory,
@@ -208,18 +233,27 @@ def report(
         str | None,
         typer.Option(help="Folder for the report, if DIR is not to be written into."),
     ] = None,
+    ignore: options.Ignore = None,
+    fail_on: options.FailOn = None,
+    junit: options.JUnit = None,
 ) -> None:
     """Diagnose a run folder again, also one that is still running, and print the summary."""
     with reported_errors():
+        gate = Gate(fail_on=options.split_commas(fail_on), junit=junit)
         from sweepdiag.pipeline import diagnose_folder
         from sweepdiag.report import render_text
         from sweepdiag.store import RunFolder
 
         folder = RunFolder(Path(directory))
         target = folder if output is None else RunFolder(Path(output))
-        diagnosis = diagnose_folder(folder, into=None if output is None else target)
-        _print(render_text(diagnosis.data, width=_width()))
+        data = diagnose_folder(
+            folder,
+            ignore=options.split_commas(ignore),
+            into=None if output is None else target,
+        ).data
+        _print(render_text(data, width=_width()))
         _print(f"Report: {target.report}")
+        _exit_with(ExitCode.FINDINGS if gate.judge(data) else ExitCode.OK)
 
 
 @app.command()
@@ -320,9 +354,6 @@ def doctor(
     """Say what this machine offers and what is wrong with it, and how a workload would be trained.
 
     Exits with 1 if something that is needed to train here is broken.
-
-    Raises:
-        SystemExit: If something is broken.
     """
     with reported_errors():
         from sweepdiag.cli.doctor import describe_check, describe_health, describe_training
@@ -337,12 +368,11 @@ def doctor(
         if what:
             from sweepdiag.pipeline import examine_workload, resolve_config
 
-            target, overrides = _split_arguments(what)
-            config, workload = resolve_config(**_asked(target, {}, overrides))
+            target, overrides = options.split_arguments(what)
+            config, workload = resolve_config(**options.asked(target, {}, overrides))
             examinations = examine_workload(config, workload)
             _print(describe_training(workload.name, examinations, _width()))
-        if n_broken:
-            raise SystemExit(ExitCode.FOUND)
+        _exit_with(ExitCode.FINDINGS if n_broken else ExitCode.OK)
 
 
 @app.command()
@@ -356,25 +386,20 @@ def explain(
         _print(explain_finding(code))
 
 
-def _asked(target: str | None, settings: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
-    """Return the arguments of ``resolve_config`` for what the command line asked."""
-    is_file = target is not None and target.endswith((".yaml", ".yml"))
-    return {
-        "workload": None if is_file else (target or _DEFAULT_WORKLOAD),
-        "path": Path(target) if is_file and target is not None else None,
-        "options": {name: value for name, value in settings.items() if value is not None},
-        "overrides": overrides,
-    }
-
-
 def _run(
-    asked: dict[str, Any], *, overwrite: bool, accept_changed_code: bool, quiet: bool
+    asked: dict[str, Any],
+    *,
+    overwrite: bool,
+    accept_changed_code: bool,
+    quiet: bool,
+    gate: Gate,
 ) -> None:
-    from sweepdiag.pipeline import resolve_config, run_config
+    from sweepdiag.pipeline import resolve_config, run_config, train_shard
 
-    def train(watch: Watch) -> SweepResult:
+    def train(watch: Watch) -> SweepResult | ShardResult:
         config, workload = resolve_config(**asked)
-        return run_config(
+        run = run_config if config.execution.shard is None else train_shard
+        return run(
             config,
             workload,
             overwrite=overwrite,
@@ -382,14 +407,19 @@ def _run(
             observer=watch,
         )
 
-    _watched(train, quiet=quiet)
+    _watched(train, quiet=quiet, gate=gate)
 
 
-def _watched(train: Callable[[Watch], SweepResult], *, quiet: bool) -> None:
+def _watched(
+    train: Callable[[Watch], SweepResult | ShardResult],
+    *,
+    quiet: bool,
+    gate: Gate | None = None,
+) -> None:
     """Train under a panel, print the summary, and exit as the sweep went.
 
     Raises:
-        SystemExit: If the sweep was interrupted or a trial could not be carried out.
+        SystemExit: If the sweep was interrupted.
     """
     watch = make_watch(quiet=quiet)
     try:
@@ -402,12 +432,47 @@ def _watched(train: Callable[[Watch], SweepResult], *, quiet: bool) -> None:
         _print_interrupted(watch)
         raise SystemExit(ExitCode.STOPPED) from None
     if not quiet:
-        from sweepdiag.report import render_text
+        _print_result(result)
+    from sweepdiag.pipeline import SweepResult
 
-        _print(render_text(result.diagnosis.data, width=_width()))
-        _print(f"Report: {result.report}")
-    if result.n_failed:
-        raise SystemExit(ExitCode.FAILED_TRIALS)
+    is_failing = (
+        gate is not None and isinstance(result, SweepResult) and gate.judge(result.diagnosis.data)
+    )
+    _exit_with(ExitCode.FAILED_TRIALS if result.n_failed else ExitCode.OK)
+    _exit_with(ExitCode.FINDINGS if is_failing else ExitCode.OK)
+
+
+def _exit_with(code: ExitCode) -> None:
+    """Exit unless everything is in order.
+
+    Raises:
+        SystemExit: With any other code than 0.
+    """
+    if code is not ExitCode.OK:
+        raise SystemExit(code)
+
+
+def _print_result(result: SweepResult | ShardResult) -> None:
+    from sweepdiag.pipeline import ShardResult
+    from sweepdiag.report import render_text
+
+    if isinstance(result, ShardResult):
+        _print(str(result))
+        return
+    _print(render_text(result.diagnosis.data, width=_width()))
+    _print(f"Report: {result.report}")
+
+
+def _print_merged(result: SweepResult, output: str) -> None:
+    """Print what a merge gave, and exit as its trials went."""
+    _print_result(result)
+    if result.n_missing:
+        sys.stderr.write(
+            f"sweepdiag: {result.n_missing} of {len(result.trials)} trials are missing: merge "
+            f"again when they are done, or train them with: sweepdiag resume {output}\n"
+        )
+        _exit_with(ExitCode.STOPPED)
+    _exit_with(ExitCode.FAILED_TRIALS if result.n_failed else ExitCode.OK)
 
 
 def _print_interrupted(watch: Watch) -> None:
@@ -440,13 +505,6 @@ def _axis_options(given: dict[str, str | None]) -> dict[str, Any] | None:
         if text is not None
     }
     return axes or None
-
-
-def _split_arguments(arguments: list[str]) -> tuple[str | None, list[str]]:
-    """Return the workload or file, if one leads the arguments, and the ``key=value`` pairs."""
-    if arguments and "=" not in arguments[0]:
-        return arguments[0], arguments[1:]
-    return None, arguments
 
 
 def _states(names: list[str]) -> list[Any]:

@@ -17,7 +17,19 @@ if TYPE_CHECKING:
 __all__ = ["describe_check", "describe_health", "describe_training"]
 
 _MARKS = {Health.GOOD: " ", Health.ABSENT: "-", Health.FAULTY: "?", Health.BROKEN: "!"}
-_HEADS = ("parameters", "memory", "fits", "trained", "speed", "trials", "trials/s")
+_HEADS = (
+    "parameters",
+    "memory",
+    "fits",
+    "trained",
+    "width",
+    "threads",
+    "speed",
+    "trials",
+    "trials/s",
+)
+_WORDS = {"fused and traced": "traced", "fused": "vmap"}
+"""Tiers as ``execution.tier`` names them."""
 
 
 def describe_check(check: Check, width: int) -> str:
@@ -64,8 +76,10 @@ def describe_training(name: str, examinations: Sequence[Examination], width: int
         text += textwrap.wrap(reason, width, subsequent_indent="  ") if reason else []
     text += textwrap.wrap(
         "memory: most that one trial of a pack takes, measured in a step and an evaluation; fits: "
-        "trials that have room at a time in one worker's share of what is free; speed: times as "
-        "fast as one training after the other; trials/s: on one worker.",
+        "trials that have room at a time in one worker's share of what is free; trained: as "
+        "execution.tier names it (traced: fused, as one graph; vmap: fused); width: trials "
+        "trained at a time; speed: times as fast as one training after the other; trials/s: on "
+        f"one worker. {_sources(examinations)}",
         width,
     )
     return "\n".join(("", *text))
@@ -73,16 +87,29 @@ def describe_training(name: str, examinations: Sequence[Examination], width: int
 
 def _cells(examination: Examination) -> list[str]:
     if not examination.tier:
-        return ["-", "-", "-", "does not run", "-", str(examination.n_trials), "-"]
+        return ["-", "-", "-", "fails", "-", "-", "-", str(examination.n_trials), "-"]
     return [
         str(examination.n_parameters),
         describe_bytes(examination.memory_bytes),
         "-" if examination.n_fitting is None else str(examination.n_fitting),
-        examination.tier,
+        _WORDS.get(examination.tier, examination.tier),
+        str(examination.width),
+        str(examination.threads),
         f"{examination.speedup:.1f}x",
         str(examination.n_trials),
         "-" if math.isnan(examination.trials_per_s) else f"{examination.trials_per_s:.3g}",
     ]
+
+
+def _sources(examinations: Sequence[Examination]) -> str:
+    """Return where the plans come from."""
+    n_remembered = sum(e.is_remembered for e in examinations)
+    if n_remembered == 0:
+        return "Measured just now."
+    if n_remembered == len(examinations):
+        return "Measured by an earlier run on this machine."
+    rest = len(examinations) - n_remembered
+    return f"{n_remembered} measured by an earlier run on this machine, {rest} just now."
 
 
 def _reason(examination: Examination) -> str:

@@ -1,8 +1,8 @@
 """Exit codes, and what is printed when a command ends badly.
 
-0 it ran · 1 doctor found something broken · 2 wrong usage or configuration ·
-3 a trial failed to execute · 4 internal error · 5 file or disk error ·
-75 stopped by a signal and resumable · 130 Ctrl-C
+0 it ran · 1 findings that --fail-on names, or something that doctor found broken ·
+2 wrong usage or configuration · 3 a trial failed to execute · 4 internal error ·
+5 file or disk error · 75 stopped by a signal and resumable · 130 Ctrl-C
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import enum
 import os
 import signal
 import sys
+import time
 import traceback
 from typing import TYPE_CHECKING, NoReturn
 
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
 __all__ = ["ExitCode", "Stopped", "fail", "reported_errors", "stop_signals_raise"]
 
 
+_ONE_STOP_S = 2.0
+"""Signals that come so soon after each other are one request to stop."""
+
+
 class ExitCode(enum.IntEnum):
     """What a command's exit code says."""
 
     OK = 0
-    FOUND = 1
+    FINDINGS = 1
     USAGE = 2
     FAILED_TRIALS = 3
     INTERNAL = 4
@@ -79,12 +84,18 @@ def reported_errors() -> Iterator[None]:
 def stop_signals_raise() -> Iterator[None]:
     """Let SIGTERM and SIGUSR2 end the block with ``Stopped``, as Ctrl-C ends it.
 
-    A second signal ends the process at once.
+    A second signal ends the process at once, unless it comes within seconds of the first: Slurm
+    tells a job's shell and its children, and the shell tells them again.
     """
+    stopped_at: list[float] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        raise Stopped(signal.Signals(number).name)
+        if not stopped_at:
+            stopped_at.append(time.monotonic())
+            raise Stopped(signal.Signals(number).name)
+        if time.monotonic() - stopped_at[0] > _ONE_STOP_S:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
 
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR2") if hasattr(signal, name)]
     before = {number: signal.signal(number, stop) for number in numbers}

@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 __all__ = [
+    "DEFAULT_WORKLOAD",
     "AcceptChangedCode",
     "Address",
     "Executor",
+    "FailOn",
     "Gpus",
+    "Ignore",
+    "JUnit",
     "PackSize",
     "Quiet",
     "Record",
     "RunDirectory",
+    "Shard",
+    "What",
     "Workers",
+    "asked",
     "column_roles",
     "execution_options",
+    "split_arguments",
+    "split_commas",
 ]
 
 _WHERE = "Where it runs"
 
+DEFAULT_WORKLOAD = "digits"
+
+What = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[WORKLOAD | SWEEP.yaml] [KEY=VALUE]...",
+        help="What to train: digits, fashion_mnist, synthetic, my_workload.py:build or a "
+        "file of settings; then further settings, such as optimizer.momentum=0.95. "
+        "Default: digits.",
+    ),
+]
 Gpus = Annotated[
     int | None,
     typer.Option(
@@ -53,12 +74,44 @@ Address = Annotated[
     str | None,
     typer.Option("--address", help="Ray cluster to join.", rich_help_panel=_WHERE),
 ]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="i/K",
+        help="Train part i of K of the plan only, i from 0; see merge.",
+        rich_help_panel=_WHERE,
+    ),
+]
 Record = Annotated[
     list[str] | None,
     typer.Option(
         "--record",
         help="Record more with each curve: gradients (norms, update ratio, dead units).",
         rich_help_panel="How to train",
+    ),
+]
+_FINDINGS = "Findings"
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ignore",
+        help="Codes of findings to leave out, such as SD301,SD501.",
+        rich_help_panel=_FINDINGS,
+    ),
+]
+FailOn = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fail-on",
+        help="Exit with 1 if there is such a finding: warning, error, info (tips too) or codes.",
+        rich_help_panel=_FINDINGS,
+    ),
+]
+JUnit = Annotated[
+    str | None,
+    typer.Option(
+        "--junit", metavar="PATH", help="Write the checks as JUnit XML.", rich_help_panel=_FINDINGS
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
@@ -72,6 +125,24 @@ AcceptChangedCode = Annotated[
 RunDirectory = Annotated[str, typer.Argument(metavar="DIR", help="Folder of a run.")]
 
 
+def split_arguments(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """Return the workload or file, if one leads the arguments, and the ``key=value`` pairs."""
+    if arguments and "=" not in arguments[0]:
+        return arguments[0], arguments[1:]
+    return None, arguments
+
+
+def asked(target: str | None, settings: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """Return the arguments of ``resolve_config`` for what the command line asked."""
+    is_file = target is not None and target.endswith((".yaml", ".yml"))
+    return {
+        "workload": None if is_file else (target or DEFAULT_WORKLOAD),
+        "path": Path(target) if is_file and target is not None else None,
+        "options": {name: value for name, value in settings.items() if value is not None},
+        "overrides": overrides,
+    }
+
+
 def execution_options(
     *,
     gpus: int | None,
@@ -79,6 +150,7 @@ def execution_options(
     executor: str | None,
     pack_size: int | None,
     address: str | None,
+    shard: str | None = None,
 ) -> dict[str, object]:
     """Return the options that were given, as settings of ``execution``."""
     given = {
@@ -87,6 +159,7 @@ def execution_options(
         "executor": executor,
         "pack_size": pack_size,
         "address": address,
+        "shard": shard,
     }
     return {name: value for name, value in given.items() if value is not None}
 
@@ -118,3 +191,9 @@ def column_roles(given: list[str]) -> dict[str, str]:
                 raise ConfigError(message)
             roles[role.strip()] = name.strip()
     return roles
+
+
+def split_commas(values: list[str] | None) -> list[str]:
+    """Return the words of a repeated option, each of which may hold several: ``a,b``."""
+    words = [word.strip() for value in values or () for word in value.split(",")]
+    return [word for word in words if word]

@@ -22,6 +22,7 @@ __all__ = [
     "AXIS_NAME",
     "IDENTIFIER",
     "LARGEST_INTEGER",
+    "SHARD",
     "Check",
     "Choice",
     "Flag",
@@ -42,6 +43,9 @@ IDENTIFIER = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 AXIS_NAME = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
 """Names of axes, of arguments and of thresholds."""
+
+SHARD = r"[0-9]{1,10}/[1-9][0-9]{0,9}"
+"""Part i of K parts, as i/K."""
 
 LARGEST_INTEGER = 2**63 - 1
 """The largest integer that a table column can hold."""

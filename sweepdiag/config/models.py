@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from sweepdiag.config.axes import Parameters, ParameterSpec
-from sweepdiag.config.checks import IDENTIFIER, Choice, Flag, Integer, Number, Text
+from sweepdiag.config.checks import IDENTIFIER, SHARD, Choice, Flag, Integer, Number, Text
 from sweepdiag.config.containers import Choices, Names, PlainMapping, Seeds, Thresholds
 from sweepdiag.config.problems import Problem, SettingsModel, lift
 from sweepdiag.config.yaml_writing import write_yaml
@@ -131,6 +131,18 @@ class ExecutionConfig(SettingsModel):
         default=None,
         description="Packs that take turns in one process; null: 4 on a GPU, 1 on the CPU.",
     )
+    tier: Annotated[str, Choice(("auto", "traced", "vmap", "unfused"))] = Field(
+        default="auto",
+        description="How a pack is trained: traced (fused, as one graph), vmap (fused), unfused, "
+        "or auto to measure.",
+    )
+    pack_width: Annotated[int | None, Integer(at_least=1, or_null=True)] = Field(
+        default=None,
+        description="Most trials of a pack that are trained at a time; null: measured.",
+    )
+    threads: Annotated[int | None, Integer(at_least=1, or_null=True)] = Field(
+        default=None, description="Threads of each worker on the CPU; null: measured."
+    )
     data_memory_gb: Annotated[float | None, Number(at_least=0, or_null=True)] = Field(
         default=None,
         description="Memory that samples may take in each worker and on each GPU, in GB; what "
@@ -141,9 +153,39 @@ class ExecutionConfig(SettingsModel):
         description="Memory that trainings may take at a time in each worker and on each GPU, in "
         "GB; packs that need more are split; null: a share of what is free.",
     )
+    start_timeout_s: Annotated[float | None, Number(above=0, or_null=True)] = Field(
+        default=None,
+        description="How long a training may take to its first evaluation before it is ended as "
+        "timed_out; null: for ever. In packs, the whole pack's.",
+    )
+    silence_timeout_s: Annotated[float | None, Number(above=0, or_null=True)] = Field(
+        default=None,
+        description="How long a training may then go without an evaluation; null: for ever.",
+    )
     address: Annotated[str | None, Text(what="an address", max_length=256, or_null=True)] = Field(
         default=None, description="Address of a Ray cluster to join; null: this machine."
     )
+    join_timeout_s: Annotated[float | None, Number(at_least=0, or_null=True)] = Field(
+        default=None,
+        description="How long that cluster may take to answer, and then to have room for all "
+        "workers; null: 10 s to answer, and it must have room at once.",
+    )
+    shard: Annotated[
+        str | None,
+        Text(what="i/K, with i from 0 to K - 1", pattern=SHARD, max_length=21, or_null=True),
+    ] = Field(
+        default=None,
+        description="Train part i of K of the plan only, i/K with i from 0; `sweepdiag merge` "
+        "puts the parts together.",
+    )
+
+    @property
+    def shard_parts(self) -> tuple[int, int] | None:
+        """The shard as numbers: which part, of how many; None for the whole plan."""
+        if self.shard is None:
+            return None
+        index, _, count = self.shard.partition("/")
+        return int(index), int(count)
 
 
 class SweepConfig(SettingsModel):
@@ -295,6 +337,11 @@ class SweepConfig(SettingsModel):
         if self.execution.executor == "serial" and self.execution.address is not None:
             rule = "belongs to the executor ray, and execution.executor is serial"
             yield _conflict(("execution", "address"), f"{rule}; got {self.execution.address!r}")
+
+        index, count = self.execution.shard_parts or (0, 1)
+        if index >= count:
+            rule = f"must be i/K with i from 0 to {count - 1}"
+            yield _conflict(("execution", "shard"), f"{rule}, got {self.execution.shard!r}")
 
     def _can_use_nesterov(self) -> bool:
         axis = self.parameters.get("momentum")

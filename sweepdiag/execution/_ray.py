@@ -9,6 +9,7 @@ from sweepdiag.execution._ray_run import PackRun, Slot, Staff
 from sweepdiag.execution._ray_session import open_session
 from sweepdiag.execution.devices import n_fake_gpus
 from sweepdiag.messages import describe_error
+from sweepdiag.records import Deadlines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,9 +40,11 @@ class RayExecutor:
             workers train on the CPU.
         packs_per_worker: Packs that take turns in one worker, at most.
         address: Ray cluster to join; ``None`` and ``local`` start a private Ray.
+        join_timeout_s: How long that cluster may take to answer, and then to have room for all
+            workers; ``None``: 10 s to answer, and it must have room at once.
         start_timeout_s: How long a run goes on while not a single worker is ready.
-        silence_timeout_s: How long a worker may send nothing before it is killed and its pack's
-            unfinished trials end as ``TIMED_OUT``; ``None`` waits for ever.
+        deadlines: How long a worker may send nothing before it is killed. What it had under way is
+            halved until the silent trial is alone, which ends as ``TIMED_OUT``.
 
     Raises:
         ConfigError: If ``n_workers`` or ``gpus`` makes no sense.
@@ -54,8 +57,9 @@ class RayExecutor:
         gpus: int = 0,
         packs_per_worker: int = 1,
         address: str | None = None,
+        join_timeout_s: float | None = None,
         start_timeout_s: float = 180.0,
-        silence_timeout_s: float | None = None,
+        deadlines: Deadlines | None = None,
     ) -> None:
         if n_workers < 1:
             message = f"n_workers must be at least 1, got {n_workers}"
@@ -74,13 +78,14 @@ class RayExecutor:
             gpus=gpus,
             is_fake=is_fake,
             address=None if address == "local" else address,
+            join_timeout_s=join_timeout_s,
         )
         self._staff = Staff(
             session=self._session,
             device="cuda:0" if gpus and not is_fake else "cpu",
             has_gpu=gpus > 0,
             start_timeout_s=start_timeout_s,
-            silence_timeout_s=silence_timeout_s,
+            deadlines=deadlines or Deadlines(),
         )
 
     @property

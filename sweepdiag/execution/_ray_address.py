@@ -10,13 +10,15 @@ import time
 
 from sweepdiag.errors import LaunchError
 
-__all__ = ["wait_for_address"]
+__all__ = ["ADDRESS_PATIENCE_S", "wait_for_address"]
 
-_PATIENCE_S = 10.0
+ADDRESS_PATIENCE_S = 10.0
+"""How long an address is tried where nobody says otherwise."""
+
 _POLL_S = 0.5
 
 
-def wait_for_address(address: str, *, patience_s: float = _PATIENCE_S) -> None:
+def wait_for_address(address: str, *, patience_s: float = ADDRESS_PATIENCE_S) -> None:
     """Return when something listens at an address.
 
     A batch job may start the cluster and what joins it in the same breath, hence the patience.
@@ -36,8 +38,8 @@ def wait_for_address(address: str, *, patience_s: float = _PATIENCE_S) -> None:
         message = f"address must be HOST:PORT of a Ray cluster's head, or auto; got {address!r}"
         raise LaunchError(message)
     deadline = time.monotonic() + patience_s
-    while (refusal := _refusal(host.strip("[]"), int(port), patience_s)) is not None:
-        if time.monotonic() > deadline:
+    while (refusal := _refusal(host.strip("[]"), int(port), max(patience_s, _POLL_S))) is not None:
+        if time.monotonic() >= deadline:
             message = f"no Ray cluster to join at {address!r}: {refusal}"
             raise LaunchError(message)
         time.sleep(_POLL_S)

@@ -13,13 +13,13 @@ from sweepdiag.errors import LaunchError
 from sweepdiag.execution._ray_worker import WorkerActor
 from sweepdiag.execution.recovery import HandfulProgress, PackQueue, SlotHealth
 from sweepdiag.messages import clean_message
-from sweepdiag.records import State
+from sweepdiag.records import PointMeasured, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sweepdiag.execution._ray_session import RaySession
-    from sweepdiag.records import Event, Pack
+    from sweepdiag.records import Deadlines, Event, Pack
 
 __all__ = ["PackRun", "Slot", "Staff"]
 
@@ -43,14 +43,14 @@ class Staff:
         device: What they are told to train on.
         has_gpu: Whether each of them owns a GPU, instead of a CPU core.
         start_timeout_s: How long the run goes on while no worker at all is ready.
-        silence_timeout_s: How long a worker may send nothing; ``None``: for ever.
+        deadlines: How long a worker may send nothing.
     """
 
     session: RaySession
     device: str
     has_gpu: bool
     start_timeout_s: float
-    silence_timeout_s: float | None
+    deadlines: Deadlines
 
     def start(self) -> Any:
         """Return a new actor; Ray starts its process in the background."""
@@ -95,6 +95,7 @@ class Slot:
     progress: HandfulProgress | None = None
     loaded: Any = None
     active_at: float = 0.0
+    n_points: int = 0
 
     @property
     def pending(self) -> Any:
@@ -109,6 +110,7 @@ class Slot:
     def train(self, packs: Sequence[Pack]) -> None:
         """Begin some packs, which take turns."""
         self.progress = HandfulProgress(packs)
+        self.n_points = 0
         self.batches = self.actor.train.options(
             num_returns="streaming", _generator_backpressure_num_objects=_BATCHES_AHEAD
         ).remote(packs)
@@ -225,6 +227,7 @@ class PackRun:
     def _record(self, slot: Slot, progress: HandfulProgress, events: list[Event]) -> list[Event]:
         """Take note of a batch, and of a worker that has shown to work."""
         progress.record(events)
+        slot.n_points += sum(isinstance(event, PointMeasured) for event in events)
         if progress.has_results:
             self._health.finished_trial(slot.index)
         return events
@@ -261,11 +264,12 @@ class PackRun:
 
     def _check_silence(self, slot: Slot) -> list[Event]:
         """Give up a worker that has a pack in hand and has been silent for too long."""
-        progress, limit_s = slot.progress, self._staff.silence_timeout_s
+        progress, deadlines = slot.progress, self._staff.deadlines
+        limit_s = deadlines.after(slot.n_points)
         if progress is None or limit_s is None or time.monotonic() - slot.active_at <= limit_s:
             return []
         slot.vacate()
-        return progress.end_unfinished(State.TIMED_OUT, f"no sign of life for {limit_s:g} s")
+        return self._queue.worker_hung(progress, deadlines.missed(slot.n_points))
 
     def _check_start(self) -> None:
         """Give up if no worker is ready for too long.

@@ -14,11 +14,12 @@ import re
 import secrets
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sweepdiag.errors import LaunchError
-from sweepdiag.execution._ray_address import wait_for_address
+from sweepdiag.execution._ray_address import ADDRESS_PATIENCE_S, wait_for_address
 from sweepdiag.execution._ray_state import (
     borrowed_process_state,
     forget_token,
@@ -43,6 +44,8 @@ _OBJECT_STORE_BYTES = 100 * 2**20
 
 _PATIENCE_S = 3.0
 """How long processes may take to end before they are killed."""
+
+_POLL_S = 0.5
 
 _LAST_WORDS = 1000
 """Characters that are read of what a dead worker wrote last."""
@@ -75,7 +78,9 @@ class RaySession(Protocol):
         ...
 
 
-def open_session(*, n_workers: int, gpus: int, is_fake: bool, address: str | None) -> RaySession:
+def open_session(
+    *, n_workers: int, gpus: int, is_fake: bool, address: str | None, join_timeout_s: float | None
+) -> RaySession:
     """Return the caller's Ray, the cluster at ``address``, or a private Ray.
 
     Each of them may raise :class:`~sweepdiag.errors.LaunchError`: there is no Ray to be had, or
@@ -86,34 +91,42 @@ def open_session(*, n_workers: int, gpus: int, is_fake: bool, address: str | Non
         gpus: Whole GPUs that the workers need in all; 0 for CPU workers.
         is_fake: Whether the GPUs are only counted.
         address: Address of a running cluster, or ``None``.
+        join_timeout_s: How long that cluster may take to answer, and then to have room for all
+            workers; ``None``: 10 s to answer, and it must have room at once.
     """
     if not _is_initialized() and address is None:
         return _PrivateRay(n_cpus=n_workers, gpus=gpus, is_fake=is_fake)
-    session: RaySession = (
-        _BorrowedRay(gpus=gpus)
-        if _is_initialized() or address is None
-        else _JoinedRay(address, gpus=gpus)
-    )
+    session: RaySession
+    patience_s = 0.0
+    if _is_initialized() or address is None:
+        session = _BorrowedRay(gpus=gpus)
+    else:
+        session = _JoinedRay(address, gpus=gpus, join_timeout_s=join_timeout_s)
+        patience_s = join_timeout_s or 0.0
+    resource, needed = ("GPU", gpus) if gpus else ("CPU", n_workers)
     try:
-        _check_size(n_cpus=0 if gpus else n_workers, gpus=gpus)
+        _check_size(_wait_for(resource, needed, patience_s=patience_s), needed, resource)
     except BaseException:
         session.close()
         raise
     return session
 
 
-def count_cluster_gpus(address: str) -> int:
+def count_cluster_gpus(address: str, *, wanted: int, join_timeout_s: float | None) -> int:
     """Return the GPUs that the living nodes of a cluster have announced.
 
     Args:
         address: Address of the cluster; if none answers there, a
             :class:`~sweepdiag.errors.LaunchError` says so.
+        wanted: As soon as there are so many, no further node is waited for.
+        join_timeout_s: How long the cluster may take to answer, and then to have that many;
+            ``None``: 10 s to answer, and it must have them at once.
     """
     if _is_initialized():
         return _resource("GPU")
-    session = _JoinedRay(address, gpus=0)
+    session = _JoinedRay(address, gpus=0, join_timeout_s=join_timeout_s)
     try:
-        return _resource("GPU")
+        return _wait_for("GPU", wanted, patience_s=join_timeout_s or 0.0)
     finally:
         session.close()
 
@@ -136,10 +149,11 @@ class _BorrowedRay:
 class _JoinedRay(_BorrowedRay):
     """A cluster that was running before, and runs on after."""
 
-    def __init__(self, address: str, *, gpus: int) -> None:
+    def __init__(self, address: str, *, gpus: int, join_timeout_s: float | None) -> None:
         super().__init__(gpus=gpus)
         self._silence = contextlib.ExitStack()
-        wait_for_address(address)
+        patience_s = ADDRESS_PATIENCE_S if join_timeout_s is None else join_timeout_s
+        wait_for_address(address, patience_s=patience_s)
         try:
             with borrowed_process_state({}):
                 self._silence.enter_context(silenced())
@@ -306,14 +320,20 @@ def _resource(name: str) -> int:
     return int(resources.get(name, 0))
 
 
-def _check_size(*, n_cpus: int, gpus: int) -> None:
+def _wait_for(name: str, needed: int, *, patience_s: float) -> int:
+    """Return how much of a resource the nodes have, as soon as that is enough or time is up."""
+    deadline = time.monotonic() + patience_s
+    while (present := _resource(name)) < needed and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    return present
+
+
+def _check_size(present: int, needed: int, name: str) -> None:
     """Refuse a Ray that could never hold all workers: they would wait for ever.
 
     Raises:
         LaunchError: If it is too small.
     """
-    for name, needed in (("CPU", n_cpus), ("GPU", gpus)):
-        present = _resource(name)
-        if present < needed:
-            message = f"{needed} workers need {needed} {name}s, the running Ray has {present}"
-            raise LaunchError(message)
+    if present < needed:
+        message = f"{needed} workers need {needed} {name}s, the running Ray has {present}"
+        raise LaunchError(message)

@@ -20,6 +20,9 @@ Contract of an executor
   alone; a trial that kills its process twice while alone ends as ``FAILED``, or as
   ``OUT_OF_MEMORY`` where the process is known to have been ended for its memory. An executor that
   trains in the caller's own process cannot survive this.
+* **A worker that falls silent** for longer than its deadline is ended, and its trials are sought
+  through like those of one that died; a trial that is silent while alone ends as ``TIMED_OUT``. An
+  executor that trains in the caller's own process knows no deadlines.
 * **Workers that never get anywhere.** If no worker can be started, or workers die again and again
   before any trial has ended, ``run`` raises :class:`~sweepdiag.errors.LaunchError` with the first
   cause. Everything delivered until then stays valid.

@@ -11,6 +11,7 @@ from sweepdiag.execution.serial import SerialExecutor
 if TYPE_CHECKING:
     from sweepdiag.execution.base import Executor
     from sweepdiag.execution.devices import Devices
+    from sweepdiag.records import Deadlines
 
 __all__ = [
     "PACKS_PER_GPU",
@@ -92,7 +93,8 @@ def make_executor(
     n_workers: int = 1,
     packs_per_device: int | None = None,
     address: str | None = None,
-    silence_timeout_s: float | None = None,
+    join_timeout_s: float | None = None,
+    deadlines: Deadlines | None = None,
 ) -> Executor:
     """Return a new executor, ready to run; the caller closes it.
 
@@ -103,7 +105,9 @@ def make_executor(
         packs_per_device: Packs that take turns in one process; ``None``: ``PACKS_PER_GPU`` on a
             GPU, 1 on the CPU.
         address: Ray cluster to join.
-        silence_timeout_s: How long a worker process may send nothing; ``None``: for ever.
+        join_timeout_s: How long that cluster may take to answer, and then to have room for all
+            workers; ``None``: 10 s to answer, and it must have room at once.
+        deadlines: How long a worker process may send nothing; serial has no process to end.
 
     Raises:
         ConfigError: If there is no executor of that name.
@@ -121,7 +125,8 @@ def make_executor(
         gpus=devices.count,
         packs_per_worker=n_at_once,
         address=address,
-        silence_timeout_s=silence_timeout_s,
+        join_timeout_s=join_timeout_s,
+        deadlines=deadlines,
     )
 
 

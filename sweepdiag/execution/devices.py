@@ -96,13 +96,17 @@ def usable_cpus() -> int:
     return allowed
 
 
-def resolve_devices(gpus: int | None, *, address: str | None = None) -> Devices:
+def resolve_devices(
+    gpus: int | None, *, address: str | None = None, join_timeout_s: float | None = None
+) -> Devices:
     """Return the devices to train on, or say at once why they cannot be had.
 
     Args:
         gpus: GPUs asked for in all; 0 asks for the CPU; ``None`` takes all there are.
         address: Address of the Ray cluster to join; ``None`` and ``local`` stand for this machine.
             The GPUs of a cluster are those that its nodes announced to Ray when they joined.
+        join_timeout_s: How long a cluster may take to answer, and then to have the GPUs asked for;
+            ``None``: 10 s to answer, and it must have them at once.
 
     Returns:
         What to train on.
@@ -119,7 +123,7 @@ def resolve_devices(gpus: int | None, *, address: str | None = None) -> Devices:
     if address == "local":
         address = None
     fake = n_fake_gpus()
-    n_present = _count_present(address, fake)
+    n_present = _count_present(address, fake, wanted=gpus or 0, join_timeout_s=join_timeout_s)
     where = f"the Ray cluster at {address}" if address else "this machine"
     if gpus is not None and gpus > n_present:
         raise LaunchError(_too_few(gpus, n_present, where=where, is_fake=fake is not None))
@@ -130,11 +134,13 @@ def resolve_devices(gpus: int | None, *, address: str | None = None) -> Devices:
     return _some(n_present if gpus is None else gpus, n_present, where, is_fake=fake is not None)
 
 
-def _count_present(address: str | None, fake: int | None) -> int:
+def _count_present(
+    address: str | None, fake: int | None, *, wanted: int, join_timeout_s: float | None
+) -> int:
     if address is not None:
         from sweepdiag.execution._ray_session import count_cluster_gpus
 
-        return count_cluster_gpus(address)
+        return count_cluster_gpus(address, wanted=wanted, join_timeout_s=join_timeout_s)
     return count_gpus() if fake is None else fake
 
 

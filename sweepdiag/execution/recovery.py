@@ -117,7 +117,7 @@ class PackQueue:
     def __init__(self, packs: Iterable[Pack]) -> None:
         self._waiting = deque(packs)
         self._suspects: deque[Pack] = deque()
-        self._lone_deaths: dict[str, int] = {}
+        self._lone_failures: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._suspects)
@@ -152,20 +152,40 @@ class PackQueue:
             The event that ends the trial that is given up, if one is.
         """
         unfinished = [of_pack for of_pack in progress.of_packs if of_pack.unfinished().trials]
-        if len(unfinished) == 1:
-            return self._halve(unfinished[0], cause, is_memory=is_memory)
-        self._suspects.extend(_next_attempt(of_pack.unfinished()) for of_pack in unfinished)
-        return []
+        state = State.OUT_OF_MEMORY if is_memory else State.FAILED
+        reason = f"worker process died twice: {cause}"
+        return self._search(unfinished, state, reason, n_chances=_MAX_LONE_DEATHS)
 
-    def _halve(self, progress: PackProgress, cause: str, *, is_memory: bool) -> list[Event]:
+    def worker_hung(self, progress: HandfulProgress, reason: str) -> list[Event]:
+        """Queue what a silent worker left unfinished, or give its only trial up.
+
+        As for a worker that died, but for a second chance: it would cost the deadline again.
+
+        Args:
+            progress: The packs of the worker, which has been ended.
+            reason: Why; of a trial that is given up.
+
+        Returns:
+            The event that ends the trial that is given up, if one is.
+        """
+        unfinished = [of_pack for of_pack in progress.of_packs if of_pack.unfinished().trials]
+        return self._search(unfinished, State.TIMED_OUT, reason, n_chances=1)
+
+    def _search(
+        self, unfinished: Sequence[PackProgress], state: State, reason: str, *, n_chances: int
+    ) -> list[Event]:
+        """Put packs under suspicion, or end the only trial that is left to be suspected."""
+        if len(unfinished) != 1:
+            self._suspects.extend(_next_attempt(of_pack.unfinished()) for of_pack in unfinished)
+            return []
+        (progress,) = unfinished
         rest = progress.unfinished()
         if len(rest.trials) == 1:
             trial_id = rest.trials[0].trial_id
-            deaths = self._lone_deaths.get(trial_id, 0) + 1
-            self._lone_deaths[trial_id] = deaths
-            if deaths >= _MAX_LONE_DEATHS:
-                state = State.OUT_OF_MEMORY if is_memory else State.FAILED
-                return progress.end_unfinished(state, f"worker process died twice: {cause}")
+            failures = self._lone_failures.get(trial_id, 0) + 1
+            self._lone_failures[trial_id] = failures
+            if failures >= n_chances:
+                return progress.end_unfinished(state, reason)
         self._suspects.extend(_halves(_next_attempt(rest)))
         return []
 

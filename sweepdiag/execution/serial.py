@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from typing import TYPE_CHECKING
 
 from sweepdiag.errors import LaunchError
+from sweepdiag.execution.processes import RUN_ID_VARIABLE, end_processes
 from sweepdiag.execution.turns import train_in_turns
 
 if TYPE_CHECKING:
@@ -17,12 +20,16 @@ if TYPE_CHECKING:
 
 __all__ = ["SerialExecutor"]
 
+_PATIENCE_S = 1.0
+"""How long they may take to end by themselves."""
+
 
 class SerialExecutor:
     """Trains packs in the caller's process and thread.
 
     Starts nothing and costs nothing, and a debugger sees into it. In exchange a crash of the
-    process ends the sweep, which then has to be resumed.
+    process ends the sweep, which then has to be resumed. Processes that trainings start carry a
+    mark in their environment, by which :meth:`close` finds what is left of them.
 
     Attributes:
         device: Passed on to the worker.
@@ -33,6 +40,7 @@ class SerialExecutor:
         self.device = device
         self.n_at_once = n_at_once
         self._is_closed = False
+        self._run_id = secrets.token_hex(8)
 
     @property
     def n_workers(self) -> int:
@@ -55,11 +63,21 @@ class SerialExecutor:
         if self._is_closed:
             message = "this executor is closed; make a new one to run more packs"
             raise LaunchError(message)
-        yield from train_in_turns(packs, worker, device=self.device, n_at_once=self.n_at_once)
+        before = os.environ.get(RUN_ID_VARIABLE)
+        os.environ[RUN_ID_VARIABLE] = self._run_id
+        try:
+            yield from train_in_turns(packs, worker, device=self.device, n_at_once=self.n_at_once)
+        finally:
+            if before is None:
+                os.environ.pop(RUN_ID_VARIABLE, None)
+            else:
+                os.environ[RUN_ID_VARIABLE] = before
 
     def close(self) -> None:
-        """Refuse further runs."""
-        self._is_closed = True
+        """Refuse further runs, and end the processes that trainings have left behind."""
+        if not self._is_closed:
+            self._is_closed = True
+            end_processes(self._run_id, patience_s=_PATIENCE_S)
 
     def __enter__(self) -> Self:
         return self

@@ -9,10 +9,19 @@ from sweepdiag.pipeline.doctor import Examination, examine_workload
 from sweepdiag.pipeline.environment import describe_environment
 from sweepdiag.pipeline.imported import CurvesResult, diagnose
 from sweepdiag.pipeline.machine import Check, Health, examine_machine
+from sweepdiag.pipeline.merge import merge_folders
 from sweepdiag.pipeline.progress import Progress, SweepObserver
 from sweepdiag.pipeline.resolve import ResolvedSweep, resolve_config, resolve_sweep
 from sweepdiag.pipeline.status import SweepStatus, read_status
-from sweepdiag.pipeline.sweep import SweepResult, resume_sweep, run_config, run_sweep
+from sweepdiag.pipeline.sweep import (
+    ShardResult,
+    SweepResult,
+    default_output,
+    resume_sweep,
+    run_config,
+    run_sweep,
+    train_shard,
+)
 
 __all__ = [
     "Check",
@@ -22,18 +31,22 @@ __all__ = [
     "Health",
     "Progress",
     "ResolvedSweep",
+    "ShardResult",
     "SweepObserver",
     "SweepResult",
     "SweepStatus",
+    "default_output",
     "describe_environment",
     "diagnose",
     "diagnose_folder",
     "examine_machine",
     "examine_workload",
+    "merge_folders",
     "read_status",
     "resolve_config",
     "resolve_sweep",
     "resume_sweep",
     "run_config",
     "run_sweep",
+    "train_shard",
 ]

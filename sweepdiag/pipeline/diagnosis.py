@@ -16,17 +16,26 @@ from sweepdiag.errors import ConfigError, StoreError
 from sweepdiag.pipeline.judging import Recorded, check_findings, judge, tag_edge
 from sweepdiag.readers import MARKER
 from sweepdiag.rules import Thresholds
+from sweepdiag.rules.findings.gate import check_codes
+from sweepdiag.store import describe_damages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
 
     from sweepdiag.plotting import ReportData
-    from sweepdiag.records import Axis, Recommendation
+    from sweepdiag.records import Axis, Recommendation, SweepFacts
     from sweepdiag.store import History, RunFolder
 
-__all__ = ["Diagnosis", "diagnose_folder", "read_config", "write_report", "write_verdicts"]
+__all__ = [
+    "Diagnosis",
+    "diagnose_folder",
+    "judge_folder",
+    "read_config",
+    "write_report",
+    "write_verdicts",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -49,21 +58,28 @@ class Diagnosis:
 def diagnose_folder(
     folder: RunFolder,
     *,
+    ignore: Sequence[str] = (),
     on_stage: Callable[[str], None] = lambda _name: None,
+    keep_report: bool = False,
     into: RunFolder | None = None,
 ) -> Diagnosis:
     """Judge every curve of a run folder, and write all its derived files.
 
     Args:
         folder: A run folder with a plan.
+        ignore: Codes of findings to leave out, beside those of its settings.
         on_stage: Told the name of each step as it begins.
+        keep_report: Write nothing if the report was written after the last record.
         into: Where to write; by default the run folder itself. With another folder the run folder
             is only read.
 
     Returns:
         The diagnosis, as written.
     """
+    check_codes(ignore, option="--ignore")
     target = folder if into is None else into
+    if keep_report and folder.has_current_report:
+        return _diagnose(folder, *_read(folder))
     _check_writable(folder, target)
     config, history = _read(folder)
     if target is not folder:
@@ -71,7 +87,7 @@ def diagnose_folder(
     on_stage("reading curves")
     _write_curves(target, history)
     on_stage("judging curves")
-    diagnosis = _diagnose(folder, config, history)
+    diagnosis = _diagnose(folder, config, history, ignore=ignore)
     _write_diagnosis(target, diagnosis)
     on_stage("drawing figures")
     write_report(target, diagnosis.data, on_stage)
@@ -108,11 +124,27 @@ def _claim_report(folder: RunFolder, target: RunFolder) -> None:
     target.write_json(MARKER, {"source": folder.path.resolve().name})
 
 
+def judge_folder(folder: RunFolder, *, facts: SweepFacts | None = None) -> Diagnosis:
+    """Judge every curve of a run folder, and write nothing.
+
+    Args:
+        folder: A run folder with a plan.
+        facts: What is known of the task, in place of what the journal says.
+
+    Returns:
+        The diagnosis.
+    """
+    config, history = _read(folder)
+    if facts is not None:
+        history.facts = facts
+    return _diagnose(folder, config, history)
+
+
 def _read(folder: RunFolder) -> tuple[SweepConfig, History]:
     config = read_config(folder)
     history, damages = folder.read_history()
-    for damage in damages:
-        logger.warning("journal.jsonl, line %d cannot be read; it is left out", damage.line)
+    for line in describe_damages(damages):
+        logger.warning("%s/journal.jsonl: %s", folder.path, line)
     if history.plan is None:
         message = f"{folder.path} holds no plan yet: run the sweep first"
         raise StoreError(message)
@@ -132,9 +164,11 @@ def _write_curves(folder: RunFolder, history: History) -> None:
     folder.write_table("curves", history.curves_table())
 
 
-def _diagnose(folder: RunFolder, config: SweepConfig, history: History) -> Diagnosis:
+def _diagnose(
+    folder: RunFolder, config: SweepConfig, history: History, *, ignore: Sequence[str] = ()
+) -> Diagnosis:
     from sweepdiag.plotting import ReportData
-    from sweepdiag.recommend import recommend
+    from sweepdiag.recommend import compare_criteria, recommend
 
     recorded = Recorded(
         axes=_axes(history),
@@ -148,11 +182,14 @@ def _diagnose(folder: RunFolder, config: SweepConfig, history: History) -> Diagn
     shared = recorded.shared(judged)
     data = ReportData(
         **shared,
-        findings=check_findings(recorded, judged, ignore=config.diagnosis.ignore),
+        findings=check_findings(recorded, judged, ignore=(*config.diagnosis.ignore, *ignore)),
         recommendation=recommend(**shared, epochs=config.epochs, n_seeds=config.n_seeds),
         title=folder.path.name,
         environment=_environment(folder),
         interrupted=bool(history.todo()),
+        stopping=compare_criteria(
+            recorded.curves, monitor=config.monitor, metric_mode=history.facts.metric_mode
+        ),
     )
     tag_edge(data)
     return Diagnosis(config=config, data=data, features=judged.features)
@@ -183,6 +220,7 @@ def _next_sweep(config: SweepConfig, recommendation: Recommendation) -> str:
         **recommendation.next_settings,
         "parameters": dict(recommendation.next_parameters) or config.to_mapping()["parameters"],
         "output": None,
+        "execution": {**config.to_mapping()["execution"], "shard": None},
     }
     return load_config(options=options).to_yaml(header="\n".join(recommendation.next_reasons))
 
@@ -192,6 +230,8 @@ def write_verdicts(folder: RunFolder, data: ReportData, features: pd.DataFrame) 
     folder.write_table("verdicts", data.verdicts)
     folder.write_table("configurations", data.configurations)
     folder.write_table("features", features)
+    if data.stopping is not None:
+        folder.write_table("stopping", data.stopping)
     folder.write_json("findings.json", data.findings)
     folder.write_json("recommendation.json", data.recommendation)
 

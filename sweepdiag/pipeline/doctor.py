@@ -14,7 +14,7 @@ from sweepdiag.space import plan_packs
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sweepdiag.config import SweepConfig
+    from sweepdiag.config import ExecutionConfig, SweepConfig
     from sweepdiag.records import AxisValue, Pack
     from sweepdiag.training import MemoryNeed, PackTrainer
     from sweepdiag.workloads import TrainLoop, Workload
@@ -34,6 +34,9 @@ class Examination:
         n_parameters: Trainable numbers of each.
         tier: How they would be trained; empty where the model does not run.
         reason: Why, or what the model raised.
+        width: Trials that are trained together.
+        threads: Threads of the CPU that each worker trains on.
+        is_remembered: Whether an earlier run on this machine has measured it.
         speedup: How many times as fast as one after the other.
         trials_per_s: On one worker.
         memory_bytes: What each trial of a pack takes at most, measured: model, gradients,
@@ -46,6 +49,9 @@ class Examination:
     n_parameters: int
     tier: str
     reason: str
+    width: int
+    threads: int
+    is_remembered: bool
     speedup: float
     trials_per_s: float
     memory_bytes: float
@@ -82,6 +88,7 @@ def examine_workload(
     sweep = resolve_sweep(config, workload)
     execution = config.execution
     sweep.worker.n_workers = 1 if execution.executor == "serial" else execution.workers
+    sweep.worker.most_threads = _threads_of_worker(execution)
     packs = plan_packs(
         sweep.plan.trials,
         axes=sweep.plan.axes,
@@ -90,6 +97,15 @@ def examine_workload(
     )
     room_bytes = sweep.worker.room_bytes(device)
     return _examine(sweep.worker.trainer(device), packs, room_bytes=room_bytes)
+
+
+def _threads_of_worker(execution: ExecutionConfig) -> int:
+    """Return the threads that a worker may have if the cores are filled as the settings say."""
+    from sweepdiag.execution import usable_cpus
+
+    n_cores = usable_cpus()
+    n_workers = execution.workers or (1 if execution.executor == "serial" else n_cores)
+    return execution.threads or max(n_cores // n_workers, 1)
 
 
 def _examine(
@@ -117,6 +133,9 @@ def _examine_group(trainer: PackTrainer, packs: list[Pack], *, room_bytes: float
             n_parameters=0,
             tier="",
             reason=describe_error(error),
+            width=0,
+            threads=0,
+            is_remembered=False,
             speedup=math.nan,
             trials_per_s=math.nan,
             memory_bytes=math.nan,
@@ -129,14 +148,17 @@ def _examine_group(trainer: PackTrainer, packs: list[Pack], *, room_bytes: float
         n_parameters=plan.n_parameters,
         tier=str(plan.tier),
         reason=plan.reason,
+        width=plan.width_in(room_bytes, len(packs[0].trials)),
+        threads=plan.threads,
+        is_remembered=plan.is_remembered,
         speedup=plan.speedup,
         trials_per_s=n_trials / seconds if seconds > 0 else math.nan,
-        memory_bytes=plan.memory.member_bytes if plan.memory else math.nan,
+        memory_bytes=plan.memory.member_bytes,
         n_fitting=_n_fitting(plan.memory, room_bytes),
     )
 
 
-def _n_fitting(need: MemoryNeed | None, room_bytes: float) -> int | None:
-    if need is None or not math.isfinite(need.of(1)) or not math.isfinite(room_bytes):
+def _n_fitting(need: MemoryNeed, room_bytes: float) -> int | None:
+    if not math.isfinite(need.of(1)) or not math.isfinite(room_bytes):
         return None
     return need.fitting(_ANY_NUMBER, room_bytes)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sweepdiag.errors import ConfigError
 from sweepdiag.pipeline.environment import now
 from sweepdiag.pipeline.progress import ProgressMeter, SweepObserver
 from sweepdiag.rules import Thresholds
 from sweepdiag.space import plan_packs
 from sweepdiag.store.driver import session_record
-from sweepdiag.store.history import event_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,20 +34,20 @@ def train(
     """Train what is to be done and record every event before anybody sees it."""
     thresholds = Thresholds.from_overrides(sweep.config.diagnosis.thresholds)
     packs = _packs(history, sweep, retry)
-    make, reason = _choose_executor(sweep, devices, packs) if packs else (None, "")
+    make, reason, n_threads = _choose_executor(sweep, devices, packs) if packs else (None, "", 1)
     meter = ProgressMeter(history, packs=packs, epochs=sweep.config.epochs, thresholds=thresholds)
     if make is None:
         watcher.started(folder.path, ["All trials are done already."], meter.progress())
         return
     watcher.started(folder.path, [devices.line, reason], meter.progress())
     journal.append([session_record(started=now())])
+    sweep.worker.most_threads = n_threads
     with make() as executor:
         # The hosts of a cluster are not known here: there each core may have a worker.
         is_cluster = sweep.config.execution.address not in {None, "local"}
         sweep.worker.n_workers = None if is_cluster else executor.n_workers
         for events in executor.run(packs, sweep.worker):
-            journal.append(event_records(events))
-            history.add_events(events)
+            journal.append(history.add_events(events))
             watcher.progressed(meter.update(events))
 
 
@@ -65,8 +65,14 @@ def _packs(history: History, sweep: ResolvedSweep, retry: Sequence[State]) -> tu
 
 def _choose_executor(
     sweep: ResolvedSweep, devices: Devices, packs: Sequence[Pack]
-) -> tuple[Callable[[], Executor], str]:
-    """Return what makes the executor, and why it is that one."""
+) -> tuple[Callable[[], Executor], str, int]:
+    """Return what makes the executor, why it is that one, and the threads that a worker may have.
+
+    Workers share the cores of this machine; what other machines of a cluster have is not known.
+
+    Raises:
+        ConfigError: If there are deadlines and no process that could be ended.
+    """
     from sweepdiag.execution import make_executor, usable_cpus
     from sweepdiag.workloads import TrainLoop
 
@@ -75,19 +81,43 @@ def _choose_executor(
     is_loop = isinstance(sweep.worker.workload, TrainLoop)
     n_workers = devices.count or execution.workers or usable_cpus()
     name, reason = execution.executor, f"Executor {execution.executor}, as asked."
-    if name == "auto":
+    # A training that hangs in this process cannot be ended; a loop's trial has its own process.
+    has_deadlines = bool(sweep.worker.deadlines) and not _is_child_process(sweep)
+    if has_deadlines and name == "serial":
+        message = (
+            "execution.start_timeout_s and silence_timeout_s need worker processes, which can be "
+            "ended: execution.executor must be ray or auto, got serial"
+        )
+        raise ConfigError(message)
+    if name == "auto" and has_deadlines:
+        name, reason = "ray", "Ray: deadlines need worker processes, which can be ended."
+    elif name == "auto":
         name, reason = _expected_sooner(sweep, devices, packs, n_workers)
+
+    n_used = min(n_workers, len(packs))
+    is_here = devices.kind != "cuda" and execution.address in {None, "local"}
+    n_threads = usable_cpus() // (1 if name == "serial" else n_used) if is_here else 1
 
     def make() -> Executor:
         return make_executor(
             name,
             devices=devices,
-            n_workers=min(n_workers, len(packs)),
+            n_workers=n_used,
             packs_per_device=1 if is_loop else execution.packs_per_device,
             address=execution.address,
+            join_timeout_s=execution.join_timeout_s,
+            deadlines=sweep.worker.deadlines if has_deadlines else None,
         )
 
-    return make, reason
+    return make, reason, execution.threads or max(n_threads, 1)
+
+
+def _is_child_process(sweep: ResolvedSweep) -> bool:
+    """Return whether each trial is a process that its worker waits for, and ends in time."""
+    from sweepdiag.workloads import TrainLoop
+
+    worker = sweep.worker
+    return isinstance(worker.workload, TrainLoop) and worker.reference is not None
 
 
 def _expected_sooner(

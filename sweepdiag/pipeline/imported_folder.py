@@ -102,8 +102,6 @@ def _write(folder: RunFolder, result: CurvesResult, on_stage: Callable[[str], No
     folder.write_table("trials", data.trials)
     folder.write_table("curves", data.curves)
     write_verdicts(folder, data, result.features)
-    if data.stopping is not None:
-        folder.write_table("stopping", data.stopping)
     if data.recommendation.next_parameters:
         header = "\n".join(("Add the workload: to train it.", *data.recommendation.next_reasons))
         settings = {
@@ -117,14 +115,12 @@ def _write(folder: RunFolder, result: CurvesResult, on_stage: Callable[[str], No
 def _clear(folder: RunFolder) -> None:
     """Remove what an earlier diagnosis wrote, also the reports of its sweeps."""
     folder.clear()
-    for name in ("unreadable.csv", "stopping.parquet"):
-        (folder.path / name).unlink(missing_ok=True)
+    (folder.path / "unreadable.csv").unlink(missing_ok=True)
     groups = folder.path / "groups"
     if groups.is_dir() and not groups.is_symlink():
         for group in groups.iterdir():
             inner = RunFolder(group)
             inner.clear()
-            (group / "stopping.parquet").unlink(missing_ok=True)
             if inner.is_free:
                 group.rmdir()
 

@@ -196,7 +196,7 @@ def _examine_ray(*, start_ray: bool) -> Check:
 
     began = time.monotonic()
     try:
-        open_session(n_workers=1, gpus=0, is_fake=False, address=None).close()
+        open_session(n_workers=1, gpus=0, is_fake=False, address=None, join_timeout_s=None).close()
     except (SweepdiagError, ImportError) as error:
         return Check(
             name="Ray",

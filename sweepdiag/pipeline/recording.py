@@ -12,14 +12,14 @@ import sweepdiag
 from sweepdiag.errors import ConfigError
 from sweepdiag.pipeline.diagnosis import read_config
 from sweepdiag.pipeline.environment import now
-from sweepdiag.store import History
+from sweepdiag.store import History, describe_damages
 from sweepdiag.store.history import header_record, plan_record
 
 if TYPE_CHECKING:
     from sweepdiag.pipeline.resolve import ResolvedSweep
     from sweepdiag.store import Journal, RunFolder
 
-__all__ = ["claim", "recorded_history"]
+__all__ = ["claim", "differences", "recorded_history"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +38,19 @@ def claim(folder: RunFolder, sweep: ResolvedSweep) -> None:
     folder.create(sweep_yaml=sweep.config.to_yaml())
 
 
-def _differences(there: Any, here: Any, name: str = "") -> list[str]:
-    """Return where two nested configurations differ, as ``epochs: 30 there, 40 here``."""
+def differences(there: Any, here: Any, name: str = "") -> list[str]:
+    """Return where two nested configurations differ, as ``epochs: 30 there, 40 here``.
+
+    Args:
+        there: The one.
+        here: The other.
+        name: Of the setting that both are, with its dots.
+    """
     if isinstance(there, Mapping) and isinstance(here, Mapping):
         return [
             line
             for key in sorted({*there, *here})
-            for line in _differences(there.get(key), here.get(key), f"{name}.{key}".lstrip("."))
+            for line in differences(there.get(key), here.get(key), f"{name}.{key}".lstrip("."))
         ]
     return [] if there == here else [f"{name}: {there} there, {here} here"]
 
@@ -73,8 +79,8 @@ def recorded_history(
         ConfigError: If the folder holds another sweep that may not be replaced.
     """
     history, damages = folder.read_history()
-    for damage in damages:
-        logger.warning("%s/journal.jsonl, line %d cannot be read", folder.path, damage.line)
+    for line in describe_damages(damages, n_torn_bytes=journal.n_torn_bytes):
+        logger.warning("%s/journal.jsonl: %s", folder.path, line)
     why = _why_not_this(folder, history, sweep, accept_changed_code=accept_changed_code)
     if why and not overwrite:
         raise ConfigError(why)
@@ -99,10 +105,15 @@ def _why_not_this(
     """Return why the folder cannot be continued with this sweep; empty if it can."""
     elsewhere = "choose another --output, or replace it with --overwrite"
     recorded = read_config(folder)
-    differences = _differences(recorded.comparable(), sweep.config.comparable())
-    if differences:
-        told = "; ".join(differences[:3])
-        return f"{folder.path} holds a different sweep ({told}): {elsewhere}"
+    if recorded.execution.shard != sweep.config.execution.shard:
+        here, there = sweep.config.execution.shard, recorded.execution.shard
+        return (
+            f"{folder.path} holds {_part(there)} of its sweep, and {_part(here)} is asked for: "
+            f"{elsewhere}"
+        )
+    told = differences(recorded.comparable(), sweep.config.comparable())
+    if told:
+        return f"{folder.path} holds a different sweep ({'; '.join(told[:3])}): {elsewhere}"
     changed = _changed_sources(history, sweep)
     if changed and not accept_changed_code:
         return (
@@ -118,6 +129,10 @@ def _why_not_this(
     if changed:
         logger.warning("%s changed; going on as asked", ", ".join(changed))
     return ""
+
+
+def _part(shard: str | None) -> str:
+    return "the whole" if shard is None else f"shard {shard}"
 
 
 def _changed_sources(history: History, sweep: ResolvedSweep) -> list[str]:

@@ -10,7 +10,9 @@ from sweepdiag.config import Settings, SweepConfig, read_settings, validate_sett
 from sweepdiag.errors import ConfigError
 from sweepdiag.pipeline.worker import EarlyStop, SweepWorker
 from sweepdiag.records import (
+    Deadlines,
     OptimizerSettings,
+    PackSettings,
     Plan,
     ScheduleSettings,
     SplitSettings,
@@ -177,6 +179,15 @@ def resolve_sweep(config: SweepConfig, workload: Workload | TrainLoop) -> Resolv
             prepared=prepared,
             fingerprint=None if prepared is None else prepared.fingerprint,
             stop_rule=EarlyStop(facts=facts, thresholds=thresholds) if config.stop_early else None,
+            packing=PackSettings(
+                tier=config.execution.tier,
+                width=config.execution.pack_width,
+                threads=config.execution.threads,
+            ),
+            deadlines=Deadlines(
+                start_s=config.execution.start_timeout_s,
+                silence_s=config.execution.silence_timeout_s,
+            ),
         ),
     )
 

@@ -15,7 +15,10 @@ from sweepdiag.pipeline.environment import describe_environment
 from sweepdiag.pipeline.execute import train
 from sweepdiag.pipeline.recording import claim, recorded_history
 from sweepdiag.pipeline.resolve import resolve_config, resolve_sweep
+from sweepdiag.records import DONE_STATES
 from sweepdiag.rules import Thresholds
+from sweepdiag.rules.findings.gate import check_codes
+from sweepdiag.space import shard_trials
 from sweepdiag.store import RunFolder
 
 if TYPE_CHECKING:
@@ -26,9 +29,18 @@ if TYPE_CHECKING:
     from sweepdiag.config import SweepConfig
     from sweepdiag.pipeline.progress import Progress, SweepObserver
     from sweepdiag.records import Finding, Recommendation, State
+    from sweepdiag.store import History
     from sweepdiag.workloads import TrainLoop, Workload
 
-__all__ = ["SweepResult", "default_output", "resume_sweep", "run_config", "run_sweep"]
+__all__ = [
+    "ShardResult",
+    "SweepResult",
+    "default_output",
+    "resume_sweep",
+    "run_config",
+    "run_sweep",
+    "train_shard",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -87,11 +99,43 @@ class SweepResult:
 
         return int(self.trials["state"].isin([s.value for s in failed_states()]).sum())
 
+    @property
+    def n_missing(self) -> int:
+        """Trials that are still to be trained."""
+        return int((~self.trials["state"].isin([s.value for s in DONE_STATES])).sum())
+
     def __str__(self) -> str:
         """Return the summary that the command line prints."""
         from sweepdiag.report import render_text
 
         return render_text(self.diagnosis.data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardResult:
+    """A part of a sweep, trained.
+
+    Attributes:
+        path: The run folder.
+        shard: Which part, as ``i/K``.
+        states: Number of its trials per state.
+    """
+
+    path: Path
+    shard: str
+    states: Mapping[State, int]
+
+    @property
+    def n_failed(self) -> int:
+        """Trials that could not be carried out."""
+        from sweepdiag.pipeline.progress import failed_states
+
+        return sum(self.states.get(state, 0) for state in failed_states())
+
+    def __str__(self) -> str:
+        """Return a line on what became of its trials."""
+        told = ", ".join(f"{count} {state}" for state, count in sorted(self.states.items()))
+        return f"{self.path}: shard {self.shard}, trials: {told}"
 
 
 def run_sweep(
@@ -210,25 +254,83 @@ def run_config(
     observer: SweepObserver | None = None,
     retry: Sequence[State] = (),
 ) -> SweepResult:
-    """Run a resolved configuration; see ``run_sweep``."""
+    """Run a resolved configuration; see ``run_sweep``.
+
+    Repeated on a finished sweep it trains nothing, and leaves what has been derived as it is.
+    """
+    watcher = observer or _Silent()
+    folder, _ = _train(
+        config,
+        workload,
+        overwrite=overwrite,
+        accept_changed_code=accept_changed_code,
+        observer=watcher,
+        retry=retry,
+    )
+    diagnosis = diagnose_folder(folder, on_stage=watcher.stage, keep_report=True)
+    return SweepResult(path=folder.path, diagnosis=diagnosis)
+
+
+def train_shard(
+    config: SweepConfig,
+    workload: Workload | TrainLoop,
+    *,
+    overwrite: bool = False,
+    accept_changed_code: bool = False,
+    observer: SweepObserver | None = None,
+    retry: Sequence[State] = (),
+) -> ShardResult:
+    """Train the part of a plan that ``execution.shard`` names; a part alone is not diagnosed.
+
+    Arguments as of ``run_sweep``.
+    """
+    folder, history = _train(
+        config,
+        workload,
+        overwrite=overwrite,
+        accept_changed_code=accept_changed_code,
+        observer=observer or _Silent(),
+        retry=retry,
+    )
+    shard = config.execution.shard or "0/1"
+    return ShardResult(path=folder.path, shard=shard, states=history.count_states())
+
+
+def _train(
+    config: SweepConfig,
+    workload: Workload | TrainLoop,
+    *,
+    overwrite: bool,
+    accept_changed_code: bool,
+    observer: SweepObserver,
+    retry: Sequence[State],
+) -> tuple[RunFolder, History]:
+    """Train what a configuration asks for; of a shard, the history has its own trials only."""
     from sweepdiag.execution import resolve_devices
 
-    watcher = observer or _Silent()
     Thresholds.from_overrides(config.diagnosis.thresholds)  # refused now rather than in the end
-    devices = resolve_devices(config.execution.gpus, address=config.execution.address)
+    check_codes(config.diagnosis.ignore, option="diagnosis.ignore")
+    devices = resolve_devices(
+        config.execution.gpus,
+        address=config.execution.address,
+        join_timeout_s=config.execution.join_timeout_s,
+    )
     sweep = resolve_sweep(config, workload)
+    shard = config.execution.shard_parts
+    part = None if shard is None else shard_trials(sweep.plan, *shard)
     folder = RunFolder(Path(config.output) if config.output else default_output(workload.name))
     claim(folder, sweep)
     with folder.open_journal() as journal:
         history = recorded_history(
             folder, journal, sweep, overwrite=overwrite, accept_changed_code=accept_changed_code
         )
+        if part is not None:
+            history.keep(trial.trial_id for trial in part)
         if history.todo(retry=retry):
             environment = describe_environment(version=sweepdiag.__version__, devices=devices.line)
             folder.write_json("environment.json", environment)
-        train(folder, journal, history, sweep, devices, watcher, retry)
-    diagnosis = diagnose_folder(folder, on_stage=watcher.stage)
-    return SweepResult(path=folder.path, diagnosis=diagnosis)
+        train(folder, journal, history, sweep, devices, observer, retry)
+    return folder, history
 
 
 def default_output(name: str) -> Path:

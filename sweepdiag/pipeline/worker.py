@@ -6,13 +6,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import WorkloadError
+from sweepdiag.records import Deadlines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from sweepdiag.features import CurveArrays
     from sweepdiag.features.curves import FloatArray
-    from sweepdiag.records import Event, Pack, SplitSettings, SweepFacts, TrainingSettings
+    from sweepdiag.records import (
+        Event,
+        Pack,
+        PackSettings,
+        SplitSettings,
+        SweepFacts,
+        TrainingSettings,
+    )
     from sweepdiag.rules import Thresholds
     from sweepdiag.training import PackTrainer
     from sweepdiag.workloads import PreparedWorkload, TrainLoop, Workload
@@ -50,6 +58,9 @@ class SweepWorker:
         n_workers: Processes that share the memory of a host; ``None``: one per core of it.
         fingerprint: Of the data that the plan was made with; ``None`` for a user's own loop.
         stop_rule: Says which trainings end early; ``None``: none does.
+        packing: How packs are trained where that is not left to measurement.
+        most_threads: Threads of the CPU that each worker may train on.
+        deadlines: For trials of a user's own loop; packs are ended from outside.
     """
 
     reference: str | None
@@ -62,6 +73,9 @@ class SweepWorker:
     n_workers: int | None = None
     fingerprint: str | None = None
     stop_rule: EarlyStop | None = None
+    packing: PackSettings | None = None
+    most_threads: int = 1
+    deadlines: Deadlines = field(default_factory=Deadlines)
     prepared: PreparedWorkload | None = field(default=None, repr=False)
     _trainers: dict[str, PackTrainer] = field(default_factory=dict, init=False, repr=False)
 
@@ -82,7 +96,13 @@ class SweepWorker:
             source = LoopSource(
                 reference=self.reference, parameters=self.parameters, loop=workload
             )
-            return run_user_loop(pack, source=source, settings=self.settings, device=device)
+            return run_user_loop(
+                pack,
+                source=source,
+                settings=self.settings,
+                device=device,
+                deadlines=self.deadlines,
+            )
         return self.trainer(device).train(pack)
 
     def estimate_seconds(self, packs: Sequence[Pack], *, device: str) -> list[float] | None:
@@ -135,8 +155,10 @@ class SweepWorker:
                 settings=self.settings,
                 device=device,
                 stop_rule=self.stop_rule,
+                packing=self.packing,
                 room_bytes=lambda: self.room_bytes(device),
             )
+        self._trainers[device].most_threads = self.most_threads
         return self._trainers[device]
 
     def room_bytes(self, device: str) -> float:

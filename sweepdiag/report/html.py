@@ -32,6 +32,7 @@ from sweepdiag.report.summary import (
     count_classes,
     count_trials,
     describe_best,
+    describe_causes,
     describe_memory,
     describe_parameter,
     describe_problems,
@@ -186,6 +187,7 @@ def _checks(data: ReportData) -> dict[str, Any]:
             "title": clean(finding.title),
             "evidence": clean(finding.evidence),
             "action": clean(finding.action),
+            "causes": describe_causes(finding),
         }
         for finding in open_findings(data.findings)
     ]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sweepdiag.messages import describe_peak_memory
 from sweepdiag.plotting import CLASS_NAMES, format_value
 from sweepdiag.plotting.view import as_class
-from sweepdiag.records import FindingState, Severity, State, VerdictClass
+from sweepdiag.records import FindingState, State, VerdictClass
+from sweepdiag.rules import rank_findings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ __all__ = [
     "count_classes",
     "count_trials",
     "describe_best",
+    "describe_causes",
     "describe_configuration",
     "describe_memory",
     "describe_parameter",
@@ -38,8 +40,6 @@ __all__ = [
     "percent",
     "plural",
 ]
-
-_SEVERITIES = (Severity.ERROR, Severity.WARNING, Severity.INFO)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,12 +125,16 @@ def level_of(finding: Finding) -> str:
 
 
 def open_findings(findings: Sequence[Finding]) -> list[Finding]:
-    """Return findings, then tips; the most severe first, then by code."""
-    found = [f for f in findings if f.state in {FindingState.FINDING, FindingState.TIP}]
-    return sorted(
-        found,
-        key=lambda f: (f.state is FindingState.TIP, _SEVERITIES.index(f.severity), f.code),
-    )
+    """Return findings, then tips: causes before what they explain, the most severe first."""
+    return rank_findings(findings)
+
+
+def describe_causes(finding: Finding) -> str:
+    """Return ``Explains SD101 and SD901.``; empty where it explains no other finding."""
+    codes = list(finding.explains)
+    if len(codes) < 2:
+        return f"Explains {codes[0]}." if codes else ""
+    return f"Explains {', '.join(codes[:-1])} and {codes[-1]}."
 
 
 def other_findings(findings: Sequence[Finding], state: FindingState) -> list[Finding]:

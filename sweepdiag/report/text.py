@@ -14,6 +14,7 @@ from sweepdiag.report.summary import (
     count_classes,
     count_trials,
     describe_best,
+    describe_causes,
     describe_memory,
     describe_parameter,
     describe_stop,
@@ -179,9 +180,12 @@ def _beside(panels: Sequence[list[str]], width: int) -> list[str]:
 
 
 def _stopping(data: ReportData) -> list[str]:
-    """Return what each early-stopping criterion would have done to the curves that learn."""
+    """Return what each early-stopping criterion would have done to the curves that learn.
+
+    For curves that were trained elsewhere; a sweep says itself when to stop.
+    """
     rows = compare_stopping(data)
-    if not rows:
+    if not rows or data.origin is None:
         return []
     name = max(len(row.name) for row in rows)
     lines = [f"{_INDENT}{'':<{name}}  epochs  cost: median     mean"]
@@ -214,8 +218,9 @@ def _finding(finding: Finding, width: int) -> Iterable[str]:
     yield from _wrap(head, width, _INDENT)
     # Three lines of evidence are enough here; the page has all of it.
     yield from _wrap(clean(finding.evidence), width, _INDENT * 3, max_lines=3)
-    if finding.action:
-        yield from _wrap(f"-> {clean(finding.action)}", width, _INDENT * 3, hang="   ")
+    for line in (finding.action, describe_causes(finding)):
+        if line:
+            yield from _wrap(f"-> {clean(line)}", width, _INDENT * 3, hang="   ")
 
 
 def _next(data: ReportData, width: int) -> list[str]:

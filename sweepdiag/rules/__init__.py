@@ -2,7 +2,7 @@
 
 from sweepdiag.rules.configurations import judge_configurations
 from sweepdiag.rules.early_stop import STOPPABLE, stop_reasons
-from sweepdiag.rules.findings import FINDINGS, SweepView, check_sweep
+from sweepdiag.rules.findings import FINDINGS, SweepView, check_sweep, rank_findings
 from sweepdiag.rules.judge import judge_curves
 from sweepdiag.rules.thresholds import Thresholds
 
@@ -14,5 +14,6 @@ __all__ = [
     "check_sweep",
     "judge_configurations",
     "judge_curves",
+    "rank_findings",
     "stop_reasons",
 ]

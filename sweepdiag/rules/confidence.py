@@ -13,7 +13,7 @@ from sweepdiag.features import compute_features, resample_curves
 from sweepdiag.records import VerdictClass
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sweepdiag.features import CurveArrays, FeatureMatrix
     from sweepdiag.rules.base import FloatArray, Rule
@@ -93,12 +93,20 @@ def vote(
                 context.select(rows, n_resamples),
             ).reshape(part.n_curves, n_resamples)
 
-    # NumPy lets go of the interpreter's lock, and no curve's votes depend on another's.
-    with ThreadPoolExecutor(_n_threads(len(parts))) as pool:
-        for rows, won in zip(parts, pool.map(winners, parts), strict=True):
-            for voter, place in enumerate(places):
-                shares[rows, place] = (won == voter).mean(axis=1)
+    for rows, won in zip(parts, _mapped(winners, parts), strict=True):
+        for voter, place in enumerate(places):
+            shares[rows, place] = (won == voter).mean(axis=1)
     return shares
+
+
+def _mapped(winners: Callable[[slice], IntArray], parts: Sequence[slice]) -> list[IntArray]:
+    """Return the winners of each part; several parts are shared among the cores."""
+    n_threads = _n_threads(len(parts))
+    if n_threads == 1:
+        return [winners(rows) for rows in parts]
+    # NumPy lets go of the interpreter's lock, and no curve's votes depend on another's.
+    with ThreadPoolExecutor(n_threads) as pool:
+        return list(pool.map(winners, parts))
 
 
 def _n_threads(n_parts: int) -> int:

@@ -1,7 +1,8 @@
 """The run folder: the only reader and writer of what a sweep leaves on disk.
 
 ``sweep.yaml`` and the append-only ``journal.jsonl`` are the truth. Every other file is derived
-from them and can be rebuilt. Nothing is pickled; everything is readable without sweepdiag.
+from them and can be rebuilt. ``journal.lock`` says who writes; it is empty when nobody does.
+Nothing is pickled; everything is readable without sweepdiag.
 
 Columns of the tables (``<axes>`` stands for one column per axis):
 
@@ -16,12 +17,13 @@ Columns of the tables (``<axes>`` stands for one column per axis):
   turning_epoch, evidence, margin, numbers (JSON), context, reference_id
 * ``configurations.parquet``: config_id, <axes>, verdict over seeds, best values
 * ``features.parquet``: trial_id and one column per feature
+* ``stopping.parquet``: trial_id, criterion, epochs_used, used_fraction, regret, reason
 """
 
 from sweepdiag.store.driver import Driver, DriverState, Session, find_driver
 from sweepdiag.store.folder import RunFolder
 from sweepdiag.store.history import History, TrialHistory
-from sweepdiag.store.journal import Damage, Journal, read_journal
+from sweepdiag.store.journal import Damage, Journal, describe_damages, read_journal
 
 __all__ = [
     "Damage",
@@ -32,6 +34,7 @@ __all__ = [
     "RunFolder",
     "Session",
     "TrialHistory",
+    "describe_damages",
     "find_driver",
     "read_journal",
 ]

@@ -25,7 +25,7 @@ __all__ = ["RunFolder"]
 
 _SWEEP = "sweep.yaml"
 _JOURNAL = "journal.jsonl"
-_TABLES = ("plan", "curves", "trials", "verdicts", "configurations", "features")
+_TABLES = ("plan", "curves", "trials", "verdicts", "configurations", "features", "stopping")
 _OTHER_FILES = (
     "environment.json",
     "findings.json",
@@ -80,6 +80,15 @@ class RunFolder:
         """The HTML report."""
         return self.path / "report.html"
 
+    @property
+    def has_current_report(self) -> bool:
+        """Whether the report, written last of all derived files, is newer than what it tells."""
+        try:
+            told = [self.path / name for name in (_SWEEP, _JOURNAL)]
+            return self.report.stat().st_mtime_ns >= max(p.stat().st_mtime_ns for p in told)
+        except OSError:
+            return False
+
     def create(self, *, sweep_yaml: str) -> None:
         """Create the folder with its configuration."""
         self.create_empty()
@@ -133,12 +142,14 @@ class RunFolder:
             msg = f"cannot read {self.path / _SWEEP}: it is not UTF-8 text"
             raise StoreError(msg) from error
 
+    def read_records(self) -> tuple[list[dict[str, Any]], list[Damage]]:
+        """Return the journal's readable records, and which of its lines could not be read."""
+        journal = self.path / _JOURNAL
+        return read_journal(journal) if journal.exists() else ([], [])
+
     def read_history(self) -> tuple[History, list[Damage]]:
         """Return what the journal tells, and which of its lines could not be read."""
-        journal = self.path / _JOURNAL
-        if not journal.exists():
-            return History(), []
-        records, damages = read_journal(journal)
+        records, damages = self.read_records()
         return History(records), damages
 
     def read_progress(self) -> tuple[History, list[Damage]]:

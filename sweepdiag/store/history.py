@@ -16,6 +16,7 @@ from sweepdiag.records import (
     RECORDED_FIELDS,
     Axis,
     CurvePoint,
+    DataFacts,
     Event,
     Plan,
     PointMeasured,
@@ -49,6 +50,7 @@ _MEASURED_FIELDS = (
     "seconds",
 )
 _POINT_FIELDS = (*_MEASURED_FIELDS, *RECORDED_FIELDS)
+_STEP = _POINT_FIELDS.index("step")
 
 
 def header_record(
@@ -153,6 +155,12 @@ class TrialHistory:
         self.device, self.n_parameters = device, n_parameters
         self.seconds = self.peak_memory_mb = math.nan
 
+    def add_rows(self, rows: Iterable[Sequence[float | str]]) -> None:
+        """Add points that come after the last one; a line that is there twice adds none."""
+        for row in map(_whole_row, rows):
+            if not self.rows or row[_STEP] > self.rows[-1][_STEP]:
+                self.rows.append(row)
+
     @property
     def points(self) -> tuple[CurvePoint, ...]:
         """The points of the latest attempt in order."""
@@ -179,19 +187,38 @@ class History:
         self.trials: dict[str, TrialHistory] = {}
         self.sessions: list[Session] = []
         self.failures: list[str] = []
+        self._unplanned: list[Mapping[str, Any]] = []
         for record in records:
             self._apply(record)
 
     def add_plan(self, plan: Plan) -> None:
-        """Add a plan: its trials are pending."""
+        """Add a plan: its trials are pending, but for those that records told of before.
+
+        The line that held the plan may have been damaged, and it be recorded again at the end.
+        """
         self.plan = plan
         for trial in plan.trials:
             self.trials.setdefault(trial.trial_id, TrialHistory(trial))
-
-    def add_events(self, events: Iterable[Event]) -> None:
-        """Take note of what workers report."""
-        for record in event_records(events):
+        told, self._unplanned = self._unplanned, []
+        for record in told:
             self._apply(record)
+
+    def keep(self, trial_ids: Iterable[str]) -> None:
+        """Forget all other trials: they are somebody else's to train."""
+        kept = set(trial_ids)
+        self.trials = {name: trial for name, trial in self.trials.items() if name in kept}
+
+    def add_events(self, events: Iterable[Event]) -> list[dict[str, Any]]:
+        """Take note of what workers report, and return the records that tell it.
+
+        The end of a trial tells how many points it had, so that a damaged line is missed.
+        """
+        records = event_records(events)
+        for record in records:
+            self._apply(record)
+            if record["kind"] == "ended" and record["trial"] in self.trials:
+                record["n_points"] = len(self.trials[record["trial"]].rows)
+        return records
 
     def todo(self, *, retry: Iterable[State] = ()) -> list[Trial]:
         """Return the trials that are not done, and those done in one of the states to retry."""
@@ -273,29 +300,37 @@ class History:
                 # One process writes at a time: what an earlier one trained has ended with it.
                 self.mark_lost()
                 self.sessions.append(session_of(record))
-            case "started" if record["trial"] in self.trials:
-                history = self.trials[record["trial"]]
-                history.start(
-                    record["attempt"],
-                    device=record["device"],
-                    n_parameters=record["n_parameters"],
-                )
-                history.n_sessions = len(self.sessions)
+            case "started" | "points" | "ended" if record["trial"] not in self.trials:
+                self._unplanned.append(record)
+            case "started":
+                self._apply_start(self.trials[record["trial"]], record)
             case "points" if self._is_current(record):
-                rows = self.trials[record["trial"]].rows
-                rows.extend(_whole_row(row) for row in record["points"])
+                self.trials[record["trial"]].add_rows(record["points"])
             case "ended" if self._is_current(record):
-                history = self.trials[record["trial"]]
-                history.state = State(record["state"])
-                if history.state not in JUDGED_STATES:
-                    self.failures.append(history.trial.trial_id)
-                history.reason = record["reason"]
-                history.seconds = float(record["seconds"])
-                # Journals of earlier versions do not tell.
-                history.peak_memory_mb = float(record.get("peak_memory_mb", math.nan))
-                if history.state in JUDGED_STATES and not history.rows:
-                    history.state = State.LOST
-                    history.reason = "its points cannot be read from the journal"
+                self._apply_end(self.trials[record["trial"]], record)
+
+    def _apply_start(self, history: TrialHistory, record: Mapping[str, Any]) -> None:
+        if record["attempt"] > history.attempt:
+            history.start(
+                record["attempt"], device=record["device"], n_parameters=record["n_parameters"]
+            )
+            history.n_sessions = len(self.sessions)
+
+    def _apply_end(self, history: TrialHistory, record: Mapping[str, Any]) -> None:
+        history.state = State(record["state"])
+        if history.state not in JUDGED_STATES:
+            self.failures.append(history.trial.trial_id)
+        history.reason = record["reason"]
+        history.seconds = float(record["seconds"])
+        # Journals of earlier versions do not tell.
+        history.peak_memory_mb = float(record.get("peak_memory_mb", math.nan))
+        n_points = record.get("n_points", max(len(history.rows), 1))
+        n_missing = n_points - len(history.rows)
+        if history.state in JUDGED_STATES and n_missing > 0:
+            history.state = State.LOST
+            history.reason = (
+                f"{n_missing} of its {n_points} points cannot be read from the journal"
+            )
 
     def _apply_header(self, record: Mapping[str, Any]) -> None:
         if record.get("format") != FORMAT_VERSION:
@@ -306,7 +341,7 @@ class History:
             )
             raise StoreError(message)
         self.header = dict(record)
-        self.facts = SweepFacts(**record["facts"])
+        self.facts = _facts_of(record["facts"])
 
     def _is_current(self, record: Mapping[str, Any]) -> bool:
         """Return whether a record is of the trial's latest attempt.
@@ -314,13 +349,16 @@ class History:
         A record of a later attempt begins it: it may have ended before it could
         start, or the line that said so may be damaged.
         """
-        history = self.trials.get(record["trial"])
-        if history is None:
-            return False
+        history = self.trials[record["trial"]]
         if history.attempt < record["attempt"]:
             history.start(record["attempt"], device="", n_parameters=None)
             history.n_sessions = len(self.sessions)
         return bool(history.attempt == record["attempt"])
+
+
+def _facts_of(record: Mapping[str, Any]) -> SweepFacts:
+    data = record.get("data")
+    return SweepFacts(**{**record, "data": None if data is None else DataFacts(**data)})
 
 
 def _plan_of(record: Mapping[str, Any]) -> Plan:

@@ -4,11 +4,12 @@ A line is ``{"crc32":"xxxxxxxx",…}``: the checksum covers everything after its
 process that is killed can only tear the last line; the next opening cuts that tail off and keeps
 all before it. A damaged line in the middle is skipped and reported: each line stands on its own.
 
-One process writes, any number read. The writer holds a lock on the file until it closes it.
+One process writes, any number read. The writer holds the folder's lease until it closes the file.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -19,12 +20,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sweepdiag.errors import StoreError
+from sweepdiag.store.lease import Lease
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Damage", "Journal", "decode_line", "encode_line", "latest_records", "read_journal"]
+__all__ = [
+    "Damage",
+    "Journal",
+    "decode_line",
+    "describe_damages",
+    "encode_line",
+    "latest_records",
+    "read_journal",
+]
 
 _PREFIX = b'{"crc32":"'
 _BODY_START = len(_PREFIX) + 8 + 2  # the checksum's digits, its closing quote, the comma
@@ -58,6 +68,26 @@ def decode_line(line: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return record if isinstance(record, dict) else None
+
+
+def describe_damages(damages: Sequence[Damage], *, n_torn_bytes: int = 0) -> list[str]:
+    """Return what to say of lines that could not be read; nothing if there are none.
+
+    Args:
+        damages: The lines.
+        n_torn_bytes: Length of a torn tail that has been cut already.
+    """
+    lines: list[str] = []
+    whole = [damage.line for damage in damages if not damage.is_torn_tail]
+    if whole:
+        told = ", ".join(str(line) for line in whole[:5]) + (", …" if len(whole) > 5 else "")
+        noun = "line" if len(whole) == 1 else f"{len(whole)} lines"
+        lines.append(f"{noun} {told} cannot be read; what they told is left out")
+    if n_torn_bytes:
+        lines.append(f"its last line was torn; {n_torn_bytes} bytes are cut")
+    elif len(damages) > len(whole):
+        lines.append("its last line is torn, or being written")
+    return lines
 
 
 def read_journal(path: Path) -> tuple[list[dict[str, Any]], list[Damage]]:
@@ -164,28 +194,39 @@ class Journal:
     Opening cuts a torn tail. Each ``append`` is one write; the file is flushed to disk at most
     once a second and when it is closed, so that a power failure loses about a second and a killed
     process nothing it had appended.
+
+    Attributes:
+        n_torn_bytes: Length of the torn tail that was cut.
     """
 
     def __init__(self, path: Path, *, sync_every_s: float = _SYNC_EVERY_S) -> None:
         """Open a journal for appending, creating it if there is none.
 
+        A ``StoreError`` says that the file cannot be written, or that another process writes it.
+
         Args:
             path: The file.
             sync_every_s: Shortest time between two flushes to disk.
-
-        Raises:
-            StoreError: If the file cannot be written, or another process writes it.
         """
         self._path = path
         self._sync_every_s = sync_every_s
         self._last_sync = time.monotonic()
+        self.n_torn_bytes = 0
+        self._lease = Lease(path.with_suffix(".lock"))
+        try:
+            self._open()
+        except BaseException:
+            self._lease.release()
+            raise
+
+    def _open(self) -> None:
+        path = self._path
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             msg = f"cannot write {path}: {error.strerror}"
             raise StoreError(msg) from error
         try:
-            self._lock()
             self._cut_torn_tail()
         except BaseException:
             os.close(self._fd)
@@ -195,23 +236,31 @@ class Journal:
         """Append records in one write.
 
         Raises:
-            StoreError: If they cannot be written, as on a full disk. A half-written line is cut at
-                the next opening.
+            StoreError: If they cannot be written, as on a full disk, or somebody else writes here
+                by now. A half-written line is cut at the next opening.
         """
         data = b"".join(encode_line(record) for record in records)
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self._fd, view) :]
+            with self._lease.held():
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(self._fd, view) :]
             if time.monotonic() - self._last_sync >= self._sync_every_s:
                 self.sync()
         except OSError as error:
-            msg = f"cannot write {self._path}: {error.strerror}"
-            raise StoreError(msg) from error
+            raise StoreError(self._failure(error)) from error
 
     def sync(self) -> None:
-        """Flush everything appended so far to the disk."""
-        getattr(os, "fdatasync", os.fsync)(self._fd)
+        """Flush everything appended so far to the disk.
+
+        Raises:
+            StoreError: If the disk does not take it.
+        """
+        try:
+            getattr(os, "fdatasync", os.fsync)(self._fd)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # a device has nothing to flush
+                raise StoreError(self._failure(error)) from error
         self._last_sync = time.monotonic()
 
     def truncate(self) -> None:
@@ -231,10 +280,11 @@ class Journal:
         try:
             os.fsync(fd)
         except OSError as error:
-            msg = f"cannot write {self._path}: {error.strerror}"
-            raise StoreError(msg) from error
+            if error.errno != errno.EINVAL:
+                raise StoreError(self._failure(error)) from error
         finally:
             os.close(fd)
+            self._lease.release()
 
     def __enter__(self) -> Journal:
         return self
@@ -242,24 +292,14 @@ class Journal:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _lock(self) -> None:
-        try:
-            import fcntl
-        except ImportError:  # pragma: no cover - sweeps run on Linux; elsewhere nothing is locked
-            return
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            message = (
-                f"{self._path.parent} is being written by another sweepdiag; wait for it to end, "
-                "or choose another --output"
-            )
-            raise StoreError(message) from error
+    def _failure(self, error: OSError) -> str:
+        return f"cannot write {self._path}: {error.strerror}"
 
     def _cut_torn_tail(self) -> None:
         size = os.fstat(self._fd).st_size
         end = _last_newline(self._fd, size)
         if end < size:
+            self.n_torn_bytes = size - end
             os.ftruncate(self._fd, end)
         os.lseek(self._fd, 0, os.SEEK_END)
 

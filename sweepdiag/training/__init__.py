@@ -11,7 +11,7 @@ the number of workers.
 from sweepdiag.training.engine import PackTrainer
 from sweepdiag.training.memory import MemoryNeed
 from sweepdiag.training.numerics import fix_summation_order, reproducible_cpu
-from sweepdiag.training.probe import Plan, Tier, structure
+from sweepdiag.training.plans import Plan, Tier, structure
 from sweepdiag.training.user_loop import LoopSource, run_user_loop
 
 __all__ = [

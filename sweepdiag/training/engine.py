@@ -12,21 +12,18 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from sweepdiag.errors import TrainingError
 from sweepdiag.messages import describe_bytes, describe_error, describe_traceback
-from sweepdiag.records import Event, State, TrialEnded
+from sweepdiag.records import Event, PackSettings, State, TrialEnded
 from sweepdiag.training.lanes import Lanes, resumed_in
 from sweepdiag.training.members import build_member, common_timetable
-from sweepdiag.training.memory import halve_until_it_fits, is_out_of_memory
+from sweepdiag.training.memory import is_out_of_memory
 from sweepdiag.training.numerics import float32_products, reproducible_cpu
+from sweepdiag.training.openmp import on_threads
 from sweepdiag.training.pack_run import PackRun
 from sweepdiag.training.peak_memory import start_meter
-from sweepdiag.training.probe import (
-    PROBE_MEMBERS,
-    Plan,
-    Structure,
-    make_program,
-    probe,
-    structure,
-)
+from sweepdiag.training.plan_cache import PlanCache, cache_folder
+from sweepdiag.training.planning import Planner
+from sweepdiag.training.plans import Plan, Structure, structure
+from sweepdiag.training.programs import make_program
 from sweepdiag.workloads import pack_room_bytes
 
 if TYPE_CHECKING:
@@ -51,6 +48,9 @@ logger = logging.getLogger(__name__)
 _MOST_PLANS = 256
 """Architectures that are remembered; each holds two modules and a traced program or more."""
 
+_WORTH_PROBING = 180
+"""Steps of which those of a probe are a twentieth."""
+
 
 class PackTrainer:
     """Trains packs of one sweep, and remembers how each architecture is best trained.
@@ -67,6 +67,7 @@ class PackTrainer:
         settings: TrainingSettings,
         device: str,
         stop_rule: StopRule | None = None,
+        packing: PackSettings | None = None,
         room_bytes: Callable[[], float] | None = None,
     ) -> None:
         """Take what a sweep's packs have in common.
@@ -76,6 +77,7 @@ class PackTrainer:
             settings: How to train.
             device: Where to train.
             stop_rule: Says which trainings end early, from their curves so far.
+            packing: How packs are trained where that is not left to measurement.
             room_bytes: Tells, before a pack is trained, how much memory it may take; ``None``: its
                 share of what is free.
         """
@@ -87,7 +89,19 @@ class PackTrainer:
         is_fast = settings.numerics == "fast"
         self._rounding = partial(float32_products, device, is_fast=is_fast)
         self._lanes = Lanes(device)
+        self._planner = Planner(
+            prepared=prepared,
+            settings=settings,
+            device=device,
+            packing=packing or PackSettings(),
+            cache=PlanCache(cache_folder()),
+            room_bytes=self._room_bytes,
+        )
+        self._has_threads = packing is not None and packing.threads is not None
+        self.most_threads = 1
+        """Threads that this worker may train on; may change at any time."""
         self._plans: dict[tuple[Structure, int], Plan] = {}
+        self._threads: dict[tuple[Structure, int, int], Plan] = {}
         self._models: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
 
     def estimate_seconds(self, packs: Sequence[Pack]) -> list[float]:
@@ -102,7 +116,7 @@ class PackTrainer:
         """Return how a pack would be trained here, and why; the model's own errors are raised."""
         with reproducible_cpu(), self._rounding():
             timetable = common_timetable(pack.trials, self._prepared, self._settings)
-            return self._plan(pack, timetable)
+            return self._plan_with_threads(pack, timetable)
 
     def _estimate(self, pack: Pack) -> float:
         timetable = common_timetable(pack.trials, self._prepared, self._settings)
@@ -117,26 +131,30 @@ class PackTrainer:
 
     def _plan(self, pack: Pack, timetable: Timetable) -> Plan:
         """Return how to train packs of this architecture, by trying once and remembering."""
-        # What pays for many need not pay for a few; a single training is never fused.
-        key = (structure(pack), len(pack.trials).bit_length())
+        key = _bucket(pack)
         if key not in self._plans:
-            self._plans[key] = halve_until_it_fits(
-                lambda n: probe(
-                    [self._build(trial, 1) for trial in pack.trials[:n]],
-                    prepared=self._prepared,
-                    timetable=timetable,
-                    device=self._device,
-                    numerics=self._settings.numerics,
-                    record=self._settings.record,
-                    room_bytes=self._room_bytes(),
-                ),
-                min(len(pack.trials), PROBE_MEMBERS),
-            )
+            build = partial(self._build, attempt=1)
+            self._plans[key] = self._planner.plan(pack.trials, timetable, build)
             while len(self._plans) > _MOST_PLANS:
                 del self._plans[next(iter(self._plans))]
-            plan = self._plans[key]
-            logger.info("%s: %s (%s)", dict(key[0]), plan.tier, plan.reason)
         return self._plans[key]
+
+    def _plan_with_threads(self, pack: Pack, timetable: Timetable) -> Plan:
+        """Return how to train packs of this architecture on the threads that there are."""
+        key = (*_bucket(pack), self.most_threads)
+        if key not in self._threads:
+            plan = self._planner.with_threads(
+                self._plan(pack, timetable),
+                pack.trials,
+                timetable,
+                partial(self._build, attempt=1),
+                most=self.most_threads,
+            )
+            self._threads[key] = plan
+            while len(self._threads) > _MOST_PLANS:
+                del self._threads[next(iter(self._threads))]
+            logger.info("%s: %s", _described(key[0]), plan)
+        return self._threads[key]
 
     def _build(self, trial: Trial, attempt: int) -> Member:
         """Build a member, and make sure that its weights are its own.
@@ -174,8 +192,15 @@ class PackTrainer:
 
     def _train(self, pack: Pack) -> Generator[list[Event]]:
         timetable = common_timetable(pack.trials, self._prepared, self._settings)
+        model, width, n_threads = self._fused_model(pack, timetable)
+        batches = self._train_in_parts(pack, timetable, model, width)
+        # Inside of the environment of the pack, which says one thread each time it is entered.
+        yield from resumed_in(partial(on_threads, n_threads), batches)
+
+    def _train_in_parts(
+        self, pack: Pack, timetable: Timetable, model: FusedModel | None, width: int
+    ) -> Generator[list[Event]]:
         trials = list(zip(pack.trials, pack.attempts, strict=True))
-        model, width = self._fused_model(pack, timetable)
         if model is None:
             yield from self._train_one_by_one(trials, timetable)
             return
@@ -183,27 +208,31 @@ class PackTrainer:
         for part in range(n_parts):
             yield from self._train_fused(model, trials[part::n_parts], timetable)
 
-    def _fused_model(self, pack: Pack, timetable: Timetable) -> tuple[FusedModel | None, int]:
-        """Return the fused model of a pack and how many trials to train with it at a time.
+    def _fused_model(self, pack: Pack, timetable: Timetable) -> tuple[FusedModel | None, int, int]:
+        """Return the fused model of a pack, how many trials it takes at a time, and the threads.
 
         Without a model they are to be trained alone.
         """
-        if len(pack.trials) == 1:
-            return None, 1
+        if len(pack.trials) == 1 and not self._may_take_threads(timetable):
+            return None, 1, 1
         try:
-            plan = self._plan(pack, timetable)
+            plan = self._plan_with_threads(pack, timetable)
         except Exception as error:  # noqa: BLE001 - each training will report its own
             logger.debug("probing %s: %s", structure(pack), error)
-            return None, 1
-        width = self._fitting(plan, plan.width or len(pack.trials))
-        return (plan.model, width) if width > 1 else (None, 1)
+            return None, 1, 1
+        width = self._fitting(plan, len(pack.trials))
+        return (plan.model if width > 1 else None), width, plan.threads
 
-    def _fitting(self, plan: Plan, width: int) -> int:
-        """Return how many of so many trials there is memory for at a time."""
-        if plan.memory is None or plan.model is None:
-            return width
+    def _may_take_threads(self, timetable: Timetable) -> bool:
+        """Return whether threads are worth a few steps, where there is nothing to be fused."""
+        n_steps = timetable.evaluations[-1]
+        return self._has_threads or (self.most_threads > 1 and n_steps > _WORTH_PROBING)
+
+    def _fitting(self, plan: Plan, n_trials: int) -> int:
+        """Return how many of so many trials are trained at a time."""
+        width = plan.wanted_width(n_trials)
         room_bytes = self._room_bytes()
-        n_fitting = plan.memory.fitting(width, room_bytes)
+        n_fitting = plan.width_in(room_bytes, n_trials)
         if n_fitting < width:
             needed, room = (describe_bytes(n) for n in (plan.memory.of(width), room_bytes))
             logger.info(
@@ -211,7 +240,7 @@ class PackTrainer:
                 width,
                 needed,
                 room,
-                max(n_fitting, 1),
+                n_fitting,
             )
         return n_fitting
 
@@ -302,6 +331,15 @@ class PackTrainer:
             peak_mb=meter.peak_mb,
         )
         return run.events()
+
+
+def _bucket(pack: Pack) -> tuple[Structure, int]:
+    """Return what packs share a plan: what pays for many trials need not pay for a few."""
+    return structure(pack), len(pack.trials).bit_length()
+
+
+def _described(common: Structure) -> str:
+    return ", ".join(f"{name} {value}" for name, value in common) or "all trials"
 
 
 def _failed(

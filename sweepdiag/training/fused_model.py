@@ -6,7 +6,7 @@ import contextlib
 import copy
 import warnings
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from sweepdiag.training.dead_units import UnitSums
 from sweepdiag.training.dropout import NoiseSource, traced_noise
@@ -105,8 +105,23 @@ class FusedModel:
     @property
     def layout_s(self) -> float:
         """Seconds that the last change to another number of members has cost."""
-        programs = (self._step, self._evaluation)
-        return sum(p.build_s for p in programs if isinstance(p, TracedFunction))
+        return sum(p.build_s for p in (self._step, self._evaluation) if _is_traced(p))
+
+    @property
+    def made_s(self) -> float:
+        """Seconds that tracing has taken so far."""
+        return sum(p.made_s for p in (self._step, self._evaluation) if _is_traced(p))
+
+    def digests(self, n_members: int) -> dict[str, str]:
+        """Return SHA-256 over the operations of what was traced for a number of members so far."""
+        named = {"step": self._step, "evaluation": self._evaluation}
+        return {
+            f"{name} of {layout}": digest
+            for name, program in named.items()
+            if _is_traced(program)
+            for (n, layout), digest in program.digests.items()
+            if n == n_members
+        }
 
     def accepts(self, model: torch.nn.Module) -> bool:
         """Return whether a model differs from the traced one in nothing but its numbers."""
@@ -214,6 +229,10 @@ class FusedModel:
                 self._evaluating, ({**parameters}, {**state}), (inputs,)
             )
         return outputs, *units.take()
+
+
+def _is_traced(program: Program) -> TypeGuard[TracedFunction]:
+    return isinstance(program, TracedFunction)
 
 
 @contextlib.contextmanager

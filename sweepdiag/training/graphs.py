@@ -18,6 +18,7 @@ from sweepdiag.training.graph_cleanup import (
     remove_repetitions,
     reuse_memory,
 )
+from sweepdiag.training.graph_digest import graph_digest
 from sweepdiag.training.graph_exactness import (
     add_biases_first,
     take_odd_sizes_one_by_one,
@@ -48,6 +49,8 @@ class TracedFunction:
 
     Attributes:
         build_s: Seconds that the last program took to make, without what others share with it.
+        made_s: Seconds of this thread that all programs took to make.
+        digests: SHA-256 over the operations of each program, by number of members and layout.
     """
 
     def __init__(
@@ -74,6 +77,8 @@ class TracedFunction:
         self._programs: dict[Any, Program] = {}
         self._templates: dict[Any, Template | None] = {}
         self.build_s = 0.0
+        self.made_s = 0.0
+        self.digests: dict[tuple[int, tuple[int, ...]], str] = {}
 
     def __call__(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Compute the function; an error of an operation that cannot be traced comes as it is."""
@@ -81,7 +86,9 @@ class TracedFunction:
         layout = inputs[-1].shape[0 if self._n_shared else 1 :]
         key = (len(inputs[0]), layout)
         if key not in self._programs:
+            started = time.thread_time()
             self._programs[key] = self._program(layout, inputs)
+            self.made_s += time.thread_time() - started
         return self._programs[key](*inputs)
 
     def _program(self, layout: Any, inputs: tuple[torch.Tensor, ...]) -> Program:
@@ -95,14 +102,15 @@ class TracedFunction:
             graph = root.graph
         else:
             root, graph = template.program(n_members)
-        program = _finish(
+        _rewrite(
             root,
             graph,
             n_members,
-            self._replacements,
             is_cpu=inputs[0].device.type == "cpu",
             is_exact=self._is_exact,
         )
+        self.digests[n_members, tuple(layout)] = graph_digest(root, graph)
+        program = _compiled(root, graph, self._replacements)
         if inputs[0].is_cuda:
             # What it computes once is read by packs on other streams as well.
             torch.cuda.current_stream(inputs[0].device).synchronize()
@@ -139,27 +147,14 @@ def trace(
         cannot be traced raises, such as a decision that depends on the data, is raised as it is.
     """
     module = trace_module(function, *inputs)
-    return _finish(
-        module,
-        module.graph,
-        len(inputs[0]),
-        replacements or {},
-        is_cpu=inputs[0].device.type == "cpu",
-        is_exact=is_exact,
-    )
+    is_cpu = inputs[0].device.type == "cpu"
+    _rewrite(module, module.graph, len(inputs[0]), is_cpu=is_cpu, is_exact=is_exact)
+    return _compiled(module, module.graph, replacements or {})
 
 
-def _finish(
-    root: torch.nn.Module,
-    graph: Graph,
-    n_members: int,
-    replacements: Mapping[Any, Callable[..., Any]],
-    *,
-    is_cpu: bool,
-    is_exact: bool,
-) -> Program:
-    import torch
-
+def _rewrite(
+    root: torch.nn.Module, graph: Graph, n_members: int, *, is_cpu: bool, is_exact: bool
+) -> None:
     add_biases_first(graph)
     remove_identities(graph)
     remove_repetitions(graph)
@@ -172,6 +167,13 @@ def _finish(
             take_odd_sizes_one_by_one(graph, n_members=n_members)
     # Before the last pass, after which in-place operations are not known as such any more.
     graph.eliminate_dead_code()
+
+
+def _compiled(
+    root: torch.nn.Module, graph: Graph, replacements: Mapping[Any, Callable[..., Any]]
+) -> Program:
+    import torch
+
     _call_directly(graph, replacements)
     program: Program = torch.fx.GraphModule(root, graph).forward
     return program

@@ -1,15 +1,17 @@
 """The process in which one trial of a user's own training loop runs.
 
-Started as with a file descriptor ``FD`` as its argument: the request comes on standard input as
-JSON, points go out on the file descriptor ``FD`` as JSON lines. Standard output and error stay
-the user's.
+Started with a file descriptor ``FD`` as its argument: the request comes as a line of JSON on
+standard input, which stays open as long as whoever asked lives; points go out on ``FD`` as JSON
+lines. Standard output and error stay the user's.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import WorkloadError, unknown_name
@@ -85,7 +87,8 @@ def decode_point(message: Mapping[str, Any]) -> CurvePoint:
 
 def main() -> None:
     """Run the request on standard input and report on the given file descriptor."""
-    request = json.load(sys.stdin)
+    request = json.loads(sys.stdin.buffer.readline())
+    _follow_parent()
     pipe = int(sys.argv[1])
     os.set_inheritable(pipe, False)  # processes that the loop starts have no use for it
     with os.fdopen(pipe, "w", encoding="utf-8") as out:
@@ -113,6 +116,23 @@ def _run(request: Mapping[str, Any], report: Reporter) -> None:
         message = f"{request['reference']} is no training loop any more, but a workload"
         raise WorkloadError(message)
     call_loop(loop, request["config"], seed=request["seed"], report=report)
+
+
+def _follow_parent() -> None:
+    """Have this process and all that it starts killed when whoever started it is gone.
+
+    Its end of the pipe on standard input closes with it, also when it is killed.
+    """
+    lifeline = os.dup(0)
+    os.set_inheritable(lifeline, False)
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - for its descriptor; the loop reads it
+        os.dup2(nothing.fileno(), 0)
+
+    def wait() -> None:
+        os.read(lifeline, 1)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=wait, name="sweepdiag-lifeline", daemon=True).start()
 
 
 def _peak(request: Mapping[str, Any]) -> dict[str, Any]:

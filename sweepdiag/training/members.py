@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sweepdiag.records import OptimizerSettings, TrainingSettings, Trial
     from sweepdiag.workloads import PreparedWorkload
 
-__all__ = ["Member", "Timetable", "build_member"]
+__all__ = ["Member", "Timetable", "build_member", "common_timetable", "member_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +111,13 @@ def build_member(
     if not isinstance(model, torch.nn.Module):
         message = f"model must return a torch.nn.Module, got {type(model).__name__}"
         raise TrainingError(message)
+    return member_of(trial, attempt, model.to(device), settings)
+
+
+def member_of(
+    trial: Trial, attempt: int, model: torch.nn.Module, settings: TrainingSettings
+) -> Member:
+    """Return the member that a trial makes of a model."""
     overrides: dict[str, Any] = {
         name: float(trial.axes[name])
         for name in ("momentum", "weight_decay")
@@ -119,7 +126,7 @@ def build_member(
     return Member(
         trial=trial,
         attempt=attempt,
-        model=model.to(device),
+        model=model,
         lr=float(trial.axes["lr"]),
         optimizer=dataclasses.replace(settings.optimizer, **overrides),
     )

@@ -12,6 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweepdiag.training.openmp import on_threads, share_modes
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -75,16 +77,13 @@ def _switch_mkl() -> bool:
 
 @contextlib.contextmanager
 def reproducible_cpu() -> Iterator[None]:
-    """Train on one thread with a fixed order of summation; the cores are filled by workers."""
-    import torch
+    """Train on one thread with a fixed order of summation; the cores are filled by workers.
 
+    Where more threads pay and change no bits, they are taken inside; see ``threads``.
+    """
     fix_summation_order()
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with on_threads(1):
         yield
-    finally:
-        torch.set_num_threads(n_threads)
 
 
 @contextlib.contextmanager
@@ -119,16 +118,18 @@ def tiny_numbers_as_zero() -> Iterator[None]:
     The velocities of a network whose gradients have died shrink to such numbers and stay there,
     since rounding keeps nine tenths of the smallest of all numbers what it is; and the processor
     takes ten times as long for them. The mode belongs to the thread, so nobody else's code may run
-    in it.
+    in it. All threads of PyTorch's pool are put into it.
     """
     import torch
 
     was_on = float(torch.tensor(1e-30) * 1e-10) == 0.0
     torch.set_flush_denormal(True)
+    share_modes()
     try:
         yield
     finally:
         torch.set_flush_denormal(was_on)
+        share_modes()
 
 
 _SMALL = 400  # multiplications; the limit in PyTorch's LinearAlgebra.cpp

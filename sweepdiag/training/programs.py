@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from sweepdiag.training.step_tables import StepTable
     from sweepdiag.workloads import PreparedWorkload
 
-__all__ = ["FusedProgram", "Program", "UnfusedProgram", "steps_ahead"]
+__all__ = ["FusedProgram", "Program", "UnfusedProgram", "make_program", "steps_ahead"]
 
 _MOST_STEPS = 256
 _MOST_INDICES = 2**23
@@ -377,3 +377,27 @@ class UnfusedProgram:
     def _measure(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         outputs: torch.Tensor = self._model(inputs)
         return mean_measures(outputs[None], targets, self._prepared)
+
+
+def make_program(
+    model: FusedModel | None,
+    members: Sequence[Member],
+    *,
+    prepared: PreparedWorkload,
+    timetable: Timetable,
+    device: str,
+    record: Sequence[str] = (),
+) -> Program:
+    """Return the program that trains these members; exactly one where there is no fused model."""
+    if model is None:
+        return UnfusedProgram(
+            members[0], prepared=prepared, timetable=timetable, device=device, record=record
+        )
+    return FusedProgram(
+        members,
+        model=model,
+        prepared=prepared,
+        timetable=timetable,
+        device=device,
+        record=record,
+    )

@@ -11,6 +11,7 @@ import contextlib
 import json
 import math
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -20,7 +21,15 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from sweepdiag.messages import clean_message, describe_traceback
-from sweepdiag.records import CurvePoint, Event, PointMeasured, State, TrialEnded, TrialStarted
+from sweepdiag.records import (
+    CurvePoint,
+    Deadlines,
+    Event,
+    PointMeasured,
+    State,
+    TrialEnded,
+    TrialStarted,
+)
 from sweepdiag.training.loop_child import Reporter, call_loop, decode_point
 from sweepdiag.training.peak_memory import start_meter
 
@@ -33,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["LoopSource", "run_user_loop"]
 
 _TAIL_BYTES = 2000
+_READ_BYTES = 1 << 16
+_NO_DEADLINES = Deadlines()
 _CHILD = "from sweepdiag.training.loop_child import main; main()"
 
 
@@ -53,7 +64,12 @@ class LoopSource:
 
 
 def run_user_loop(
-    pack: Pack, *, source: LoopSource, settings: TrainingSettings, device: str
+    pack: Pack,
+    *,
+    source: LoopSource,
+    settings: TrainingSettings,
+    device: str,
+    deadlines: Deadlines = _NO_DEADLINES,
 ) -> Iterator[list[Event]]:
     """Run a pack's trials one after the other through the user's loop.
 
@@ -62,6 +78,7 @@ def run_user_loop(
         source: The user's loop.
         settings: Their ``epochs`` are passed on; the rest is the user's business.
         device: Recorded with the trial; whoever starts the worker makes CUDA devices visible.
+        deadlines: How long a trial may report nothing; a loop that runs here has none.
 
     Yields:
         Events as they happen.
@@ -70,7 +87,7 @@ def run_user_loop(
         config = {**trial.axes, "seed": trial.seed, "epochs": settings.epochs}
         yield [TrialStarted(trial_id=trial.trial_id, attempt=attempt, device=device)]
         started = time.perf_counter()
-        outcome = _Outcome(device)
+        outcome = _Outcome(device, deadlines)
         run = _in_process if source.reference is None else _in_child
         for point in run(source, config, trial, outcome):
             yield [PointMeasured(trial_id=trial.trial_id, attempt=attempt, point=point)]
@@ -89,8 +106,9 @@ def run_user_loop(
 class _Outcome:
     """How a trial ended; filled in while its points are read."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, deadlines: Deadlines) -> None:
         self.device = device
+        self.deadlines = deadlines
         self.peak_memory_mb = math.nan
         self.state = State.FAILED
         self.reason = ""
@@ -140,16 +158,18 @@ def _in_child(
         "device": outcome.device,
     }
     read_fd, write_fd = os.pipe()
-    with tempfile.TemporaryFile() as output, os.fdopen(read_fd, "rb") as messages:
+    with tempfile.TemporaryFile() as output, os.fdopen(read_fd, "rb"):
         process = _start(request, write_fd, output)
         try:
-            yield from _read(messages, outcome)
+            yield from _read(read_fd, outcome)
             if outcome.is_open:
                 process.wait()
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
         if outcome.is_open:
             outcome.reason = clean_message(f"{_exit_text(process.returncode)}\n{_tail(output)}")
 
@@ -174,15 +194,16 @@ def _start(
     stdin = process.stdin
     if stdin is not None:
         try:
-            stdin.write(json.dumps(request).encode())
-            stdin.close()
+            # It stays open: when it closes, however this process ends, the child ends as well.
+            stdin.write(json.dumps(request).encode() + b"\n")
+            stdin.flush()
         except BrokenPipeError:
             pass  # it died at once; its exit code will say why
     return process
 
 
-def _read(messages: IO[bytes], outcome: _Outcome) -> Iterator[CurvePoint]:
-    for line in messages:
+def _read(messages: int, outcome: _Outcome) -> Iterator[CurvePoint]:
+    for line in _lines(messages, outcome):
         message = json.loads(line)
         if message["kind"] == "point":
             outcome.n_points += 1
@@ -195,6 +216,22 @@ def _read(messages: IO[bytes], outcome: _Outcome) -> Iterator[CurvePoint]:
         else:
             outcome.returned()
         return  # a process that the loop left behind may keep the pipe open
+
+
+def _lines(messages: int, outcome: _Outcome) -> Iterator[bytes]:
+    """Yield whole lines as they come, until there are no more or the next one is too late."""
+    rest = b""
+    while True:
+        limit_s = outcome.deadlines.after(outcome.n_points)
+        if not select.select([messages], [], [], limit_s)[0]:
+            outcome.state = State.TIMED_OUT
+            outcome.reason = outcome.deadlines.missed(outcome.n_points)
+            return
+        data = os.read(messages, _READ_BYTES)
+        if not data:
+            return  # a line that is torn was being written when the process died
+        *lines, rest = (rest + data).split(b"\n")
+        yield from lines
 
 
 def _memory_or_failed(error: Exception) -> State:

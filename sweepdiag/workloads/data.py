@@ -14,6 +14,7 @@ import numpy as np
 
 from sweepdiag.records import SplitSettings, SweepFacts
 from sweepdiag.workloads._data_checks import check_rows
+from sweepdiag.workloads._data_facts import measure_data
 from sweepdiag.workloads._split import choose_stratified, hold_out
 from sweepdiag.workloads.losses import (
     Baseline,
@@ -211,6 +212,12 @@ def _facts(workload: Workload, parts: dict[str, Part], loss: str | None) -> Swee
         baseline_val_loss=zero_rule.val_loss,
         baseline_metric=zero_rule.metric if isinstance(metric, str) else None,
         loss_floor=loss_floor(workload, loss),
+        data=measure_data(
+            parts["train"],
+            parts["validation"],
+            task=workload.task,
+            loss=workload.resolved_loss(loss),
+        ),
     )
 
 

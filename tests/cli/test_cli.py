@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -142,6 +143,36 @@ def test_a_finding_is_explained():
     done = command("explain", "SD101")
     assert done.returncode == 0, done.stderr
     assert "What it checks" in done.stdout
+
+
+def test_findings_can_be_ignored_fail_a_command_and_be_written_as_junit(tmp_path):
+    run, junit = tmp_path / "run", tmp_path / "checks.xml"
+    done = command("run", *SMALL, "--output", run, "--junit", junit, "--fail-on", "warning")
+    # Four evaluations are too few to judge, which is a finding.
+    assert done.returncode == 1, done.stderr
+    assert "--fail-on warning: SD401" in done.stderr
+    suite = ET.parse(junit).getroot()[0]
+    failed = [case.get("name") for case in suite if case.find("failure") is not None]
+    assert "SD401 budget-too-short" in failed
+    assert command("report", run).returncode == 0
+    assert command("report", run, "--fail-on", "SD401").returncode == 1
+    assert command("report", run, "--fail-on", "SD308,error").returncode == 0
+    done = command("report", run, "--fail-on", "SD401", "--ignore", "SD401,trials-failed")
+    assert done.returncode == 0
+    codes = [finding["code"] for finding in json.loads((run / "findings.json").read_text())]
+    assert not {"SD401", "SD902"} & set(codes)
+
+
+def test_codes_that_do_not_exist_are_refused_before_anything_is_trained(tmp_path):
+    for option in ("--ignore", "--fail-on"):
+        done = command("run", *SMALL, "--output", tmp_path / "run", option, "SD999")
+        assert done.returncode == 2
+        assert "SD999" in done.stderr
+        assert "Valid: SD101" in done.stderr
+    done = command("run", *SMALL, "--junit", tmp_path / "nowhere" / "checks.xml")
+    assert done.returncode == 2
+    assert "--junit must lie in a folder that exists" in done.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_trial_that_fails_is_exit_code_3(tmp_path):

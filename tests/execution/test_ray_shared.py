@@ -17,7 +17,7 @@ import pytest
 from sweepdiag.errors import LaunchError
 from sweepdiag.execution import resolve_devices
 from sweepdiag.execution.processes import find_processes
-from sweepdiag.records import Event, Pack, State, TrialEnded
+from sweepdiag.records import Deadlines, Event, Pack, State, TrialEnded
 from sweepdiag.testing import executors as checks
 from sweepdiag.testing.executors import ScriptedWorker, scripted_packs
 
@@ -123,22 +123,21 @@ def test_worker_that_sends_nothing_is_given_up() -> None:
     from sweepdiag.execution._ray import RayExecutor
 
     packs = scripted_packs([["train", "hang", "train"], ["train"]])
-    with RayExecutor(1, silence_timeout_s=3.0) as executor:
+    with RayExecutor(1, deadlines=Deadlines(start_s=3.0, silence_s=3.0)) as executor:
         batches = list(executor.run(packs, hang_at_hang))
     ends = [event for batch in batches for event in batch if isinstance(event, TrialEnded)]
-    assert [end.state for end in ends] == [
-        State.FINISHED,
-        State.TIMED_OUT,
-        State.TIMED_OUT,
-        State.FINISHED,
-    ]
-    assert ends[1].reason == "no sign of life for 3 s"
+    hung, mate = packs[0].trials[1:]
+    assert {end.trial_id for end in ends if end.state is State.TIMED_OUT} == {hung.trial_id}
+    assert sorted(end.state for end in ends) == [*[State.FINISHED] * 3, State.TIMED_OUT]
+    by_trial = {end.trial_id: end for end in ends}
+    assert by_trial[hung.trial_id].reason == "no first evaluation within 3 s"
+    assert by_trial[mate.trial_id].attempt == 2
 
 
 def test_slow_caller_is_no_silence_of_the_worker() -> None:
     from sweepdiag.execution._ray import RayExecutor
 
-    with RayExecutor(1, silence_timeout_s=3.0) as executor:
+    with RayExecutor(1, deadlines=Deadlines(start_s=3.0, silence_s=3.0)) as executor:
         run = executor.run(scripted_packs([["train"]]), ScriptedWorker(n_points=8, pause_s=0.2))
         next(run)
         time.sleep(4.0)

@@ -57,8 +57,8 @@ def test_death_halves_what_is_left_behind_all_other_packs() -> None:
 
 def test_what_is_ended_for_its_memory_twice_while_alone_is_out_of_memory() -> None:
     queue = PackQueue([make_pack("a")])
-    assert queue.worker_died(PackProgress(queue.take()), "memory", is_memory=True) == []
-    (end,) = queue.worker_died(PackProgress(queue.take()), "memory", is_memory=True)
+    assert queue.worker_died(HandfulProgress(queue.take()), "memory", is_memory=True) == []
+    (end,) = queue.worker_died(HandfulProgress(queue.take()), "memory", is_memory=True)
     assert isinstance(end, TrialEnded)
     assert end.state is State.OUT_OF_MEMORY
 
@@ -73,6 +73,16 @@ def test_trial_alone_gets_a_second_chance_and_no_third() -> None:
     assert (end.state, end.attempt) == (State.FAILED, 2)
     assert end.reason == "worker process died twice: killed by signal 9"
     assert not queue
+
+
+def test_what_hangs_is_sought_like_a_killer_and_has_no_second_chance() -> None:
+    queue = PackQueue([make_pack("a", "hung")])
+    assert queue.worker_hung(HandfulProgress(queue.take()), "no evaluation within 9 s") == []
+    taken = [queue.take() for _ in range(len(queue))]
+    assert [names(pack) for packs in taken for pack in packs] == [["a"], ["hung"]]
+    (end,) = queue.worker_hung(HandfulProgress(taken[1]), "no evaluation within 9 s")
+    assert isinstance(end, TrialEnded)
+    assert (end.state, end.reason) == (State.TIMED_OUT, "no evaluation within 9 s")
 
 
 def test_packs_that_took_turns_with_a_guilty_one_are_trained_alone_next() -> None:

@@ -40,6 +40,16 @@ def test_how_many_fit_is_for_the_memory_that_packs_may_take():
     assert found.n_fitting == int(1e8 // found.memory_bytes)
 
 
+def test_it_says_how_wide_on_how_many_threads_and_since_when(monkeypatch, tmp_path):
+    monkeypatch.setenv("SWEEPDIAG_CACHE_DIR", str(tmp_path))
+    settings = axes(lr=(0.01, 0.1), batch_size=(8,), capacity=(16,))
+    settings["execution"] = {"tier": "traced", "pack_width": 2, "workers": 2}
+    for is_remembered in (False, True):
+        (found,) = examine(mlp, **settings)
+        assert (found.tier, found.width, found.threads) == ("fused and traced", 2, 1)
+        assert found.is_remembered is is_remembered
+
+
 def test_what_cannot_be_fused_says_why():
     class Deciding(torch.nn.Module):
         def __init__(self):

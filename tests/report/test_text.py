@@ -28,7 +28,8 @@ def make_finding(code: str, state: FindingState, severity: Severity) -> Finding:
 
 def test_the_answer_comes_first(sweep):
     lines = render_text(sweep).splitlines()
-    assert lines[0] == "simulated: 54 configurations: 108 trials, 108 judged"
+    counts = "simulated: 54 configurations: 108 trials, 108 judged"
+    assert lines[0] == f"{counts}; peak memory 300 MB per worker"
     assert lines[2].startswith(sweep.recommendation.answer[:40])
 
 
@@ -162,6 +163,6 @@ def test_a_map_that_is_too_large_is_left_to_the_figure():
 
 def test_curves_from_elsewhere_are_counted_as_curves():
     text = render_text(foreign_curves(sample_report(n_seeds=1)))
-    assert text.startswith("simulated: 54 curves, 54 judged\n")
+    assert text.startswith("simulated: 54 curves, 54 judged; ")
     assert "Classes (curves)" in text
     assert "Map" not in text

@@ -2,6 +2,7 @@ import dataclasses
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -256,3 +257,38 @@ def test_a_session_ends_what_the_one_before_left_running():
     history = History(through_disk([plan_record(PLAN), session, *left, session, *again]))
     assert history.trials[IDS[0]].state is State.FINISHED
     assert history.trials[IDS[0]].n_sessions == 2
+
+
+def records_of(events):
+    """Return the records that a sweep's loop writes."""
+    return through_disk([plan_record(PLAN), *History([plan_record(PLAN)]).add_events(events)])
+
+
+@pytest.mark.parametrize("n_copies", [2, 3])
+def test_lines_that_are_there_twice_tell_nothing_more(n_copies):
+    records = records_of([*attempt(IDS[0], 1, 3), *attempt(IDS[1], 1, 2), *attempt(IDS[1], 2, 4)])
+    once = History(records)
+    adjacent = History([record for record in records for _ in range(n_copies)])
+    again = History(records * n_copies)
+    for other in (adjacent, again):
+        pd.testing.assert_frame_equal(other.curves_table(), once.curves_table())
+        pd.testing.assert_frame_equal(other.trials_table(), once.trials_table())
+
+
+def test_a_finished_trial_that_misses_a_point_is_lost_and_trained_again():
+    batches = [[event] for event in attempt(IDS[0], 1, 5)]
+    history = History([plan_record(PLAN)])
+    records = [record for batch in batches for record in history.add_events(batch)]
+    assert history.trials[IDS[0]].state is State.FINISHED
+    del records[2]
+    damaged = History([plan_record(PLAN), *records])
+    assert damaged.trials[IDS[0]].state is State.LOST
+    assert damaged.trials[IDS[0]].reason.startswith("1 of its 5 points cannot be read")
+    assert IDS[0] in {trial.trial_id for trial in damaged.todo()}
+
+
+def test_a_plan_that_is_recorded_again_at_the_end_finds_what_was_told_before():
+    records = records_of(attempt(IDS[0], 1, 3))
+    moved = History([*records[1:], records[0]])
+    assert moved.trials[IDS[0]].state is State.FINISHED
+    pd.testing.assert_frame_equal(moved.curves_table(), History(records).curves_table())

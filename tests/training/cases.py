@@ -3,7 +3,7 @@
 from sweepdiag.records import OptimizerSettings, ScheduleSettings
 from sweepdiag.training import PackTrainer
 from sweepdiag.training.fused_model import FusedModel
-from sweepdiag.training.probe import Tier
+from sweepdiag.training.plans import Tier
 from tests.training.conftest import curves, prepared, train, trial
 
 OPTIMIZERS = [
@@ -34,10 +34,10 @@ def train_by(monkeypatch, tier, packed, workload=None, settings=None, width=64):
 
     def model_of(trainer, packed, timetable):
         if tier is Tier.UNFUSED:
-            return None, 1
+            return None, 1, 1
         model = trainer._build(packed.trials[0], 1).model
         fused = FusedModel(model, prepared=workload, is_traced=tier is Tier.TRACED)
-        return fused, width
+        return fused, width, 1
 
     with monkeypatch.context() as patch:
         patch.setattr(PackTrainer, "_fused_model", model_of)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from sweepdiag.records import Pack, SplitSettings, TrainingSettings, Trial
-from sweepdiag.training import PackTrainer, fix_summation_order, probe
+from sweepdiag.training import PackTrainer, fix_summation_order, timed_trial
 from sweepdiag.workloads import Workload, prepare
 
 # Before anything is computed here: whichever test comes first in a process.
@@ -87,5 +87,5 @@ def _torch_state_is_left_alone():
 @pytest.fixture
 def _fusing_pays(monkeypatch):
     """Have what can be fused be fused, however long it takes on this machine just now."""
-    monkeypatch.setattr(probe, "_LONG_STEP_S", float("inf"))
-    monkeypatch.setattr(probe, "_CLEARLY_LESS", float("inf"))
+    monkeypatch.setattr(timed_trial, "_LONG_STEP_S", float("inf"))
+    monkeypatch.setattr(timed_trial, "_CLEARLY_LESS", float("inf"))

@@ -15,7 +15,8 @@ from sweepdiag.training.agreement import (
 from sweepdiag.training.fused_model import FusedModel
 from sweepdiag.training.members import common_timetable
 from sweepdiag.training.numerics import float32_products
-from sweepdiag.training.probe import _COARSE_TOLERANCE, Tier, _ways
+from sweepdiag.training.plans import Tier, allowed_ways
+from sweepdiag.training.timed_trial import _COARSE_TOLERANCE
 from tests.training.conftest import curves, mlp, pack, prepared, train, trial
 
 FAST = TrainingSettings(epochs=3, numerics="fast")
@@ -126,11 +127,11 @@ def test_a_wrong_gradient_is_refused_by_the_tolerance_too():
 
 
 def test_ways_that_are_tried():
-    assert [way.is_exact for way in _ways("cpu", is_fast=False)] == [True]
-    assert [way.is_exact for way in _ways("cpu", is_fast=True)] == [True, False, False]
-    assert not any(way.is_coarse for way in _ways("cpu", is_fast=True))
-    assert not any(way.is_coarse for way in _ways("cuda:0", is_fast=False))
-    assert [way.is_coarse for way in _ways("cuda:0", is_fast=True)] == [False, True, False]
+    assert [way.is_exact for way in allowed_ways("cpu", is_fast=False)] == [True]
+    assert [way.is_exact for way in allowed_ways("cpu", is_fast=True)] == [True, False, False]
+    assert not any(way.is_coarse for way in allowed_ways("cpu", is_fast=True))
+    assert not any(way.is_coarse for way in allowed_ways("cuda:0", is_fast=False))
+    assert [way.is_coarse for way in allowed_ways("cuda:0", is_fast=True)] == [False, True, False]
 
 
 @pytest.mark.parametrize("is_fast", [False, True])

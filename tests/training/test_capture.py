@@ -14,7 +14,7 @@ from sweepdiag.training import PackTrainer, pack_run, programs
 from sweepdiag.training.capture import CapturedStep, recorder_for
 from sweepdiag.training.fused_model import FusedModel
 from sweepdiag.training.members import common_timetable
-from sweepdiag.training.probe import Tier
+from sweepdiag.training.plans import Tier
 from sweepdiag.training.programs import FusedProgram, UnfusedProgram
 from sweepdiag.training.step_tables import DeviceTable, HostTable
 from tests.training.cases import MIXED, OPTIMIZERS, SCHEDULES, train_by

@@ -16,7 +16,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sweepdiag.records import OptimizerSettings, TrainingSettings
-from sweepdiag.training import fused_model, members, programs, seeds, step_tables, transfers
+from sweepdiag.training import (
+    fused_model,
+    graphs,
+    members,
+    programs,
+    seeds,
+    step_tables,
+    transfers,
+)
 from tests.training.cases import MIXED, OPTIMIZERS, SCHEDULES
 from tests.training.conftest import mlp, prepared, trial
 from tests.training.test_capture import program_of
@@ -76,6 +84,8 @@ def device(monkeypatch):
     # Weights are made on the device: a module of fake tensors cannot be moved.
     monkeypatch.setattr(torch.nn.Module, "to", lambda self, device: self)
     monkeypatch.setattr(members, "_check_outputs", lambda model, prepared: None)
+    # Constants of a program are read when it is traced; fake ones have no numbers.
+    monkeypatch.setattr(graphs, "graph_digest", lambda root, graph: "")
     # No fake order of samples may be remembered for other tests.
     monkeypatch.setattr(seeds, "_epoch_order", seeds._epoch_order.__wrapped__)
     return watches

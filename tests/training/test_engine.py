@@ -17,7 +17,9 @@ from sweepdiag.records import (
 )
 from sweepdiag.training import PackTrainer
 from sweepdiag.training import engine as engine_module
-from sweepdiag.training.probe import Plan, Tier
+from sweepdiag.training.memory import MemoryNeed
+from sweepdiag.training.planning import Planner
+from sweepdiag.training.plans import Plan, Tier
 from sweepdiag.training.schedules import rate_factors
 from sweepdiag.training.seeds import batch_indices, seeded
 from tests.training.cases import MIXED, OPTIMIZERS, SCHEDULES, train_by
@@ -318,8 +320,9 @@ def test_every_trial_starts_and_ends_once():
 
 
 def test_an_estimate_adds_up_steps_and_evaluations(monkeypatch):
-    found = Plan(tier=Tier.TRACED, reason="", step_s=2.0, evaluation_s=0.5)
-    monkeypatch.setattr(engine_module, "probe", lambda *_, **__: found)
+    need = MemoryNeed(shared_bytes=0.0, member_bytes=1.0)
+    found = Plan(tier=Tier.TRACED, reason="", step_s=2.0, evaluation_s=0.5, memory=need)
+    monkeypatch.setattr(Planner, "plan", lambda *_, **__: found)
     trainer = PackTrainer(prepared=prepared(), settings=TrainingSettings(epochs=4), device="cpu")
     packed = pack(*(trial(lr) for lr in (0.01, 0.1, 1.0)))
     # 3 members, 4 epochs of 96 // 16 steps, evaluations at 0 and after each epoch

@@ -31,7 +31,7 @@ def events_by(monkeypatch, tier, packed, workload, settings=RECORDING):
 
     def model_of(trainer, packed, timetable):
         if tier is Tier.UNFUSED:
-            return None, 1
+            return None, 1, 1
         model = trainer._build(packed.trials[0], 1).model
         fused = FusedModel(
             model,
@@ -39,7 +39,7 @@ def events_by(monkeypatch, tier, packed, workload, settings=RECORDING):
             is_traced=tier is Tier.TRACED,
             is_watched=bool(settings.record),
         )
-        return fused, len(packed.trials)
+        return fused, len(packed.trials), 1
 
     with monkeypatch.context() as patch:
         patch.setattr(PackTrainer, "_fused_model", model_of)

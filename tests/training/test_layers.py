@@ -13,7 +13,7 @@ from sweepdiag.records import State, TrainingSettings, TrialEnded
 from sweepdiag.training import PackTrainer
 from sweepdiag.training.fused_model import FusedModel
 from sweepdiag.training.members import common_timetable
-from sweepdiag.training.probe import Tier
+from sweepdiag.training.plans import Tier
 from sweepdiag.training.programs import FusedProgram, UnfusedProgram
 from tests.training.conftest import pack, prepared, trial
 

@@ -9,7 +9,7 @@ from sweepdiag.records import OptimizerSettings, SplitSettings, State, TrainingS
 from sweepdiag.training.fused_model import FusedModel
 from sweepdiag.training.members import build_member, common_timetable
 from sweepdiag.training.numerics import reproducible_cpu
-from sweepdiag.training.probe import make_program
+from sweepdiag.training.programs import make_program
 from sweepdiag.workloads import StreamedSamples, Workload, prepare
 from tests.training.conftest import assert_same_bits, classes, curves, mlp, pack, train, trial
 

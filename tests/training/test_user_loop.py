@@ -1,11 +1,24 @@
+import contextlib
 import os
 import signal
+import subprocess
+import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 
-from sweepdiag.records import Pack, PointMeasured, State, TrainingSettings, Trial, TrialEnded
+from sweepdiag.messages import clean_message
+from sweepdiag.records import (
+    Deadlines,
+    Pack,
+    PointMeasured,
+    State,
+    TrainingSettings,
+    Trial,
+    TrialEnded,
+)
 from sweepdiag.training import LoopSource, run_user_loop
 from sweepdiag.workloads import TrainLoop
 
@@ -40,6 +53,38 @@ LOOPS = """
         report(epoch=0, train_loss=1.0, val_loss=1.0)
         report(epoch=1, train_loss=float("nan"), val_loss=float("inf"))
 
+    def hangs_at_start(config, report):
+        time.sleep(1e6)
+
+    def hangs(config, report):
+        report(epoch=0, train_loss=1.0, val_loss=1.0)
+        time.sleep(1e6)
+
+    def stops(config, report):
+        report(epoch=0, train_loss=1.0, val_loss=1.0)
+        os.kill(os.getpid(), 19)
+
+    def exits(config, report):
+        report(epoch=0, train_loss=1.0, val_loss=1.0)
+        sys.exit("enough")
+
+    def ends_half_a_line(config, report):
+        report(epoch=0, train_loss=1.0, val_loss=1.0)
+        os.write(int(sys.argv[1]), b'{"kind": "po')
+        os._exit(3)
+
+    def noisy(config, report):
+        raise ValueError("\x1b[31mred\x07\u202e" + 9999 * "\u00e9")
+
+    def reads(config, report):
+        report(epoch=0, train_loss=1.0, val_loss=float(len(sys.stdin.read())))
+
+    def parent(config, report):
+        import subprocess
+        subprocess.Popen(["sleep", "1e6"])
+        report(epoch=0, train_loss=float(os.getpid()), val_loss=1.0)
+        time.sleep(1e6)
+
     def greedy(config, report):
         taken = b"x" * 150_000_000
         del taken
@@ -55,7 +100,10 @@ def loops(tmp_path_factory):
     return path
 
 
-def run(source, *, lr=0.5, seed=0, epochs=2):
+FOR_EVER = Deadlines()
+
+
+def run(source, *, lr=0.5, seed=0, epochs=2, deadlines=FOR_EVER):
     trial = Trial(trial_id="t", config_id="c", axes={"lr": lr}, seed=seed)
     events = [
         event
@@ -64,6 +112,7 @@ def run(source, *, lr=0.5, seed=0, epochs=2):
             source=source,
             settings=TrainingSettings(epochs=epochs),
             device="cpu",
+            deadlines=deadlines,
         )
         for event in events
     ]
@@ -121,13 +170,55 @@ def test_divergence_is_data(loops):
         ("raises", State.FAILED, "ValueError: no luck"),
         ("dies", State.FAILED, "last words"),
         ("crashes", State.FAILED, signal.SIGSEGV.name),
+        ("hangs_at_start", State.TIMED_OUT, "no first evaluation within 2 s"),
+        ("hangs", State.TIMED_OUT, "no evaluation within 1 s"),
+        ("stops", State.TIMED_OUT, "no evaluation within 1 s"),
+        ("exits", State.FAILED, "enough"),
+        ("ends_half_a_line", State.FAILED, "ended with exit code 3 before the loop returned"),
+        ("noisy", State.FAILED, "ValueError: red"),
     ],
 )
 def test_what_goes_wrong_ends_one_trial_and_says_why(loops, name, state, reason):
-    _, end = run(named(loops, name))
+    start_s = 2.0 if name == "hangs_at_start" else None
+    _, end = run(named(loops, name), deadlines=Deadlines(start_s=start_s, silence_s=1.0))
     assert end.state is state
     assert reason in end.reason
-    assert len(end.reason) <= 2100
+    assert end.reason == clean_message(end.reason)
+    assert len(end.reason.encode()) <= 2048
+    assert not children()
+
+
+def test_a_loop_that_reads_finds_nothing_to_read(loops):
+    ((point,), end) = run(named(loops, "reads"))
+    assert (end.state, point.val_loss) == (State.FINISHED, 0.0)
+
+
+def test_whoever_starts_a_trial_takes_it_along_when_killed(loops):
+    """Also what the trial has started, which is in no way the killed process's own."""
+    program = (
+        "import sys\n"
+        "from sweepdiag.records import *\n"
+        "from sweepdiag.training import LoopSource, run_user_loop\n"
+        "trial = Trial(trial_id='t', config_id='c', axes={}, seed=0)\n"
+        "pack = Pack(trials=(trial,), attempts=(1,))\n"
+        "source = LoopSource(reference=sys.argv[1])\n"
+        "settings = TrainingSettings(epochs=2)\n"
+        "for (event,) in run_user_loop(pack, source=source, settings=settings, device='cpu'):\n"
+        "    if isinstance(event, PointMeasured):\n"
+        "        print(int(event.point.train_loss), flush=True)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, f"{loops}:parent"], stdout=subprocess.PIPE, text=True
+    )
+    group = int(process.stdout.readline())
+    assert len(members(group)) == 2
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    deadline = time.monotonic() + 10
+    while members(group) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert members(group) == []
 
 
 def silent(config, report):
@@ -219,12 +310,24 @@ def test_closing_half_way_leaves_no_process(loops):
         settings=TrainingSettings(epochs=2),
         device="cpu",
     )
+    others = children()  # of other tests in this process
     next(events)
     next(events)
-    assert children()
+    assert children() - others
     events.close()
-    assert not children()
+    assert not children() - others
+
+
+def members(group):
+    """Return the living processes of a process group."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, its_group, *_ = path.read_text().rpartition(")")[2].split()
+            if int(its_group) == group and state != "Z":
+                found.append(int(path.parent.name))
+    return found
 
 
 def children():
-    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from sweepdiag.records import OptimizerSettings, TrainingSettings, TrialEnded
-from sweepdiag.training import PackTrainer, engine, probe
+from sweepdiag.training import PackTrainer, engine, timed_trial
 from tests.training.conftest import classes, pack, prepared, trial
 
 _MB = 1e6
@@ -54,7 +54,7 @@ def status_mb(name):
 
 def measured_and_real(name, n_members):
     """Return what a pack is said to need, and by how much the process grows in training it."""
-    probe._LONG_STEP_S = probe._CLEARLY_LESS = float("inf")
+    timed_trial._LONG_STEP_S = timed_trial._CLEARLY_LESS = float("inf")
     workload = prepared(MODELS[name], train=classes(n_samples=1500))
     trainer = PackTrainer(prepared=workload, settings=SETTINGS, device="cpu")
     packed = pack(*(trial(0.01, seed=seed, batch_size=64) for seed in range(n_members)))
@@ -82,7 +82,7 @@ def trained_in_little_room(room_mb):
     def model(capacity):
         return nn.Sequential(nn.Linear(12, capacity), nn.ReLU(), nn.Linear(capacity, 3))
 
-    probe._LONG_STEP_S = probe._CLEARLY_LESS = float("inf")
+    timed_trial._LONG_STEP_S = timed_trial._CLEARLY_LESS = float("inf")
     workload = prepared(model, train=classes(n_samples=600))
     trainer = PackTrainer(
         prepared=workload,

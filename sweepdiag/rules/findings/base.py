@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 
 import numpy as np
 
-from sweepdiag.records import Axis, Finding, FindingState, Severity, SweepFacts, VerdictClass
+from sweepdiag.records import (
+    Axis,
+    DataFacts,
+    Finding,
+    FindingState,
+    Severity,
+    SweepFacts,
+    VerdictClass,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,6 +85,11 @@ class SweepView:
     def judged(self) -> pd.DataFrame:
         """Configurations of which at least one seed was judged."""
         return self.configurations[self.configurations["n_judged"] > 0]
+
+    @property
+    def data(self) -> DataFacts:
+        """What a look at the samples told; nothing is known where they were not seen."""
+        return DataFacts() if self.facts is None or self.facts.data is None else self.facts.data
 
     @property
     def usable(self) -> pd.DataFrame:

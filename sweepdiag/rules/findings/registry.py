@@ -7,19 +7,29 @@ import logging
 from typing import TYPE_CHECKING
 
 from sweepdiag.rules.findings.base import FindingCheck
+from sweepdiag.rules.findings.ranking import link_findings
 from sweepdiag.rules.findings.sd101_learning_rate_too_high import LearningRateTooHigh
 from sweepdiag.rules.findings.sd102_learning_rate_too_low import LearningRateTooLow
+from sweepdiag.rules.findings.sd103_batch_too_small import BatchTooSmall
 from sweepdiag.rules.findings.sd201_capacity_too_small import CapacityTooSmall
 from sweepdiag.rules.findings.sd202_capacity_too_large import CapacityTooLarge
+from sweepdiag.rules.findings.sd203_dead_activations import DeadActivations
 from sweepdiag.rules.findings.sd301_noisy_validation import NoisyValidation
 from sweepdiag.rules.findings.sd302_validation_easier import ValidationEasier
 from sweepdiag.rules.findings.sd303_inputs_off_scale import InputsOffScale
+from sweepdiag.rules.findings.sd304_label_noise import LabelNoise
+from sweepdiag.rules.findings.sd305_labels_unrelated import LabelsUnrelated
+from sweepdiag.rules.findings.sd306_training_set_tiny import TrainingSetTiny
+from sweepdiag.rules.findings.sd307_validation_shifted import ValidationShifted
+from sweepdiag.rules.findings.sd308_validation_leaks import ValidationLeaks
+from sweepdiag.rules.findings.sd309_class_imbalance import ClassImbalance
 from sweepdiag.rules.findings.sd401_budget_too_short import BudgetTooShort
 from sweepdiag.rules.findings.sd402_budget_too_long import BudgetTooLong
 from sweepdiag.rules.findings.sd501_best_at_edge import BestAtEdge
 from sweepdiag.rules.findings.sd502_within_seed_noise import WithinSeedNoise
 from sweepdiag.rules.findings.sd901_nothing_learned import NothingLearned
 from sweepdiag.rules.findings.sd902_trials_failed import TrialsFailed
+from sweepdiag.rules.findings.sd903_loss_broken import LossBroken
 from sweepdiag.rules.plugins import load_plugins
 from sweepdiag.rules.thresholds import Thresholds
 
@@ -36,17 +46,26 @@ logger = logging.getLogger(__name__)
 FINDINGS: tuple[FindingCheck, ...] = (
     LearningRateTooHigh(),
     LearningRateTooLow(),
+    BatchTooSmall(),
     CapacityTooSmall(),
     CapacityTooLarge(),
+    DeadActivations(),
     NoisyValidation(),
     ValidationEasier(),
     InputsOffScale(),
+    LabelNoise(),
+    LabelsUnrelated(),
+    TrainingSetTiny(),
+    ValidationShifted(),
+    ValidationLeaks(),
+    ClassImbalance(),
     BudgetTooShort(),
     BudgetTooLong(),
     BestAtEdge(),
     WithinSeedNoise(),
     NothingLearned(),
     TrialsFailed(),
+    LossBroken(),
 )
 """The built-in checks in the order of their codes."""
 
@@ -72,7 +91,7 @@ def check_sweep(
         ignore: Codes or names of checks to leave out.
 
     Returns:
-        One finding per check, in the order of their codes.
+        One finding per check, in the order of their codes; each finding names those it explains.
     """
     limits = thresholds or Thresholds()
     findings = []
@@ -86,4 +105,4 @@ def check_sweep(
             findings.append(check.check(view, limits))
         except Exception:
             logger.warning("plug-in check %s was left out", check.code, exc_info=True)
-    return tuple(findings)
+    return link_findings(findings)

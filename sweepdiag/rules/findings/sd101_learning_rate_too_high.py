@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sweepdiag.records import Severity, Tag, VerdictClass
+from sweepdiag.rules.base import percent
 from sweepdiag.rules.findings.base import Check, format_value
 
 if TYPE_CHECKING:
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
     from sweepdiag.rules.findings.base import SweepView
     from sweepdiag.rules.thresholds import Thresholds
 
-__all__ = ["LearningRateTooHigh"]
+__all__ = ["LearningRateTooHigh", "find_edges", "sits_on_edge"]
+
+_NEARLY_ALL = 0.5
+"""Share of the configurations beyond the edge from which the axis lies too high, if its lowest
+rate is the best."""
 
 
 class LearningRateTooHigh(Check):
@@ -37,6 +42,9 @@ class LearningRateTooHigh(Check):
     through log edge against log batch, each capacity with its own height. A slope near 1 is the
     linear scaling rule, near 0.5 the square-root rule, near 0 says that the batch size does not
     matter.
+
+    It is a finding where every rate of some setting is beyond the edge, or where half of the
+    configurations are and the lowest rate of the axis is the best.
 
     Known false alarms: none as a tip: a sweep that is wide enough finds the edge. The edge is
     known only up to the spacing of the rates.
@@ -89,6 +97,16 @@ class LearningRateTooHigh(Check):
                 "For part of the sweep every learning rate is too high",
                 evidence,
                 "Extend the lr axis downwards for these settings.",
+                **numbers,
+            )
+        beyond = _share_beyond(view, edges)
+        if beyond >= _NEARLY_ALL and _is_lowest_best(view):
+            return self.finding(
+                "Nearly all learning rates are too high",
+                f"{evidence}; {percent(beyond)} of the configurations do not train, and the "
+                "lowest rate is the best",
+                "Extend the lr axis downwards.",
+                beyond_share=beyond,
                 **numbers,
             )
         return self.tip(
@@ -201,6 +219,25 @@ def edge_slope(edges: list[Edge]) -> float | None:
     if x.size < 2 or not (x * x).sum() > 0:
         return None
     return float((x * y).sum() / (x * x).sum())
+
+
+def _share_beyond(view: SweepView, edges: list[Edge]) -> float:
+    """Return the share of the judged configurations at or above the lowest rate beyond."""
+    others = view.other_axes("lr")
+    n_beyond = 0
+    for edge in edges:
+        rows = view.judged
+        for name in others:
+            rows = rows[rows[name] == edge.group[name]]
+        if edge.lowest_diverging is not None:
+            n_beyond += int((rows["lr"].astype(float) >= edge.lowest_diverging).sum())
+    return n_beyond / max(1, len(view.judged))
+
+
+def _is_lowest_best(view: SweepView) -> bool:
+    ranked = view.ranked()
+    lowest = view.judged["lr"].astype(float).min()
+    return bool(len(ranked)) and float(ranked["lr"].iloc[0]) == float(lowest)
 
 
 def _diverges(rows: pd.DataFrame) -> pd.Series[bool]:

@@ -13,6 +13,7 @@ from sweepdiag.rules.findings.base import (
     format_values,
     in_words,
 )
+from sweepdiag.rules.findings.sd101_learning_rate_too_high import find_edges
 from sweepdiag.rules.findings.sd901_nothing_learned import only_starts_to_fall
 
 if TYPE_CHECKING:
@@ -29,6 +30,13 @@ _MOSTLY = 0.9
 
 _MOVING = 1 / 3
 """Share of these that must be idle or still improving: noise hides the improvement of others."""
+
+_FEWEST_RATES = 3
+_MOSTLY_IMPROVING = 0.5
+"""Rates, and share of the configurations tied for the best, for the highest rate to be too low."""
+
+_FEWEST_STEPS = 100
+"""Optimizer steps below which more of them are wanted before higher rates."""
 
 _NEAR_BEST = 0.1
 """Distance from the best monitored value, relative to it, within which a rate is good enough."""
@@ -48,7 +56,9 @@ class LearningRateTooLow(Check):
 
     How it is detected: at least 90 % of the judged configurations of a rate are ``not_learning``
     or ``underfit``, of which at least a third do not move at all or are still improving. A rate at
-    which some configuration comes within 10 % of the best of the sweep is not too low.
+    which some configuration comes within 10 % of the best of the sweep is not too low. All rates
+    are too low as well where the highest of at least three is the best, is still improving at the
+    end, and no rate fails.
 
     Known false alarms: a network too small for the task underfits at every rate; SD201 looks for
     that, and a plateau alone does not count here.
@@ -69,6 +79,14 @@ class LearningRateTooLow(Check):
         if reason:
             return self.not_applicable(reason)
         rates = sorted({float(value) for value in view.judged["lr"]})
+        if _highest_still_improves(view, rates, thresholds):
+            return self.finding(
+                "The highest learning rate is still too low",
+                f"the best configurations have the highest rate, {format_value(rates[-1])}, still "
+                "improve at the end, and no higher rate was seen to fail",
+                "Raise the learning rates by a factor of 10 before training longer.",
+                too_low=rates,
+            )
         slow = []
         for rate in rates:
             if not _is_slow(view, view.judged[view.judged["lr"] == rate]):
@@ -95,6 +113,20 @@ class LearningRateTooLow(Check):
             else "Raise the learning rates, or train longer.",
             too_low=slow,
         )
+
+
+def _highest_still_improves(view: SweepView, rates: list[float], thresholds: Thresholds) -> bool:
+    """Return whether what ties with the best has the highest rate and is still improving."""
+    n_steps = view.curves["step"].max() if "step" in view.curves else _FEWEST_STEPS
+    if len(rates) < _FEWEST_RATES or n_steps < _FEWEST_STEPS:
+        return False
+    if any(e.lowest_diverging is not None for e in find_edges(view)):
+        return False
+    tied = view.tied(thresholds.seed_noise)
+    if tied.empty or not (tied["lr"].astype(float) == rates[-1]).all():
+        return False
+    improves = tied["tags"].map(lambda tags: Tag.STILL_IMPROVING.value in list(tags)).astype(bool)
+    return bool(improves.mean() >= _MOSTLY_IMPROVING)
 
 
 def _why_not(view: SweepView, thresholds: Thresholds) -> str:

@@ -44,7 +44,7 @@ class NoisyValidation(Check):
     ``noisy_validation``. Then a straight line of log noise (relative to the level) against log
     rate and log batch: a clear rise with the rate or fall with the batch is the optimiser;
     neither, the validation set. Quiet or not, a set is too small where the binomial standard error
-    of the accuracy is at least 3 points and exceeds the differences within the best quarter.
+    of the accuracy is at least 3 points and the best quarter differ by less than twice that.
 
     Known false alarms: at rates where training has hardly begun there is little noise of either
     kind, so that narrow lr axes say more than wide ones.
@@ -149,11 +149,11 @@ def _coarse_metric(view: SweepView, table: pd.DataFrame, thresholds: Thresholds)
         return ""
     n = facts.n_validation
     good = known.head(max(2, round(thresholds.good_share * len(known))))
-    # One right and one wrong sample more: all of ten right is no proof of 100 %.
-    share = (n * float(good.median()) + 1) / (n + 2)
-    error = float(np.sqrt(share * (1 - share) / n))
+    # Two right and two wrong samples more (Agresti and Coull): ten of ten do not prove 100 %.
+    share = (n * float(good.median()) + 2) / (n + 4)
+    error = float(np.sqrt(share * (1 - share) / (n + 4)))
     difference = float(good.max() - good.min())
-    if error < _COARSE or difference > error:
+    if error < _COARSE or difference > 2 * error:
         return ""
     return (
         f"with {n} samples an accuracy is known to about {100 * error:.1f} points; the "

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sweepdiag.records import Tag, VerdictClass
 from sweepdiag.rules.base import percent, plural
 from sweepdiag.rules.findings.base import Check, format_value
 
@@ -32,6 +33,18 @@ _LATE_GAIN = 0.02
 
 _LATE_ERRORS = 3.0
 """The same in standard errors of a straight line through that part."""
+
+
+_NOT_CONVERGED = (VerdictClass.UNDERFIT.value, VerdictClass.INCONCLUSIVE.value)
+
+_MOSTLY = 0.5
+"""Share of the configurations that learn that must still improve where none has converged."""
+
+_SLOWING = 0.5
+"""Share of the late improvement that is expected of as many evaluations again."""
+
+_OVERTAKES = 0.05
+"""How much better than the best, relative to it, another one must be about to become."""
 
 
 class BudgetTooShort(Check):
@@ -82,7 +95,11 @@ class BudgetTooShort(Check):
             f"{plural(len(good), 'configuration')} tied for the best, {n_late} of them still "
             f"improving at the end of {format_value(budget)} epochs"
         )
-        if 2 * n_late < len(good):
+        if 2 * n_late <= len(good):
+            others = _still_underfit(view, budget) or _overtaking(view, good, thresholds)
+            if others:
+                action = f"Train for {format_value(2 * budget)} epochs."
+                return self.finding("The budget is too short", others, action, n_late=n_late)
             return self.passed("The budget is long enough", evidence, n_late=n_late)
         gain = float(np.median([gain for gain in gains if gain > 0]))
         return self.finding(
@@ -93,6 +110,44 @@ class BudgetTooShort(Check):
             n_good=len(good),
             late_gain=gain,
         )
+
+
+def _still_underfit(view: SweepView, budget: float) -> str:
+    """Return the evidence that none that learns has converged; empty if some has.
+
+    The best one may be a rate that is nearly too high, so that its own curve says nothing.
+    """
+    usable = view.usable
+    if not usable["verdict"].isin(_NOT_CONVERGED).all():
+        return ""
+    improves = usable["tags"].map(lambda tags: Tag.STILL_IMPROVING.value in list(tags))
+    if improves.astype(bool).mean() < _MOSTLY:
+        return ""
+    return (
+        f"no configuration has converged, and {int(improves.sum())} of {len(usable)} that learn "
+        f"are still improving at the end of {format_value(budget)} epochs"
+    )
+
+
+def _overtaking(view: SweepView, good: pd.DataFrame, thresholds: Thresholds) -> str:
+    """Return the evidence that another configuration is about to overtake the best.
+
+    One that improves at the end is expected to gain half as much again in as many evaluations.
+    """
+    best = float(good["best_monitor"].iloc[0])
+    limit = view.cost_sign * best - _OVERTAKES * abs(best)
+    for _, row in view.ranked().iterrows():
+        if row["config_id"] in set(good["config_id"]):
+            continue
+        gain = _late_gain(view, str(row["config_id"]), thresholds)
+        cost = view.cost_sign * float(row["best_monitor"])
+        if gain > 0 and cost - _SLOWING * gain * abs(cost) < limit:
+            return (
+                f"a configuration with {view.monitor} {format_value(float(row['best_monitor']))} "
+                f"improves by {percent(gain)} over {_late_text(view, good)} and is about to "
+                f"overtake the best, {format_value(best)}"
+            )
+    return ""
 
 
 def good_configurations(view: SweepView, thresholds: Thresholds) -> tuple[pd.DataFrame, float]:

@@ -19,9 +19,9 @@ __all__ = ["BudgetTooLong"]
 
 
 class BudgetTooLong(Check):
-    """All good configurations are as good as they get within the first tenth of the budget.
+    """The good configurations are as good as they get within the first tenth of the budget.
 
-    What it checks: the epochs by which the good configurations are within 2 % of their best.
+    What it checks: the epochs by which the good configurations are about as good as they get.
 
     Why it matters: nine tenths of the compute bring nothing, and with a decaying learning rate the
     schedule was never used where it mattered.
@@ -29,13 +29,14 @@ class BudgetTooLong(Check):
     What it needs: configurations that learn, and enough evaluations.
 
     How it is detected: good are the configurations within two standard deviations between seeds,
-    or 2 %, of the best. All of them come within 2 % of their best value in the first tenth of the
-    budget. The epoch of the very best value is not used: noise puts it anywhere on a plateau.
+    or 2 %, of the best. In their median they come within 2 % of their best value, or within 0.5 %
+    of all that they learn, in the first tenth of the budget. The epoch of the very best value is
+    not used: noise puts it anywhere on a plateau.
 
     Known false alarms: losses that overfit at once while the metric improves for long; monitor the
     metric instead.
 
-    What to do: shorten the budget to about twice the latest of these epochs. If the schedule
+    What to do: shorten the budget to about twice that epoch. If the schedule
     depends on the budget, tune the learning rate again.
 
     References:
@@ -53,28 +54,32 @@ class BudgetTooLong(Check):
         reason = view.lack_of_evaluations(thresholds.min_evaluations)
         if reason:
             return self.not_applicable(reason)
-        latest = max(_epoch_near_best(view, str(config_id)) for config_id in good["config_id"])
-        if latest == 0:
+        share = thresholds.tag_improving_share
+        epochs = [_epoch_near_best(view, str(name), share) for name in good["config_id"]]
+        typical = float(np.median(epochs))
+        if max(epochs) == 0:
             return self.not_applicable("training does not make the good configurations better")
         evidence = (
-            f"{plural(len(good), 'configuration')} tied for the best: within 2 % of the own best "
-            f"by epoch {format_value(latest)} of {format_value(budget)} at the latest"
+            f"{plural(len(good), 'configuration')} tied for the best: as good as they get by "
+            f"epoch {format_value(typical)} of {format_value(budget)} in their median"
         )
-        if latest > thresholds.budget_early * budget:
-            return self.passed("The budget is not too long", evidence, latest_best_epoch=latest)
+        if typical > thresholds.budget_early * budget:
+            return self.passed("The budget is not too long", evidence, typical_best_epoch=typical)
         return self.finding(
             "The budget is far too long",
             evidence,
-            f"Train for {plural(max(1.0, round(2 * latest)), 'epoch')}.",
-            latest_best_epoch=latest,
+            f"Train for {plural(max(1.0, round(2 * typical)), 'epoch')}.",
+            typical_best_epoch=typical,
         )
 
 
-def _epoch_near_best(view: SweepView, config_id: str) -> float:
+def _epoch_near_best(view: SweepView, config_id: str, least_share: float) -> float:
     """Return the median over seeds of the first epoch that is about as good as the best."""
     epochs = []
     for epoch, costs in view.monitored_costs(config_id):
         if np.isfinite(costs).any():
             best = float(np.min(costs[np.isfinite(costs)]))
-            epochs.append(float(epoch[costs <= best + NEAR_BEST * abs(best)][0]))
+            known = costs[np.isfinite(costs)]
+            near = max(NEAR_BEST * abs(best), least_share * float(known[0] - best))
+            epochs.append(float(epoch[costs <= best + near][0]))
     return float(np.median(epochs)) if epochs else float("inf")

@@ -19,6 +19,9 @@ __all__ = ["BestAtEdge"]
 
 _MIN_VALUES = 3
 
+_MORE_IS_BETTER = {"capacity": "highest"}
+"""Ends at which the best value is expected: more only costs time."""
+
 
 class BestAtEdge(Check):
     """The best configuration sits at the end of an axis.
@@ -33,9 +36,9 @@ class BestAtEdge(Check):
     How it is detected: configurations within two standard deviations between seeds of the best
     count as tied with it. For the learning rate the stability edge is looked at as well: a best
     rate that is the highest one that trains sits on that edge, and the axis is wide
-    enough.
+    enough. The highest capacity is a tip: more of it is usually better, and only costs time.
 
-    Known false alarms: quantities where more is always better and only costs time (capacity).
+    Known false alarms: further quantities where more is always better.
 
     What to do: extend the axis beyond that end. On the stability edge, refine the rates just below
     it instead.
@@ -72,6 +75,13 @@ class BestAtEdge(Check):
                 "The best learning rate sits on the stability edge",
                 f"best: {best}; the next higher rate does not train",
                 "Refine the learning rates just below the edge.",
+                **numbers,
+            )
+        if all(end == _MORE_IS_BETTER.get(name) for name, end in numbers["edges"].items()):
+            return self.tip(
+                f"The best value is at the end of {' and '.join(on_edge)}",
+                f"best: {best}",
+                "Extend these axes beyond that end if time allows.",
                 **numbers,
             )
         return self.finding(

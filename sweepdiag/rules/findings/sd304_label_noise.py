@@ -1,0 +1,106 @@
+"""SD304: labels that their neighbours contradict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sweepdiag.rules.base import percent
+from sweepdiag.rules.findings.base import Check
+
+if TYPE_CHECKING:
+    from sweepdiag.records import DataFacts, Finding
+    from sweepdiag.rules.findings.base import SweepView
+    from sweepdiag.rules.thresholds import Thresholds
+
+__all__ = ["LabelNoise"]
+
+_LEAST = 0.08
+"""Share of wrong labels that is worth a finding; clean data have up to 1 or 2 %."""
+
+_UNIFORM = 0.1
+"""How far the accuracy of neighbours may lie below what wrong labels alone would leave. Where
+classes overlap it lies farther: labels are then uncertain in some places, and sure in others."""
+
+_ABOVE_CHANCE = 0.1
+"""How far above the most frequent class neighbours must tell labels, as a share of the rest."""
+
+_REFUTED = 0.05
+"""Accuracy beyond that of true labels from which networks know better than neighbours."""
+
+
+class LabelNoise(Check):
+    """A share of the labels is wrong.
+
+    What it checks: how many training labels differ from the class that their nearest neighbours
+    agree on, and whether the networks' accuracy fits that share.
+
+    Why it matters: a network first learns what labels have in common, then the wrong ones by
+    heart: validation loss turns early at every setting, and no setting mends it.
+
+    What it needs: a classification whose training samples were seen, so no other tools' logs.
+    There wrong training labels show only as a training loss above that of validation (SD302), or
+    as overfitting at every capacity (SD202).
+
+    How it is detected: over the quarter of the samples whose ten neighbours agree most, the share
+    of labels that they contradict is 8 % or more, and equally so everywhere: the accuracy of
+    neighbours over all samples lies within 10 points of what such a share leaves. Where classes
+    overlap it is much lower. It is refuted where the best validation accuracy is higher than true
+    labels alone would allow.
+
+    Known false alarms: inputs whose distances mean little (raw natural images), where networks
+    learn no more than neighbours know.
+
+    What to do: look at the samples that neighbours contradict; relabel or drop them. Stop early,
+    use a smaller network, label smoothing or a robust loss.
+
+    References:
+        Zhang et al., "Understanding Deep Learning Requires Rethinking Generalization", 2017;
+        Northcutt, Jiang and Chuang, "Confident Learning", 2021.
+    """
+
+    code = "SD304"
+    name = "label-noise"
+
+    def check(self, view: SweepView, thresholds: Thresholds) -> Finding:
+        """Return whether a share of the labels is wrong."""
+        del thresholds
+        if view.judged.empty:
+            return self.not_applicable("no trial was judged")
+        data = view.data
+        noise, told, largest = data.label_noise, data.neighbour_accuracy, data.largest_class
+        if noise is None or told is None or largest is None:
+            return self.not_applicable("no samples with classes were seen, only curves")
+        evidence = (
+            f"where neighbours agree most they contradict {percent(noise)} of the training labels;"
+            f" over all samples {percent(1 - told)}"
+        )
+        numbers: dict[str, Any] = {"label_noise": noise, "neighbour_accuracy": told}
+        is_uniform = told >= 1 - noise - _UNIFORM
+        is_chance = told < largest + _ABOVE_CHANCE * (1 - largest)
+        if noise < _LEAST or not is_uniform or is_chance:
+            return self.passed("Neighbours do not contradict the labels", evidence, **numbers)
+        accuracy = _best_accuracy(view)
+        if accuracy is not None:
+            evidence += f"; the best validation accuracy is {percent(accuracy)}"
+            if accuracy > 1 - noise + _REFUTED and not _is_validation_clean(data, noise, told):
+                return self.passed("Networks know the labels better", evidence, **numbers)
+        return self.finding(
+            f"About {percent(noise)} of the labels are wrong",
+            evidence,
+            "Look at samples that differ from their neighbours, relabel or drop them; stop early "
+            "or use a robust loss.",
+            **numbers,
+        )
+
+
+def _is_validation_clean(data: DataFacts, noise: float, told: float) -> bool:
+    """Return whether training neighbours know validation labels better than their own."""
+    known = data.neighbour_val_accuracy
+    return known is not None and known >= told + 0.5 * noise
+
+
+def _best_accuracy(view: SweepView) -> float | None:
+    if view.facts is None or view.facts.metric != "accuracy":
+        return None
+    known = view.judged["best_val_metric"].dropna()
+    return float(known.max()) if len(known) else None

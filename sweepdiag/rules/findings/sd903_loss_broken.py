@@ -1,0 +1,121 @@
+"""SD903: a loss of the user's own that does not measure what it should."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sweepdiag.records import Severity
+from sweepdiag.rules.base import plural
+from sweepdiag.rules.findings.base import Check, format_value
+
+if TYPE_CHECKING:
+    from sweepdiag.records import Finding
+    from sweepdiag.rules.findings.base import SweepView
+    from sweepdiag.rules.thresholds import Thresholds
+
+__all__ = ["LossBroken"]
+
+_GROWS = 1.5
+"""Loss of samples taken twice over that of taking them once: 1 for a mean, 2 for a sum."""
+
+_FALL = 0.2
+"""Fall of the training loss, relative to its start, from which a training has gone somewhere."""
+
+_BETTER = 0.05
+"""Gain of the metric (for accuracy in points beyond the most frequent class, otherwise relative to
+its start) from which predictions have become better."""
+
+_NAMED = frozenset({"cross_entropy", "binary_cross_entropy", "mse"})
+_FEWEST = 3
+
+
+class LossBroken(Check):
+    """The loss falls while predictions get no better, or it grows with the number of samples.
+
+    What it checks: for a loss of the user's own, whether predictions get better as the training
+    loss falls, and whether it is a mean over the batch.
+
+    Why it matters: a loss of the wrong sign is minimised by being wrong, without any error. A sum
+    over the batch instead of a mean makes every learning rate too high by the batch size, and
+    losses of sets of different size cannot be compared.
+
+    What it needs: a loss that is not one of sweepdiag's own, and a metric or a look at the
+    samples.
+
+    How it is detected: at least three trainings reduced their loss by 20 % or more, and none of
+    them got a better training metric by 5 points of accuracy over the most frequent class (5 % for
+    other metrics). Or: taken twice, the same samples with random outputs have 1.5 times the loss
+    or more.
+
+    Known false alarms: metrics that measure something else than the loss on purpose; imbalanced
+    classes, where accuracy cannot rise.
+
+    What to do: look at the sign, at the reduction (mean over the batch), and at whether the loss
+    expects logits or probabilities.
+
+    References:
+        Karpathy, "A Recipe for Training Neural Networks", 2019.
+    """
+
+    code = "SD903"
+    name = "loss-broken"
+
+    def check(self, view: SweepView, thresholds: Thresholds) -> Finding:
+        """Return whether the loss measures what it should."""
+        del thresholds
+        if view.judged.empty:
+            return self.not_applicable("no trial was judged")
+        if view.facts is not None and view.facts.loss in _NAMED:
+            return self.not_applicable("the loss is one of sweepdiag's own")
+        growth = view.data.loss_growth
+        gains = _metric_gains(view)
+        evidence = f"{plural(len(gains), 'training')} reduced the loss by 20 % or more"
+        if len(gains) >= _FEWEST and max(gains) < _BETTER:
+            return self.finding(
+                "The loss falls and predictions get no better",
+                f"{evidence}; the largest gain of the training metric among them is "
+                f"{format_value(max(gains))}",
+                "Look at the sign of the loss, and at what it expects: logits or probabilities.",
+                severity=Severity.ERROR,
+                n_fallen=len(gains),
+                largest_gain=max(gains),
+            )
+        if growth is not None and growth >= _GROWS:
+            return self.finding(
+                "The loss grows with the number of samples",
+                f"the same samples taken twice have {format_value(growth)} times the loss",
+                "Return the mean over the batch, not the sum.",
+                severity=Severity.ERROR,
+                loss_growth=growth,
+            )
+        if len(gains) < _FEWEST and growth is None:
+            return self.not_applicable("fewer than three trainings with a metric reduced the loss")
+        return self.passed("Predictions get better as the loss falls", evidence, growth=growth)
+
+
+def _metric_gains(view: SweepView) -> list[float]:
+    """Return the best gain of the training metric of each training whose loss fell far.
+
+    Losses may fall below any number, so that only finite evaluations count.
+    """
+    sign = {"max": 1.0, "min": -1.0}.get(view.metric_mode or "")
+    if sign is None:
+        return []
+    column = "train_metric" if "train_metric" in view.curves else "val_metric"
+    is_accuracy = view.facts is not None and view.facts.metric == "accuracy"
+    chance = (view.data.largest_class or 0.0) if is_accuracy else -math.inf
+    gains = []
+    for _, curve in view.curves.groupby("trial_id", sort=False):
+        loss = curve["train_loss"].to_numpy(dtype=float)
+        metric = sign * curve[column].to_numpy(dtype=float)
+        known = np.isfinite(loss) & np.isfinite(metric)
+        if known.sum() < 2:
+            continue
+        loss, metric = loss[known], metric[known]
+        if loss.min() < loss[0] - _FALL * abs(loss[0]):
+            gain = float(metric.max() - max(metric[0], chance))
+            gains.append(gain if is_accuracy else gain / max(abs(float(metric[0])), 1e-12))
+    return gains

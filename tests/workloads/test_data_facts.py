@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sweepdiag.records import DataFacts, SplitSettings
+from sweepdiag.workloads import Workload, prepare
+from sweepdiag.workloads.synthetic import build
+
+
+def facts_of(
+    train: tuple[Any, Any],
+    validation: tuple[Any, Any],
+    *,
+    task: str = "classification",
+    **others: Any,
+) -> DataFacts:
+    workload = Workload(
+        name="test",
+        task=task,
+        train=train,
+        validation=validation,
+        model=lambda: torch.nn.Linear(1, 1),
+        **others,
+    )
+    data = prepare(workload, SplitSettings()).facts.data
+    assert data is not None
+    return data
+
+
+def planted(**parameters: Any) -> DataFacts:
+    data = prepare(build(n_classes=4, **parameters), SplitSettings()).facts.data
+    assert data is not None
+    return data
+
+
+def test_clean_data_show_nothing() -> None:
+    data = planted()
+    assert data.n_classes == 4
+    assert data.largest_class == pytest.approx(0.25)
+    assert data.input_size == pytest.approx(1.0, abs=0.05)
+    assert data.copied_share == data.repeated_share == data.validation_shift == 0
+    assert data.neighbour_accuracy is not None
+    assert data.neighbour_accuracy > 0.9
+    assert data.label_noise is not None
+    assert data.label_noise < 0.03
+    assert data.loss_growth is None
+
+
+def test_planted_causes_are_seen() -> None:
+    assert planted(label_noise=0.3).label_noise == pytest.approx(0.3, abs=0.07)
+    assert planted(validation_shift=3.0).validation_shift > 0.4  # type: ignore[operator]
+    assert planted(input_scale=100.0).input_size == pytest.approx(100, rel=0.05)
+    assert planted(imbalance=0.9).largest_class == pytest.approx(0.9)
+    assert planted(shuffled_labels=True).neighbour_accuracy < 0.35  # type: ignore[operator]
+
+
+def test_copies_are_counted_bit_by_bit_and_repeats_apart() -> None:
+    random = np.random.default_rng(0)
+    x = random.standard_normal((50, 3)).astype(np.float32)
+    y = np.arange(50) % 2
+    val_x = np.concatenate([x[:5], random.standard_normal((15, 3)).astype(np.float32)])
+    data = facts_of((x, y), (val_x, y[:20]))
+    assert data.copied_share == 0.25
+    assert data.repeated_share == 0.0
+    twice = np.concatenate([x, x[:10]])
+    data = facts_of((twice, np.arange(60) % 2), (val_x, y[:20]))
+    assert data.repeated_share == pytest.approx(20 / 60)
+
+
+def test_constant_inputs_and_few_samples_are_no_error() -> None:
+    x, y = np.ones((4, 2), np.float32), np.array([0, 1, 0, 1])
+    data = facts_of((x, y), (x[:2], y[:2]))
+    assert data.validation_shift is None
+    assert data.feature_spread == 1.0
+
+
+def test_token_ids_have_no_distances() -> None:
+    x = np.arange(40).reshape(20, 2)
+    data = facts_of((x, np.arange(20) % 2), (x + 100, np.arange(20) % 2))
+    assert data.input_size is data.neighbour_accuracy is data.validation_shift is None
+    assert data.copied_share == 0.0
+
+
+def test_regression_has_no_classes_but_a_shift() -> None:
+    data = prepare(build(task="regression"), SplitSettings()).facts.data
+    assert data is not None
+    assert data.n_classes is data.neighbour_accuracy is None
+    assert data.validation_shift == 0.0
+
+
+def own_sum(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.cross_entropy(outputs, targets, reduction="sum")
+
+
+def own_mean(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.cross_entropy(outputs, targets)
+
+
+def own_of_two(_outputs: torch.Tensor, _targets: torch.Tensor) -> torch.Tensor:
+    message = "needs two heads"
+    raise RuntimeError(message)
+
+
+@pytest.mark.parametrize(("loss", "growth"), [(own_sum, 2.0), (own_mean, 1.0), (own_of_two, None)])
+def test_a_sum_is_told_from_a_mean(loss: Any, growth: float | None) -> None:
+    x = np.random.default_rng(0).standard_normal((30, 3)).astype(np.float32)
+    data = facts_of((x, np.arange(30) % 3), (x[:10] + 1, np.arange(10) % 3), loss=loss)
+    assert data.loss_growth == (None if growth is None else pytest.approx(growth, rel=1e-5))
