@@ -229,6 +229,10 @@ def merge(
 @app.command()
 def report(
     directory: options.RunDirectory,
+    output: Annotated[
+        str | None,
+        typer.Option(help="Folder for the report, if DIR is not to be written into."),
+    ] = None,
     ignore: options.Ignore = None,
     fail_on: options.FailOn = None,
     junit: options.JUnit = None,
@@ -241,9 +245,14 @@ def report(
         from sweepdiag.store import RunFolder
 
         folder = RunFolder(Path(directory))
-        data = diagnose_folder(folder, ignore=options.split_commas(ignore)).data
+        target = folder if output is None else RunFolder(Path(output))
+        data = diagnose_folder(
+            folder,
+            ignore=options.split_commas(ignore),
+            into=None if output is None else target,
+        ).data
         _print(render_text(data, width=_width()))
-        _print(f"Report: {folder.report}")
+        _print(f"Report: {target.report}")
         _exit_with(ExitCode.FINDINGS if gate.judge(data) else ExitCode.OK)
 
 
@@ -318,24 +327,18 @@ def rebuild(directory: options.RunDirectory) -> None:
 
 
 @app.command()
-def status(directory: options.RunDirectory) -> None:
-    """Say how far a run is, without touching it."""
+def status(
+    directory: options.RunDirectory,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+) -> None:
+    """Say how far a run is, from any machine that sees its folder, without touching it."""
     with reported_errors():
-        from sweepdiag.messages import describe_peak_memory
+        from sweepdiag.cli.status import describe_status, status_json
+        from sweepdiag.pipeline import read_status
         from sweepdiag.store import RunFolder
 
-        folder = RunFolder(Path(directory))
-        folder.read_sweep()
-        history, _ = folder.read_history()
-        counts = history.count_states()
-        _print(f"{folder.path}: {len(history.trials)} trials planned")
-        for state, count in sorted(counts.items()):
-            _print(f"  {state:<14}{count:>8}")
-        told = describe_peak_memory(
-            (trial.device, trial.peak_memory_mb) for trial in history.trials.values()
-        )
-        if told:
-            _print(f"Peak memory: {told}")
+        found = read_status(RunFolder(Path(directory)))
+        _print(status_json(found) if as_json else describe_status(found))
 
 
 @app.command()
@@ -348,18 +351,28 @@ def doctor(
         ),
     ] = None,
 ) -> None:
-    """Say what this machine offers, and how a workload would be trained on it."""
+    """Say what this machine offers and what is wrong with it, and how a workload would be trained.
+
+    Exits with 1 if something that is needed to train here is broken.
+    """
     with reported_errors():
-        from sweepdiag.cli.doctor import describe_machine, describe_training
+        from sweepdiag.cli.doctor import describe_check, describe_health, describe_training
+        from sweepdiag.pipeline import Health, examine_machine
 
-        _print(describe_machine())
-        if not what:
-            return
-        from sweepdiag.pipeline import examine_workload, resolve_config
+        n_broken = 0
+        for check in examine_machine():
+            _print(describe_check(check, _width()))
+            sys.stdout.flush()
+            n_broken += check.health is Health.BROKEN
+        _print(describe_health(n_broken))
+        if what:
+            from sweepdiag.pipeline import examine_workload, resolve_config
 
-        target, overrides = options.split_arguments(what)
-        config, workload = resolve_config(**options.asked(target, {}, overrides))
-        _print(describe_training(workload.name, examine_workload(config, workload), _width()))
+            target, overrides = options.split_arguments(what)
+            config, workload = resolve_config(**options.asked(target, {}, overrides))
+            examinations = examine_workload(config, workload)
+            _print(describe_training(workload.name, examinations, _width()))
+        _exit_with(ExitCode.FINDINGS if n_broken else ExitCode.OK)
 
 
 @app.command()

@@ -7,14 +7,16 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from sweepdiag.messages import clean_message, describe_bytes
+from sweepdiag.pipeline.machine import Health
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sweepdiag.pipeline import Examination
+    from sweepdiag.pipeline import Check, Examination
 
-__all__ = ["describe_machine", "describe_training"]
+__all__ = ["describe_check", "describe_health", "describe_training"]
 
+_MARKS = {Health.GOOD: " ", Health.ABSENT: "-", Health.FAULTY: "?", Health.BROKEN: "!"}
 _HEADS = (
     "parameters",
     "memory",
@@ -30,23 +32,26 @@ _WORDS = {"fused and traced": "traced", "fused": "vmap"}
 """Tiers as ``execution.tier`` names them."""
 
 
-def describe_machine() -> str:
-    """Return versions and devices, a line each."""
-    import sweepdiag
-    from sweepdiag.execution import resolve_devices
-    from sweepdiag.pipeline import describe_environment
+def describe_check(check: Check, width: int) -> str:
+    """Return a part of the machine, and what to do about it where something is to be done.
 
-    found = describe_environment(version=sweepdiag.__version__, devices="")
-    packages = ", ".join(
-        f"{name} {version or 'missing'}" for name, version in found["packages"].items()
-    )
-    lines = [
-        f"sweepdiag {found['sweepdiag']}, Python {found['python']}",
-        packages,
-        found["processor"],
-        resolve_devices(None).line,
-    ]
-    return "\n".join(wrapped for line in lines for wrapped in textwrap.wrap(line, 88))
+    Args:
+        check: The part.
+        width: Longest line of text, in characters.
+    """
+    head = f"{_MARKS[check.health]} {check.name:<16}"
+    texts = [check.value, *([f"fix: {check.fix}"] if check.fix else [])]
+    indent = " " * len(head)
+    lines = [line for text in texts for line in textwrap.wrap(text, width - len(indent))]
+    return "\n".join(f"{indent if number else head}{line}" for number, line in enumerate(lines))
+
+
+def describe_health(n_broken: int) -> str:
+    """Return the last line on the machine."""
+    marks = "-: not there; ?: does not work, but is not needed to train here; !: broken"
+    if n_broken:
+        return f"{n_broken} {'part' if n_broken == 1 else 'parts'} broken. ({marks})"
+    return f"Nothing that is needed is broken. ({marks})"
 
 
 def describe_training(name: str, examinations: Sequence[Examination], width: int) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sweepdiag.pipeline import Progress
 
-__all__ = ["Watch", "log_to_stderr", "make_watch"]
+__all__ = ["Watch", "describe_duration", "log_to_stderr", "make_watch"]
 
 _LINE_EVERY_S = 5.0
 _REDRAWS_PER_S = 4
@@ -168,7 +168,7 @@ def _figures(progress: Progress) -> list[str]:
     if progress.trials_per_s > 0:
         figures.append(f"{progress.trials_per_s:.3g} trials/s")
     if progress.remaining_s is not None and progress.n_done < progress.n_trials:
-        figures.append(f"{_duration(progress.remaining_s)} left")
+        figures.append(f"{describe_duration(progress.remaining_s)} left")
     if progress.n_failed:
         figures.append(f"{progress.n_failed} failed")
     return figures
@@ -180,7 +180,8 @@ def _classes(progress: Progress) -> str:
     )
 
 
-def _duration(seconds: float) -> str:
+def describe_duration(seconds: float) -> str:
+    """Return a time such as ``1 h 05 min`` or ``12 s``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -32,7 +32,7 @@ from sweepdiag.messages import describe_error
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["RaySession", "count_cluster_gpus", "open_session"]
+__all__ = ["RaySession", "count_cluster_gpus", "open_session", "ray_directory"]
 
 _log = logging.getLogger(__name__)
 
@@ -192,7 +192,10 @@ class _PrivateRay:
             self.close()
             if not isinstance(error, Exception):
                 raise
-            message = f"Ray does not start on this machine: {describe_error(error)}"
+            message = (
+                f"Ray does not start on this machine: {describe_error(error)}; train without it "
+                "(--executor serial), and see `sweepdiag doctor`"
+            )
             raise LaunchError(message) from error
 
     def _start(self, *, n_cpus: int, gpus: int, is_fake: bool) -> None:
@@ -297,6 +300,16 @@ def _make_directory() -> Path:
         f"no place for Ray's temporary files ({'; '.join(tried)}); set TMPDIR to a short path"
     )
     raise LaunchError(message)
+
+
+def ray_directory() -> Path:
+    """Return where a private Ray would have its temporary files.
+
+    A :class:`~sweepdiag.errors.LaunchError` says that there is no place short enough.
+    """
+    directory = _make_directory()
+    directory.rmdir()
+    return directory
 
 
 def _resource(name: str) -> int:

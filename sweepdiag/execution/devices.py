@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import warnings
 from dataclasses import dataclass
 from typing import Literal
 
 from sweepdiag.errors import ConfigError, LaunchError
+from sweepdiag.execution.cpu_quota import cpu_quota
 
 __all__ = [
     "FAKE_GPUS_VARIABLE",
@@ -77,11 +79,17 @@ def count_gpus() -> int:
 
 
 def usable_cpus() -> int:
-    """Return how many CPU cores this process may use: Slurm's grant, the affinity mask, or all."""
+    """Return how many CPU cores this process may use.
+
+    All, or the fewest that the affinity mask, a container's quota and Slurm's grant leave.
+    """
     try:
         allowed = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows have no affinity masks in Python
         allowed = os.cpu_count() or 1
+    quota = cpu_quota()
+    if math.isfinite(quota):
+        allowed = max(1, min(allowed, math.ceil(quota)))
     granted = os.environ.get("SLURM_CPUS_ON_NODE", "")
     if granted.isascii() and granted.isdigit() and int(granted) > 0:
         return min(allowed, int(granted))
@@ -148,9 +156,11 @@ def _some(n_used: int, n_present: int, where: str, *, is_fake: bool) -> Devices:
 def _too_few(gpus: int, n_present: int, *, where: str, is_fake: bool) -> str:
     present = f"{n_present}{' fake' if is_fake else ''}"
     fix = (
-        "leave --gpus away to train on the CPU; `nvidia-smi -L` lists what the driver sees"
+        "leave --gpus away to train on the CPU; `sweepdiag doctor` says why there is none, and "
+        "`nvidia-smi -L` lists what the driver sees"
         if n_present == 0
-        else f"use --gpus {n_present} or fewer, or leave --gpus away to use all"
+        else f"use --gpus {n_present} or fewer, or leave --gpus away to use all; "
+        "`sweepdiag doctor` shows them"
     )
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
     visible = "" if hidden is None or is_fake else f" (CUDA_VISIBLE_DEVICES={hidden!r} limits it)"

@@ -8,9 +8,11 @@ from sweepdiag.pipeline.diagnosis import Diagnosis, diagnose_folder
 from sweepdiag.pipeline.doctor import Examination, examine_workload
 from sweepdiag.pipeline.environment import describe_environment
 from sweepdiag.pipeline.imported import CurvesResult, diagnose
+from sweepdiag.pipeline.machine import Check, Health, examine_machine
 from sweepdiag.pipeline.merge import merge_folders
 from sweepdiag.pipeline.progress import Progress, SweepObserver
 from sweepdiag.pipeline.resolve import ResolvedSweep, resolve_config, resolve_sweep
+from sweepdiag.pipeline.status import SweepStatus, read_status
 from sweepdiag.pipeline.sweep import (
     ShardResult,
     SweepResult,
@@ -22,20 +24,25 @@ from sweepdiag.pipeline.sweep import (
 )
 
 __all__ = [
+    "Check",
     "CurvesResult",
     "Diagnosis",
     "Examination",
+    "Health",
     "Progress",
     "ResolvedSweep",
     "ShardResult",
     "SweepObserver",
     "SweepResult",
+    "SweepStatus",
     "default_output",
     "describe_environment",
     "diagnose",
     "diagnose_folder",
+    "examine_machine",
     "examine_workload",
     "merge_folders",
+    "read_status",
     "resolve_config",
     "resolve_sweep",
     "resume_sweep",

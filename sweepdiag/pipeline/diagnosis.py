@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.config import SweepConfig, load_config
-from sweepdiag.errors import StoreError
+from sweepdiag.errors import ConfigError, StoreError
 from sweepdiag.pipeline.judging import Recorded, check_findings, judge, tag_edge
+from sweepdiag.readers import MARKER
 from sweepdiag.rules import Thresholds
 from sweepdiag.rules.findings.gate import check_codes
 from sweepdiag.store import describe_damages
@@ -60,6 +61,7 @@ def diagnose_folder(
     ignore: Sequence[str] = (),
     on_stage: Callable[[str], None] = lambda _name: None,
     keep_report: bool = False,
+    into: RunFolder | None = None,
 ) -> Diagnosis:
     """Judge every curve of a run folder, and write all its derived files.
 
@@ -68,22 +70,58 @@ def diagnose_folder(
         ignore: Codes of findings to leave out, beside those of its settings.
         on_stage: Told the name of each step as it begins.
         keep_report: Write nothing if the report was written after the last record.
+        into: Where to write; by default the run folder itself. With another folder the run folder
+            is only read.
 
     Returns:
         The diagnosis, as written.
     """
     check_codes(ignore, option="--ignore")
-    config, history = _read(folder)
+    target = folder if into is None else into
     if keep_report and folder.has_current_report:
-        return _diagnose(folder, config, history)
+        return _diagnose(folder, *_read(folder))
+    _check_writable(folder, target)
+    config, history = _read(folder)
+    if target is not folder:
+        _claim_report(folder, target)
     on_stage("reading curves")
-    _write_curves(folder, history)
+    _write_curves(target, history)
     on_stage("judging curves")
     diagnosis = _diagnose(folder, config, history, ignore=ignore)
-    _write_diagnosis(folder, diagnosis)
+    _write_diagnosis(target, diagnosis)
     on_stage("drawing figures")
-    write_report(folder, diagnosis.data, on_stage)
+    write_report(target, diagnosis.data, on_stage)
     return diagnosis
+
+
+def _check_writable(folder: RunFolder, target: RunFolder) -> None:
+    """Say at once, rather than after all the work, that a run folder is read-only.
+
+    Raises:
+        StoreError: If it is, and the report is to be written into it.
+    """
+    if target is folder and folder.exists and not folder.is_writable:
+        message = (
+            f"{folder.path} cannot be written (read-only): write the report elsewhere with "
+            "sweepdiag report --output"
+        )
+        raise StoreError(message)
+
+
+def _claim_report(folder: RunFolder, target: RunFolder) -> None:
+    """Create the folder of a report, if nothing there belongs to anybody else.
+
+    Raises:
+        ConfigError: If something does.
+    """
+    if target.exists or (not target.is_free and not (target.path / MARKER).is_file()):
+        message = (
+            f"--output {target.path} holds a sweep or files that sweepdiag did not write: choose "
+            "a new folder"
+        )
+        raise ConfigError(message)
+    target.create_empty()
+    target.write_json(MARKER, {"source": folder.path.resolve().name})
 
 
 def judge_folder(folder: RunFolder, *, facts: SweepFacts | None = None) -> Diagnosis:
@@ -203,6 +241,7 @@ def write_report(folder: RunFolder, data: ReportData, on_stage: Callable[[str], 
     from sweepdiag.plotting import draw_figures
     from sweepdiag.report import render_html
 
+    folder.check_subfolder(folder.figures)
     draw_figures(data, folder.figures)
     on_stage("writing the report")
     folder.write_text("report.html", render_html(data))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sweepdiag.errors import ConfigError
+from sweepdiag.pipeline.environment import now
 from sweepdiag.pipeline.progress import ProgressMeter, SweepObserver
 from sweepdiag.rules import Thresholds
 from sweepdiag.space import plan_packs
+from sweepdiag.store.driver import session_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,6 +40,7 @@ def train(
         watcher.started(folder.path, ["All trials are done already."], meter.progress())
         return
     watcher.started(folder.path, [devices.line, reason], meter.progress())
+    journal.append([session_record(started=now())])
     sweep.worker.most_threads = n_threads
     with make() as executor:
         # The hosts of a cluster are not known here: there each core may have a worker.

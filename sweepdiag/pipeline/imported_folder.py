@@ -73,6 +73,7 @@ def write_imported(
 ) -> None:
     """Write all files of a diagnosis; those of an earlier one in the same folder go first."""
     folder.path.mkdir(parents=True, exist_ok=True)
+    folder.check_subfolder(folder.path / "groups")
     _clear(folder)
     reading = result.reading
     folder.write_json(

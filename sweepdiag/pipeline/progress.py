@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from sweepdiag.records import Event, Pack
+    from sweepdiag.records import Event, Pack, Trial
     from sweepdiag.rules import Thresholds
     from sweepdiag.store import History, TrialHistory
 
-__all__ = ["Progress", "ProgressMeter", "SweepObserver", "failed_states"]
+__all__ = ["Progress", "ProgressMeter", "SweepObserver", "failed_states", "step_weight"]
 
 # Before so much is done an estimate of the time left only jumps about.
 _LEAST_GAIN = 0.01
@@ -95,10 +95,8 @@ class ProgressMeter:
         self._epochs = epochs
         self._thresholds = thresholds
         self._started = time.monotonic()
-        # Small batches take more steps per epoch.
         self._weights = {
-            trial_id: 1.0 / float(trial.trial.axes.get("batch_size", 1) or 1)
-            for trial_id, trial in history.trials.items()
+            trial_id: step_weight(trial.trial) for trial_id, trial in history.trials.items()
         }
         self._total = sum(self._weights.values()) or 1.0
         self._shares = dict.fromkeys(self._weights, 0.0)
@@ -169,6 +167,11 @@ class ProgressMeter:
             curves, facts=self._history.facts, thresholds=self._thresholds, n_resamples=0
         )
         self._classes.update(verdict.verdict for verdict in verdicts)
+
+
+def step_weight(trial: Trial) -> float:
+    """Return the part that a training has in a sweep: small batches take more steps per epoch."""
+    return 1.0 / float(trial.axes.get("batch_size", 1) or 1)
 
 
 def failed_states() -> tuple[State, ...]:

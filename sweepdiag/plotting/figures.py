@@ -56,6 +56,7 @@ def draw_figures(data: ReportData, directory: Path) -> list[Path]:
         for name, figure in sweep_figures(data):
             for kind in ("png", "svg"):
                 paths.append(directory / f"{name}.{kind}")
+                paths[-1].unlink(missing_ok=True)  # a link may lead anywhere
                 paths[-1].write_bytes(_render(name, figure, kind))
     except OSError as error:
         message = f"cannot write figures into {directory}: {error}"

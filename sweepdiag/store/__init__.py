@@ -20,16 +20,21 @@ Columns of the tables (``<axes>`` stands for one column per axis):
 * ``stopping.parquet``: trial_id, criterion, epochs_used, used_fraction, regret, reason
 """
 
+from sweepdiag.store.driver import Driver, DriverState, Session, find_driver
 from sweepdiag.store.folder import RunFolder
 from sweepdiag.store.history import History, TrialHistory
 from sweepdiag.store.journal import Damage, Journal, describe_damages, read_journal
 
 __all__ = [
     "Damage",
+    "Driver",
+    "DriverState",
     "History",
     "Journal",
     "RunFolder",
+    "Session",
     "TrialHistory",
     "describe_damages",
+    "find_driver",
     "read_journal",
 ]

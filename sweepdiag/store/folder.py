@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import StoreError
 from sweepdiag.records import plain
+from sweepdiag.store.driver import Driver, find_driver
 from sweepdiag.store.history import History
-from sweepdiag.store.journal import Damage, Journal, read_journal
+from sweepdiag.store.journal import Damage, Journal, latest_records, read_journal
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterator
+    from pathlib import Path
 
     import pandas as pd
 
@@ -63,6 +65,12 @@ class RunFolder:
             raise StoreError(msg) from error
 
     @property
+    def is_writable(self) -> bool:
+        """Whether files can be created in the folder, as far as permissions and mounts tell."""
+        by_effective_user = os.access in os.supports_effective_ids
+        return os.access(self.path, os.W_OK | os.X_OK, effective_ids=by_effective_user)
+
+    @property
     def figures(self) -> Path:
         """The folder of the figures."""
         return self.path / "figures"
@@ -82,7 +90,12 @@ class RunFolder:
             return False
 
     def create(self, *, sweep_yaml: str) -> None:
-        """Create the folder with its configuration.
+        """Create the folder with its configuration."""
+        self.create_empty()
+        self.write_text(_SWEEP, sweep_yaml)
+
+    def create_empty(self) -> None:
+        """Create the folder, for what is derived from another one.
 
         Raises:
             StoreError: If it cannot be created.
@@ -92,7 +105,6 @@ class RunFolder:
         except OSError as error:
             msg = f"cannot create {self.path}: {error.strerror}"
             raise StoreError(msg) from error
-        self.write_text(_SWEEP, sweep_yaml)
 
     def clear(self) -> None:
         """Remove the files of a sweep but its journal, and nothing that sweepdiag did not write.
@@ -126,6 +138,9 @@ class RunFolder:
         except OSError as error:
             msg = f"cannot read {self.path / _SWEEP}: {error.strerror}"
             raise StoreError(msg) from error
+        except UnicodeDecodeError as error:
+            msg = f"cannot read {self.path / _SWEEP}: it is not UTF-8 text"
+            raise StoreError(msg) from error
 
     def read_records(self) -> tuple[list[dict[str, Any]], list[Damage]]:
         """Return the journal's readable records, and which of its lines could not be read."""
@@ -137,9 +152,47 @@ class RunFolder:
         records, damages = self.read_records()
         return History(records), damages
 
+    def read_progress(self) -> tuple[History, list[Damage]]:
+        """Return what the journal tells without its curves: of each only points near its end.
+
+        For whoever wants to know how far the sweep is, in a fraction of the time.
+        """
+        journal = self.path / _JOURNAL
+        if not journal.exists():
+            return History(), []
+        records, damages = latest_records(journal)
+        return History(records), damages
+
+    def find_driver(self, history: History, *, now: dt.datetime | None = None) -> Driver:
+        """Return the process that writes this folder, or wrote it last; nothing is touched.
+
+        Args:
+            history: What the journal tells.
+            now: The time, by default the clock's.
+        """
+        session = history.sessions[-1] if history.sessions else None
+        return find_driver(self.path / _JOURNAL, session, now=now)
+
     def open_journal(self) -> Journal:
-        """Open the journal for appending."""
+        """Open the journal for appending.
+
+        Raises:
+            StoreError: If it is a link, which may lead out of the folder.
+        """
+        if (self.path / _JOURNAL).is_symlink():
+            message = f"{self.path / _JOURNAL} is a symbolic link: nothing is written through it"
+            raise StoreError(message)
         return Journal(self.path / _JOURNAL)
+
+    def check_subfolder(self, path: Path) -> None:
+        """Refuse a folder in this one that is a link, which may lead out of it.
+
+        Raises:
+            StoreError: If it is.
+        """
+        if path.is_symlink():
+            message = f"{path} is a symbolic link: nothing is written through it"
+            raise StoreError(message)
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write ``<name>.parquet`` in one step."""
@@ -185,13 +238,14 @@ class _Replacing:
         self._temporary = path
 
     def __enter__(self) -> Path:
+        name = f".{self._path.name}.{secrets.token_hex(4)}"
+        self._temporary = self._path.with_name(name)
         try:
-            fd, name = tempfile.mkstemp(prefix=f".{self._path.name}.", dir=self._path.parent)
+            # Readable for whom the umask says: a new file that nobody can have put a link in for.
+            os.close(os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         except OSError as error:
             msg = f"cannot write {self._path}: {error.strerror}"
             raise StoreError(msg) from error
-        os.close(fd)
-        self._temporary = Path(name)
         return self._temporary
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
@@ -207,7 +261,6 @@ class _Replacing:
         try:
             with self._temporary.open("rb") as file:
                 os.fsync(file.fileno())
-            self._temporary.chmod(0o644)
             self._temporary.replace(self._path)
         except OSError as error:
             self._temporary.unlink(missing_ok=True)

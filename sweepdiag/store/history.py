@@ -28,6 +28,7 @@ from sweepdiag.records import (
     TrialStarted,
     plain,
 )
+from sweepdiag.store.driver import Session, session_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -132,7 +133,10 @@ def event_records(events: Iterable[Event]) -> list[dict[str, Any]]:
 
 @dataclass(slots=True)
 class TrialHistory:
-    """What became of one trial: its latest attempt only."""
+    """What became of one trial: its latest attempt only.
+
+    ``n_sessions`` tells in which session that was: the number of those begun before it.
+    """
 
     trial: Trial
     attempt: int = 0
@@ -142,6 +146,7 @@ class TrialHistory:
     n_parameters: int | None = None
     seconds: float = math.nan
     peak_memory_mb: float = math.nan
+    n_sessions: int = 0
     rows: list[list[Any]] = field(default_factory=list)
 
     def start(self, attempt: int, *, device: str, n_parameters: int | None) -> None:
@@ -170,6 +175,8 @@ class History:
         facts: What is known of the task.
         plan: The plan, ``None`` until it has been recorded.
         trials: What became of each planned trial, by ``trial_id``, in the plan's order.
+        sessions: The stretches of training, in their order; none in journals of earlier versions.
+        failures: Trials that ended without a curve to judge, in their order, once per attempt.
     """
 
     def __init__(self, records: Iterable[Mapping[str, Any]] = ()) -> None:
@@ -178,6 +185,8 @@ class History:
         self.facts = SweepFacts(workload="unknown")
         self.plan: Plan | None = None
         self.trials: dict[str, TrialHistory] = {}
+        self.sessions: list[Session] = []
+        self.failures: list[str] = []
         self._unplanned: list[Mapping[str, Any]] = []
         for record in records:
             self._apply(record)
@@ -287,6 +296,10 @@ class History:
                 self._apply_header(record)
             case "plan":
                 self.add_plan(_plan_of(record))
+            case "session":
+                # One process writes at a time: what an earlier one trained has ended with it.
+                self.mark_lost()
+                self.sessions.append(session_of(record))
             case "started" | "points" | "ended" if record["trial"] not in self.trials:
                 self._unplanned.append(record)
             case "started":
@@ -301,9 +314,12 @@ class History:
             history.start(
                 record["attempt"], device=record["device"], n_parameters=record["n_parameters"]
             )
+            history.n_sessions = len(self.sessions)
 
     def _apply_end(self, history: TrialHistory, record: Mapping[str, Any]) -> None:
         history.state = State(record["state"])
+        if history.state not in JUDGED_STATES:
+            self.failures.append(history.trial.trial_id)
         history.reason = record["reason"]
         history.seconds = float(record["seconds"])
         # Journals of earlier versions do not tell.
@@ -336,6 +352,7 @@ class History:
         history = self.trials[record["trial"]]
         if history.attempt < record["attempt"]:
             history.start(record["attempt"], device="", n_parameters=None)
+            history.n_sessions = len(self.sessions)
         return bool(history.attempt == record["attempt"])
 
 

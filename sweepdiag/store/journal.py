@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
+import re
 import time
 import zlib
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from sweepdiag.errors import StoreError
 from sweepdiag.store.lease import Lease
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "decode_line",
     "describe_damages",
     "encode_line",
+    "latest_records",
     "read_journal",
 ]
 
@@ -114,6 +117,75 @@ def _scan(file: BinaryIO) -> tuple[list[dict[str, Any]], list[Damage]]:
             records.append(record)
         offset += len(line)
     return records, damages
+
+
+_POINTS = re.compile(rb'"kind":"points","trial":"([^"\\]*)","attempt":(\d+),"points":\[')
+
+
+def latest_records(path: Path) -> tuple[Iterator[dict[str, Any]], list[Damage]]:
+    """Return the records of a journal, but of consecutive points of a training the last only.
+
+    For whoever wants to know how far trainings are, and not their curves: most of a journal are
+    points, and only the checksums of those left out are looked at.
+
+    Args:
+        path: The journal; it may be written meanwhile, or end in the middle of a line.
+
+    Returns:
+        The records, read as they are asked for, and what could not be read, complete when all
+        records have been.
+
+    Raises:
+        StoreError: If the file cannot be opened.
+    """
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise StoreError(msg) from error
+    damages: list[Damage] = []
+    return _latest(file, damages), damages
+
+
+def _latest(file: BinaryIO, damages: list[Damage]) -> Iterator[dict[str, Any]]:
+    held: dict[bytes, tuple[int, bytes]] = {}  # per trial and attempt: points, their last line
+    offset = 0
+    with file:
+        for number, line in enumerate(file, start=1):
+            is_complete = line.endswith(b"\n")
+            body = line[_BODY_START:-1] if is_complete else b""
+            found = _POINTS.match(body)
+            if found and line[:_BODY_START] == b'%s%08x",' % (_PREFIX, zlib.crc32(body)):
+                n_points = held.get(found[0], (0, b""))[0] + body.count(b"[") - 1
+                held[found[0]] = (n_points, body)
+            else:
+                record = decode_line(line[:-1]) if is_complete else None
+                if record is None:
+                    damages.append(
+                        Damage(line=number, offset=offset, is_torn_tail=not is_complete)
+                    )
+                else:
+                    if "trial" in record and (start := _points_start(record)) in held:
+                        n_points, body = held.pop(start)
+                        yield _last_point(start, body)
+                        # The end may tell how many points there were: those left out are here.
+                        if n_points >= record.get("n_points", math.inf):
+                            record.pop("n_points")
+                    yield record
+            offset += len(line)
+    for start, (_, body) in held.items():
+        yield _last_point(start, body)
+
+
+def _points_start(record: Mapping[str, Any]) -> bytes:
+    """Return how the lines with points of a record's trial and attempt begin."""
+    start = {"kind": "points", "trial": record["trial"], "attempt": record.get("attempt", 0)}
+    return json.dumps(start, separators=(",", ":")).encode()[1:-1] + b',"points":['
+
+
+def _last_point(start: bytes, body: bytes) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(b"{" + start + body[body.rindex(b"[") :])
+    return record
 
 
 class Journal:

@@ -34,7 +34,7 @@ def host_room_bytes(memory_gb: float | None) -> float:
     """
     if memory_gb is not None:
         return memory_gb * _GB
-    return _HOST_SHARE * _free_host_bytes() / _n_cores()
+    return _HOST_SHARE * free_host_bytes() / _n_cores()
 
 
 def device_room_bytes(device: str, memory_gb: float | None) -> float:
@@ -66,7 +66,7 @@ def pack_room_bytes(
         return memory_gb * _GB
     if device.startswith("cuda"):
         return _DEVICE_PACK_SHARE * _free_device_bytes(device)
-    return _HOST_SHARE * _free_host_bytes() / (n_workers or _n_cores())
+    return _HOST_SHARE * free_host_bytes() / (n_workers or _n_cores())
 
 
 def _n_cores() -> int:
@@ -83,7 +83,7 @@ def _free_device_bytes(device: str) -> float:
     return float(free + kept)
 
 
-def _free_host_bytes() -> float:
+def free_host_bytes() -> float:
     """Return the memory that this process can still get; infinite where no system says so."""
     return min(_free_of_machine(), _free_of_containers(), _free_of_process())
 

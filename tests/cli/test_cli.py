@@ -233,9 +233,26 @@ def test_a_signal_keeps_the_points_and_says_how_to_go_on(tmp_path, number, code)
 def test_doctor_describes_the_machine_and_how_a_workload_trains():
     done = command("doctor", "digits", "parameters.capacity=4,16", "parameters.batch_size=64")
     assert done.returncode == 0, done.stderr
-    assert "torch 2." in done.stdout
+    assert re.search(r"^  torch +2\.", done.stdout, re.MULTILINE)
+    assert re.search(r"^  Ray +2\..* started and ended in", done.stdout, re.MULTILINE)
+    assert "Nothing that is needed is broken." in done.stdout
     assert "digits: 66 trials, 2 architectures" in done.stdout
     assert "trials/s" in done.stdout
+
+
+def test_doctor_exits_with_1_if_something_needed_is_broken(tmp_path):
+    (tmp_path / "results").write_text("a file in the way")
+    done = subprocess.run(
+        [sys.executable, "-m", "sweepdiag", "doctor"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 1, done.stderr
+    assert re.search(r"^! Results", done.stdout, re.MULTILINE)
+    assert "1 part broken." in done.stdout
 
 
 def test_doctor_of_a_misspelt_workload_names_the_nearest():

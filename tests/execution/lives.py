@@ -72,6 +72,22 @@ def whole_life() -> dict[str, Any]:
         assert isinstance(end, TrialEnded)
         marked = find_processes(end.reason)
         found["n_processes"] = len(marked)
+        token = (directory / "token").read_text()
+        commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in marked]
+        found["n_commands"] = sum(bool(command) for command in commands)
+        found["token_told"] = [str(c) for c in commands if token.encode() in c] + [
+            str(path)
+            for path in (directory / "ray").rglob("*")
+            if path.is_file() and token.encode() in path.read_bytes()
+        ]
+        # Ray starts its program always, with nothing to be seen where none is asked for.
+        found["dashboards"] = [
+            str(c)
+            for c in commands
+            if b"dashboard/dashboard.py" in c
+            and not {b"--minimal", b"--disable-frontend"} <= set(c.split(b"\0"))
+        ]
+        found["telemetry"] = sorted({usage_setting(pid) for pid in marked})
         found["listening"] = sorted(listening_addresses([*marked, os.getpid()]))
     found["left"] = find_processes(end.reason)
     found["directory_left"] = directory.exists()
@@ -83,6 +99,15 @@ def whole_life() -> dict[str, Any]:
     with RayExecutor(1) as executor:
         check_delivers_every_event(executor)
     return found
+
+
+def usage_setting(pid: int) -> str:
+    """Return what a process is told about sending usage statistics."""
+    variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    settings = [
+        v.partition(b"=")[2] for v in variables if v.startswith(b"RAY_USAGE_STATS_ENABLED=")
+    ]
+    return settings[0].decode() if settings else "not told"
 
 
 def interrupted() -> dict[str, Any]:

@@ -102,6 +102,16 @@ def test_files_and_token_are_for_this_user_only(whole_life: dict[str, Any]) -> N
     assert whole_life["token_mode"] == "0o600"
 
 
+def test_the_token_is_on_no_command_line_and_in_no_log(whole_life: dict[str, Any]) -> None:
+    assert whole_life["n_commands"] >= 5
+    assert whole_life["token_told"] == []
+
+
+def test_there_is_no_dashboard_and_no_telemetry(whole_life: dict[str, Any]) -> None:
+    assert whole_life["dashboards"] == []
+    assert whole_life["telemetry"] == ["0"]
+
+
 def test_environment_and_signals_of_the_caller_stay_its_own(whole_life: dict[str, Any]) -> None:
     assert whole_life["environment_kept"]
     assert whole_life["environment_restored"]

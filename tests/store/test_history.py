@@ -17,9 +17,10 @@ from sweepdiag.records import (
     TrialEnded,
     TrialStarted,
 )
-from sweepdiag.store import History
+from sweepdiag.store import History, read_journal
+from sweepdiag.store.driver import session_record
 from sweepdiag.store.history import event_records, header_record, plan_record
-from sweepdiag.store.journal import decode_line, encode_line
+from sweepdiag.store.journal import decode_line, encode_line, latest_records
 from sweepdiag.testing import simulate_sweep
 
 PLAN = simulate_sweep(lrs=(0.1, 1.0), batch_sizes=(16,), capacities=(4,)).plan
@@ -211,6 +212,51 @@ def test_tables_of_a_plan_without_points_are_empty_and_typed():
     assert len(curves) == 0
     assert curves["val_loss"].dtype == np.float64
     assert set(history_of().trials_table()["state"]) == {"pending"}
+
+
+def states_of(history):
+    return {
+        trial_id: (trial.state, trial.attempt, trial.reason, [row[:4] for row in trial.rows[-1:]])
+        for trial_id, trial in history.trials.items()
+    }
+
+
+def test_progress_is_read_without_curves_at_every_cut_and_flip(tmp_path):
+    first, second, *rest = IDS
+    unfinished = attempt(second, 1, 4, state=None)
+    events = [
+        [*attempt(first, 1, 2), *unfinished[:3]],
+        unfinished[3:],
+        attempt(first, 2, 3),
+        attempt(rest[0], 1, 1, state=State.FAILED),
+        attempt(rest[0], 3, 2, state=None)[1:],  # its start cannot be read
+    ]
+    records = [plan_record(PLAN), *(r for batch in events for r in event_records(batch))]
+    whole = b"".join(encode_line(record) for record in records)
+    path = tmp_path / "journal.jsonl"
+    n_plan = len(encode_line(records[0]))
+    damaged = [whole[:cut] for cut in range(n_plan, len(whole) + 1)]
+    damaged += [
+        whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :] for i in range(n_plan, len(whole), 3)
+    ]
+    for content in damaged:
+        path.write_bytes(content)
+        expected, expected_damages = read_journal(path)
+        found, damages = latest_records(path)
+        assert states_of(History(found)) == states_of(History(expected))
+        assert damages == expected_damages
+
+
+def test_a_session_ends_what_the_one_before_left_running():
+    left = event_records(attempt(IDS[0], 1, 2, state=None))
+    session = session_record(started="2026-01-01T00:00:00+00:00")
+    history = History(through_disk([plan_record(PLAN), session, *left, session]))
+    assert history.trials[IDS[0]].state is State.LOST
+    assert [s.is_of_this_machine for s in history.sessions] == [True, True]
+    again = event_records(attempt(IDS[0], 2, 2))
+    history = History(through_disk([plan_record(PLAN), session, *left, session, *again]))
+    assert history.trials[IDS[0]].state is State.FINISHED
+    assert history.trials[IDS[0]].n_sessions == 2
 
 
 def records_of(events):

@@ -24,7 +24,7 @@ def test_a_share_of_what_is_free_is_taken():
 
 
 def test_trainings_share_what_is_free_among_the_workers_of_a_host(monkeypatch):
-    monkeypatch.setattr(memory, "_free_host_bytes", lambda: 24e9)
+    monkeypatch.setattr(memory, "free_host_bytes", lambda: 24e9)
     assert memory.pack_room_bytes("cpu", n_workers=1) == 12e9
     assert memory.pack_room_bytes("cpu", n_workers=4) == 3e9
     monkeypatch.setattr(memory, "_n_cores", lambda: 8)
