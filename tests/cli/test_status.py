@@ -117,6 +117,7 @@ def test_looking_keeps_no_writer_out(finished, tmp_path):
 def test_a_driver_on_another_machine_is_told_as_not_seen(finished, tmp_path):
     path = tmp_path / "run"
     shutil.copytree(finished, path)
+    (path / "journal.lock").unlink()  # on a file system where there can be none
     elsewhere = {"kind": "session", "started": "2026-01-01T00:00:00+00:00", "host": "node7"}
     with (path / "journal.jsonl").open("ab") as file:
         file.write(encode_line({**elsewhere, "pid": 77, "namespace": "pid:[1]"}))
