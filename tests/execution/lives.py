@@ -87,7 +87,8 @@ def whole_life() -> dict[str, Any]:
             if b"dashboard/dashboard.py" in c
             and not {b"--minimal", b"--disable-frontend"} <= set(c.split(b"\0"))
         ]
-        found["telemetry"] = sorted({usage_setting(pid) for pid in marked})
+        # A process that is just ending has no environment any more.
+        found["telemetry"] = sorted({usage_setting(pid) for pid in marked} - {""})
         found["listening"] = sorted(listening_addresses([*marked, os.getpid()]))
     found["left"] = find_processes(end.reason)
     found["directory_left"] = directory.exists()
@@ -103,7 +104,12 @@ def whole_life() -> dict[str, Any]:
 
 def usage_setting(pid: int) -> str:
     """Return what a process is told about sending usage statistics."""
-    variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    if variables == [b""]:
+        return ""
     settings = [
         v.partition(b"=")[2] for v in variables if v.startswith(b"RAY_USAGE_STATS_ENABLED=")
     ]
