@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-__all__ = ["ExitCode", "Stopped", "fail", "reported_errors", "stop_signals_raise"]
+__all__ = ["ExitCode", "Stopped", "exit_with", "fail", "reported_errors", "stop_signals_raise"]
 
 
 _ONE_STOP_S = 2.0
@@ -54,6 +54,16 @@ def fail(message: str, code: ExitCode) -> NoReturn:
     """
     sys.stderr.write(f"sweepdiag: {message}\n")
     raise SystemExit(code)
+
+
+def exit_with(code: ExitCode) -> None:
+    """Exit unless everything is in order.
+
+    Raises:
+        SystemExit: With any other code than 0.
+    """
+    if code is not ExitCode.OK:
+        raise SystemExit(code)
 
 
 @contextlib.contextmanager
