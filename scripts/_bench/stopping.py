@@ -72,7 +72,23 @@ def families() -> dict[str, dict[str, Criterion]]:
         "UP": {f"{s}": partial(successive_rises, s=s) for s in (1, 2, 3, 4, 5, 6, 8, 12)},
         OWN: {
             f"{100 * p:g} %": partial(sibling_lookahead, price=p)
-            for p in (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5)
+            for p in (
+                0.0,
+                0.0005,
+                0.001,
+                0.002,
+                0.005,
+                0.01,
+                0.02,
+                0.03,
+                0.05,
+                0.07,
+                0.1,
+                0.15,
+                0.2,
+                0.3,
+                0.5,
+            )
         },
     }
 

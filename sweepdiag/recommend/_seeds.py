@@ -102,7 +102,8 @@ def column_medians(values: NDArray[np.float64]) -> NDArray[np.float64]:
     ordered, columns = np.sort(values, axis=0), np.arange(values.shape[1])
     lower = ordered[np.maximum(n_known - 1, 0) // 2, columns]
     upper = ordered[np.minimum(n_known // 2, len(values) - 1), columns]
-    return np.where(n_known > 0, (lower + upper) / 2.0, np.nan)
+    # Halves first: the sum of two huge values would overflow.
+    return np.where(n_known > 0, lower / 2.0 + upper / 2.0, np.nan)
 
 
 def _smoothed(costs: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -28,6 +28,10 @@ N_ALIKE = 8
 LEAST_SIBLINGS = 4
 """Fewer are too seldom alike: in sweeps of three, fixed criteria lost less."""
 
+_PRIOR_SIBLINGS = 0.5
+"""How many siblings the guess weighs that is made without looking for any that are alike. Eight
+that gained nothing do not tell that a ninth will not: a quarter to one were as good."""
+
 _MOST_SIBLINGS = 256
 """Complete curves that are asked, evenly taken from all: time grows with their number."""
 _LEAST_FALL = 0.02
@@ -57,8 +61,9 @@ def sibling_lookahead(
     After every evaluation a curve is described by how long ago its best loss is, how far its
     smoothed loss has risen above its minimum, how much it fell lately and how much in all. The
     siblings that looked most like it after the same evaluation tell by their further course what
-    best loss to expect when. Training stops once no later evaluation is worth the way to it, at a
-    price in relative improvement for the whole budget. No curve is asked about itself.
+    best loss to expect when. A guess that knows of no likeness counts as half a sibling: that the
+    curve gains as others do on average, or what it gained of late, the mean of both. Training stops once no later evaluation is worth the way to it, at a price in relative
+    improvement for the whole budget.
 
     Losses must be positive, as for GL: a curve whose best so far is not positive goes on.
 
@@ -127,10 +132,9 @@ def _descriptions(curves: _Floats, best: _Floats) -> Iterator[tuple[int, _Floats
             place = np.where(best[:, index] < best[:, index - 1], index, place)
         if index < _LEAST_POINTS - 1:
             continue
-        before = max(int(_RECENTLY * (index + 1)) - 1, 0)
         waited = (index - place) / (index + 1)
         risen = np.log1p(_STEEP * np.clip(smooth / lowest - 1, 0, 1))
-        fell_lately = np.sqrt(np.clip(np.log(best[:, before] / best[:, index]), 0, 1))
+        fell_lately = np.sqrt(np.clip(np.log(best[:, _lately(index)] / best[:, index]), 0, 1))
         fell = np.sqrt(np.clip(np.log(best[:, 0] / best[:, index]), 0, _FAR))
         yield index, np.nan_to_num(np.stack([waited, risen, fell_lately, fell], axis=1))
 
@@ -157,16 +161,40 @@ def _expected_gains(
         Shape ``(len(going), n_points - index - 1)``.
     """
     scaled = description / (description[asked].std(axis=0) + _TINY)
-    still = 1 - best[asked, index + 1 :] / best[asked, index, None]
-    still = np.nan_to_num(still, nan=0.0, posinf=0.0, neginf=0.0)
+    still = _relative_fall(best[asked, index, None], best[asked, index + 1 :])
     answers = scaled[asked]
     n_alike = min(n_alike, len(asked) - 1)
     gains = np.empty((len(going), still.shape[1]))
     for start in range(0, len(going), _BLOCK):
         rows = going[start : start + _BLOCK]
+        is_own = rows[:, None] == asked
         # Squared distances, but for what all siblings of a row have in common.
         distances = (answers**2).sum(axis=1) - 2 * scaled[rows] @ answers.T
-        distances[rows[:, None] == asked] = np.inf
+        distances[is_own] = np.inf
         near = np.argpartition(distances, n_alike - 1, axis=1)[:, :n_alike]
-        gains[start : start + _BLOCK] = still[near].mean(axis=1)
+        guess = (_mean_of_others(still, is_own) + _fall_before(best[rows], index)) / 2
+        total = still[near].sum(axis=1) + _PRIOR_SIBLINGS * guess
+        gains[start : start + _BLOCK] = total / (n_alike + _PRIOR_SIBLINGS)
     return gains
+
+
+def _mean_of_others(still: _Floats, is_own: NDArray[np.bool_]) -> _Floats:
+    """Return the mean over siblings, for each row without the sibling that it is itself."""
+    n_others = still.shape[0] - is_own.sum(axis=1, keepdims=True)
+    mean: _Floats = (still.sum(axis=0) - is_own.astype(float) @ still) / n_others
+    return mean
+
+
+def _lately(index: int) -> int:
+    """Return the evaluation before which a fall is no news, after so many."""
+    return max(int(_RECENTLY * (index + 1)) - 1, 0)
+
+
+def _fall_before(best: _Floats, index: int) -> _Floats:
+    """Return how much each curve fell, of late, in as many evaluations as there are to come."""
+    back = np.maximum(index - np.arange(1, best.shape[1] - index), _lately(index))
+    return _relative_fall(best[:, back], best[:, index, None])
+
+
+def _relative_fall(before: _Floats, after: _Floats) -> _Floats:
+    return np.nan_to_num(1 - after / before, nan=0.0, posinf=0.0, neginf=0.0)

@@ -13,12 +13,10 @@ from sweepdiag.training.programs import steps_ahead
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    import torch
-
     from sweepdiag.training.members import Member, Timetable
     from sweepdiag.training.programs import Program
 
-__all__ = ["MemoryNeed", "halve_until_it_fits", "is_out_of_memory", "measure_need"]
+__all__ = ["MemoryNeed", "halve_until_it_fits", "is_out_of_memory", "measure_need", "most_need"]
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +100,6 @@ def _peak_bytes(
     device: str,
 ) -> float:
     is_cuda = device.startswith("cuda")
-    models_bytes = sum(_model_bytes(member.model) for member in members)
     meter = start_meter(device)
     program = make(members)
     program.advance(0, 1).result()
@@ -112,13 +109,24 @@ def _peak_bytes(
     program.evaluate().result()
     evaluating_bytes = evaluating.grown_bytes()
     if is_cuda:
-        return models_bytes + stepping_bytes + evaluating_bytes
-    ahead_bytes = _ahead_bytes(len(members), timetable)
-    return models_bytes + ahead_bytes + max(stepping_bytes, evaluating_bytes)
+        return _models_bytes(members) + stepping_bytes + evaluating_bytes
+    unseen_bytes = _models_bytes(members) + _ahead_bytes(len(members), timetable)
+    return unseen_bytes + max(stepping_bytes, evaluating_bytes)
 
 
-def _model_bytes(model: torch.nn.Module) -> int:
-    return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
+def most_need(grown_bytes: float, member: Member, *, timetable: Timetable) -> MemoryNeed:
+    """Return what a training alone needs at most, from how much the first run of one took.
+
+    It took what libraries and programs do once as well, so that this is far too much. Where so
+    much fits, nothing has to be measured.
+    """
+    unseen_bytes = _models_bytes([member]) + _ahead_bytes(1, timetable)
+    return MemoryNeed.from_peaks({1: unseen_bytes + grown_bytes})
+
+
+def _models_bytes(members: Sequence[Member]) -> int:
+    models = (member.model for member in members)
+    return sum(t.nbytes for model in models for t in (*model.parameters(), *model.buffers()))
 
 
 def _ahead_bytes(n_members: int, timetable: Timetable) -> int:

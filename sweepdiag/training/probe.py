@@ -70,13 +70,15 @@ def probe(
         ends_if_long=packing.tier == "auto",
     )
     alone = trial.run_alone(1)
-    need = trial.need_alone(record)
     reason = _why_alone(trial, alone, tried, prepared, packing.tier)
     if reason:
-        return _unfused(alone, reason, tried[0], need)
-    n_fitting = need.fitting(len(tried), room_bytes)
+        return _unfused(alone, reason, tried[0], trial.need_alone(record))
+    n_fitting = trial.most_need_alone().fitting(len(tried), room_bytes)
+    if n_fitting < len(tried):
+        n_fitting = trial.need_alone(record).fitting(len(tried), room_bytes)
     is_lasting = n_fitting == len(tried)
     if n_fitting < 2:
+        need = trial.need_alone(record)
         return _unfused(alone, _NO_ROOM, tried[0], need, is_lasting=False)
     trial.limit(n_fitting)
     best: tuple[Run, FusedModel, Way] | None = None
@@ -97,6 +99,7 @@ def probe(
             best = fused, model, way
     if best is None:
         is_lasting = is_lasting and trial.is_comparable(alone)
+        need = trial.need_alone(record)
         return _unfused(alone, reason, tried[0], need, is_lasting=is_lasting)
     fused, model, way = best
     width = packing.width if packing.width is None or packing.width < len(members) else None

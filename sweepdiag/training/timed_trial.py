@@ -19,7 +19,8 @@ from sweepdiag.training.agreement import (
     have_same_bits,
     single_gradients,
 )
-from sweepdiag.training.memory import is_out_of_memory, measure_need
+from sweepdiag.training.memory import is_out_of_memory, measure_need, most_need
+from sweepdiag.training.peak_memory import start_meter
 from sweepdiag.training.programs import FusedProgram, make_program
 from sweepdiag.workloads import StreamedSamples
 
@@ -43,7 +44,7 @@ T = TypeVar("T")
 COMPARED = 3
 """How many of the members that are fused for the trial are trained alone as well."""
 CANNOT = "cannot be fused"
-_BLOCKS = (0, 1, 2, 5, 9)
+_BLOCKS = (0, 1, 2, 4, 6)
 """Steps between which time is taken; the first one warms up."""
 _ENOUGH_S = 0.05
 """Steps that take longer than this together are timed well enough."""
@@ -125,6 +126,7 @@ class TimedTrial:
         n_steps = timetable.evaluations[-1]
         self._blocks = sorted({min(step, n_steps) for step in _BLOCKS})
         self._alone: list[Run] = []
+        self._first_bytes = math.nan
 
     def run_alone(self, n: int) -> Run:
         """Train copies of up to ``n`` members for a few steps, one by one.
@@ -134,8 +136,12 @@ class TimedTrial:
         """
         places = compared_places(len(self._members))
         for place in places[len(self._alone) : n]:
+            is_first = not self._alone
+            meter = start_meter(self._device) if is_first else None
             own = own_model(self._members[place])
-            self._alone.append(self.run(None, [own], is_first=not self._alone))
+            self._alone.append(self.run(None, [own], is_first=is_first))
+            if meter is not None:
+                self._first_bytes = meter.grown_bytes()
         runs = self._alone
         return Run(
             numbers=_joined([run.numbers for run in runs]),
@@ -153,6 +159,10 @@ class TimedTrial:
         others = (m for place, m in enumerate(self._members) if place not in places)
         own = dict(zip(compared_places(n_members), compared, strict=False))
         self._members = [own.get(place) or next(others) for place in range(n_members)]
+
+    def most_need_alone(self) -> MemoryNeed:
+        """Return the memory that a member takes alone at most, once a run has warmed up."""
+        return most_need(self._first_bytes, self._members[0], timetable=self._timetable)
 
     def need_alone(self, record: Sequence[str]) -> MemoryNeed:
         """Return the memory that a member takes alone, once a run has warmed up."""

@@ -31,7 +31,8 @@ def overfitting(n_curves: int = 20) -> np.ndarray:
 def test_it_waits_for_a_drop_that_the_siblings_have_seen():
     stops = sibling_lookahead(with_drop(), price=0.03)
     assert (stops >= 40).all()
-    assert (stops <= 44).all()
+    # The fall itself is news for a quarter of the time until then.
+    assert (stops <= 50).all()
 
 
 def test_it_stops_near_the_turn_where_no_sibling_has_recovered():
