@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from _bench.results import Results, cpu_name
 from sweepdiag.pipeline import resolve_config, resolve_sweep
 from sweepdiag.space import plan_packs
 from sweepdiag.training import PackTrainer, Plan
@@ -49,27 +50,28 @@ def trainer(sweep: ResolvedSweep) -> TimedTrainer:
     return TimedTrainer(prepared=prepared.to("cpu"), settings=sweep.worker.settings, device="cpu")
 
 
-def train(sweep: ResolvedSweep, packs: Sequence[Pack]) -> str:
-    """Train all packs and return a row."""
+def train(sweep: ResolvedSweep, packs: Sequence[Pack], row: str, results: Results) -> None:
+    """Train all packs and add a row."""
     timed, started = trainer(sweep), time.process_time()
     for pack in packs:
         for _ in timed.train(pack):
             pass
     total_s = time.process_time() - started
     deciding_s = timed.planning_s - timed.tracing_s
-    return (
-        f"{total_s:8.2f} {timed.planning_s:9.2f} {timed.tracing_s:8.2f} "
-        f"{deciding_s:9.2f} {100 * deciding_s / total_s:6.1f} %"
-    )
+    results.add(row, "training", total_s, "s")
+    results.add(row, "tracing", timed.tracing_s, "s")
+    results.add(row, "deciding", deciding_s, "s")
+    results.add(row, "deciding_over_training", 100 * deciding_s / total_s, "%")
 
 
 def main() -> None:
     """Print a row per number of epochs, nothing or everything remembered."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--epochs", type=int, nargs="+", default=[30, 120])
-    epochs = parser.parse_args().epochs
-    print("epochs  remembered   total s  planning  tracing  deciding  share")
-    for n_epochs in epochs:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="the default budget only")
+    parser.add_argument("--json", metavar="PATH", help="write the figures here")
+    arguments = parser.parse_args()
+    results = Results(device=f"{cpu_name()}, one core")
+    for n_epochs in (30,) if arguments.quick else (30, 120):
         config, workload = resolve_config("digits", options={"epochs": n_epochs})
         sweep = resolve_sweep(config, workload)
         packs = plan_packs(sweep.plan.trials, axes=sweep.plan.axes, pack_size=64, attempts={})
@@ -78,7 +80,10 @@ def main() -> None:
             trainer(sweep).plan(packs[0])  # what any training imports is not counted
             os.environ["SWEEPDIAG_CACHE_DIR"] = folder
             for remembered in ("nothing", "all"):
-                print(f"{n_epochs:6}  {remembered:10}  {train(sweep, packs)}", flush=True)
+                row = f"{n_epochs} epochs, {remembered} remembered"
+                train(sweep, packs, row, results)
+    print(results.table())
+    results.write(arguments.json)
 
 
 if __name__ == "__main__":

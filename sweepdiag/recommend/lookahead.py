@@ -61,9 +61,10 @@ def sibling_lookahead(
     After every evaluation a curve is described by how long ago its best loss is, how far its
     smoothed loss has risen above its minimum, how much it fell lately and how much in all. The
     siblings that looked most like it after the same evaluation tell by their further course what
-    best loss to expect when. A guess that knows of no likeness counts as half a sibling: that the
-    curve gains as others do on average, or what it gained of late, the mean of both. Training stops once no later evaluation is worth the way to it, at a price in relative
-    improvement for the whole budget.
+    best loss to expect when. A guess that knows of no likeness counts as half a sibling: the mean
+    of what the others gain on average and of what the curve gained of late. Training stops once
+    no later evaluation is worth the way to it, at a price in relative improvement for the whole
+    budget. No curve is asked about its own further course.
 
     Losses must be positive, as for GL: a curve whose best so far is not positive goes on.
 

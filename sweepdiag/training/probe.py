@@ -73,9 +73,7 @@ def probe(
     reason = _why_alone(trial, alone, tried, prepared, packing.tier)
     if reason:
         return _unfused(alone, reason, tried[0], trial.need_alone(record))
-    n_fitting = trial.most_need_alone().fitting(len(tried), room_bytes)
-    if n_fitting < len(tried):
-        n_fitting = trial.need_alone(record).fitting(len(tried), room_bytes)
+    n_fitting = _n_fitting(trial, len(tried), room_bytes, record)
     is_lasting = n_fitting == len(tried)
     if n_fitting < 2:
         need = trial.need_alone(record)
@@ -158,6 +156,14 @@ def _why_alone(
         return _SINGLE
     why_not = why_unsuitable(members[0].model, prepared.train.examples)
     return "" if why_not is None else f"{CANNOT}: {why_not}"
+
+
+def _n_fitting(trial: TimedTrial, n_members: int, room_bytes: float, record: Sequence[str]) -> int:
+    """Return how many members have room, measured where it is not plenty."""
+    n_fitting = trial.most_need_alone().fitting(n_members, room_bytes)
+    if n_fitting < n_members:
+        n_fitting = trial.need_alone(record).fitting(n_members, room_bytes)
+    return n_fitting
 
 
 def _unfused(
