@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pandas as pd
+    from numpy.typing import NDArray
 
+    from sweepdiag.features.curves import FloatArray
     from sweepdiag.rules.thresholds import Thresholds
 
 __all__ = [
@@ -39,6 +42,35 @@ BAD_CLASSES = (VerdictClass.DIVERGING.value, VerdictClass.NOT_LEARNING.value)
 
 _FEWEST_FOR_NOISE = 4
 """Configurations over which the noise between seeds is taken at least."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _CostsByConfig:
+    """The monitored values of all judged trials, sorted by configuration and trial.
+
+    Attributes:
+        epochs: Of every evaluation.
+        costs: The monitored values, turned so that smaller is better.
+        bounds: Where the evaluations of each trial begin, and where the last one's end.
+        ends: Per configuration, the number of trials up to its last.
+        places: Number of each configuration.
+    """
+
+    epochs: FloatArray
+    costs: FloatArray
+    bounds: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    places: dict[str, int]
+
+    def of(self, config_id: str) -> list[tuple[FloatArray, FloatArray]]:
+        """Return epochs and costs of each trial of a configuration."""
+        place = self.places.get(config_id)
+        if place is None:
+            return []
+        first = int(self.ends[place - 1]) if place else 0
+        bounds = self.bounds[first : int(self.ends[place]) + 1]
+        slices = [slice(start, end) for start, end in itertools.pairwise(bounds)]
+        return [(self.epochs[rows], self.costs[rows]) for rows in slices]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +96,9 @@ class SweepView:
     facts: SweepFacts | None
     monitor: str
     metric_mode: Literal["max", "min"] | None
+    _costs: list[_CostsByConfig] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
 
     def axis(self, name: str) -> Axis | None:
         """Return an axis with at least two numeric values, or ``None``."""
@@ -190,16 +225,34 @@ class SweepView:
         Returns:
             Per trial its epochs and monitored values, turned so that smaller is better.
         """
-        own = self.trials.loc[self.trials["config_id"] == config_id, "trial_id"]
-        own = own[own.isin(self.verdicts["trial_id"])]
-        rows = self.curves[self.curves["trial_id"].isin(own)]
-        return [
-            (
-                curve["epoch"].to_numpy(dtype=float),
-                self.cost_sign * curve[self.monitored].to_numpy(dtype=float),
-            )
-            for _, curve in rows.groupby("trial_id", sort=False)
-        ]
+        if not self._costs:
+            self._costs.append(self._costs_by_config())
+        return self._costs[0].of(config_id)
+
+    def _costs_by_config(self) -> _CostsByConfig:
+        """Sort the curves by configuration once: checks ask for one after the other."""
+        import pandas as pd
+
+        trials = self.trials[self.trials["trial_id"].isin(self.verdicts["trial_id"])]
+        config_of = dict(zip(trials["trial_id"], trials["config_id"], strict=True))
+        codes, trial_ids = pd.factorize(self.curves["trial_id"])
+        configs = {name: code for code, name in enumerate(dict.fromkeys(config_of.values()))}
+        config_codes = np.array(
+            [configs[config_of[name]] if name in config_of else -1 for name in trial_ids],
+            dtype=np.int64,
+        )
+        rows = np.flatnonzero(config_codes[codes] >= 0)
+        rows = rows[np.lexsort((codes[rows], config_codes[codes[rows]]))]
+        is_first = np.diff(codes[rows], prepend=-1) != 0
+        starts = np.flatnonzero(is_first)
+        ends = np.cumsum(np.bincount(config_codes[codes[rows[starts]]], minlength=len(configs)))
+        return _CostsByConfig(
+            epochs=self.curves["epoch"].to_numpy(dtype=float)[rows],
+            costs=self.cost_sign * self.curves[self.monitored].to_numpy(dtype=float)[rows],
+            bounds=np.append(starts, rows.size),
+            ends=ends,
+            places=configs,
+        )
 
     def lack_of_evaluations(self, needed: float) -> str:
         """Return why classes say nothing, if most configurations have too few evaluations.
