@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sweepdiag.plotting import ReportData
-    from sweepdiag.records import Axis, Recommendation, SweepFacts
-    from sweepdiag.store import History, RunFolder
+    from sweepdiag.records import Recommendation, SweepFacts
+    from sweepdiag.store import RunFolder
 
 __all__ = [
     "Diagnosis",
@@ -79,15 +79,15 @@ def diagnose_folder(
     check_codes(ignore, option="--ignore")
     target = folder if into is None else into
     if keep_report and folder.has_current_report:
-        return _diagnose(folder, *_read(folder))
+        return _diagnose(_read(folder))
     _check_writable(folder, target)
-    config, history = _read(folder)
+    on_stage("reading curves")
+    sweep = _read(folder)
     if target is not folder:
         _claim_report(folder, target)
-    on_stage("reading curves")
-    _write_curves(target, history)
+    _write_curves(target, sweep)
     on_stage("judging curves")
-    diagnosis = _diagnose(folder, config, history, ignore=ignore)
+    diagnosis = _diagnose(sweep, ignore=ignore)
     _write_diagnosis(target, diagnosis)
     on_stage("drawing figures")
     write_report(target, diagnosis.data, on_stage)
@@ -134,13 +134,20 @@ def judge_folder(folder: RunFolder, *, facts: SweepFacts | None = None) -> Diagn
     Returns:
         The diagnosis.
     """
-    config, history = _read(folder)
-    if facts is not None:
-        history.facts = facts
-    return _diagnose(folder, config, history)
+    return _diagnose(_read(folder, facts=facts))
 
 
-def _read(folder: RunFolder) -> tuple[SweepConfig, History]:
+@dataclass(frozen=True, kw_only=True)
+class _Sweep:
+    """What a run folder tells, its curves as tables only: two forms of them would not fit."""
+
+    folder: RunFolder
+    config: SweepConfig
+    recorded: Recorded
+    interrupted: bool
+
+
+def _read(folder: RunFolder, *, facts: SweepFacts | None = None) -> _Sweep:
     config = read_config(folder)
     history, damages = folder.read_history()
     for line in describe_damages(damages):
@@ -149,7 +156,19 @@ def _read(folder: RunFolder) -> tuple[SweepConfig, History]:
         message = f"{folder.path} holds no plan yet: run the sweep first"
         raise StoreError(message)
     history.mark_lost()
-    return config, history
+    return _Sweep(
+        folder=folder,
+        config=config,
+        recorded=Recorded(
+            axes=history.plan.axes,
+            facts=facts or history.facts,
+            trials=history.trials_table(),
+            curves=history.curves_table(),
+            monitor=config.monitor,
+            thresholds=Thresholds.from_overrides(config.diagnosis.thresholds),
+        ),
+        interrupted=bool(history.todo()),
+    )
 
 
 def read_config(folder: RunFolder) -> SweepConfig:
@@ -158,45 +177,34 @@ def read_config(folder: RunFolder) -> SweepConfig:
     return load_config(folder.path / "sweep.yaml")
 
 
-def _write_curves(folder: RunFolder, history: History) -> None:
-    folder.write_table("plan", history.plan_table())
-    folder.write_table("trials", history.trials_table())
-    folder.write_table("curves", history.curves_table())
+def _write_curves(folder: RunFolder, sweep: _Sweep) -> None:
+    trials = sweep.recorded.trials
+    planned = ["trial_id", "config_id", *(axis.name for axis in sweep.recorded.axes), "seed"]
+    folder.write_table("plan", trials[planned] if len(trials) else trials)
+    folder.write_table("trials", trials)
+    folder.write_table("curves", sweep.recorded.curves)
 
 
-def _diagnose(
-    folder: RunFolder, config: SweepConfig, history: History, *, ignore: Sequence[str] = ()
-) -> Diagnosis:
+def _diagnose(sweep: _Sweep, *, ignore: Sequence[str] = ()) -> Diagnosis:
     from sweepdiag.plotting import ReportData
     from sweepdiag.recommend import compare_criteria, recommend
 
-    recorded = Recorded(
-        axes=_axes(history),
-        facts=history.facts,
-        trials=history.trials_table(),
-        curves=history.curves_table(),
-        monitor=config.monitor,
-        thresholds=Thresholds.from_overrides(config.diagnosis.thresholds),
-    )
+    config, recorded = sweep.config, sweep.recorded
     judged = judge(recorded)
     shared = recorded.shared(judged)
     data = ReportData(
         **shared,
         findings=check_findings(recorded, judged, ignore=(*config.diagnosis.ignore, *ignore)),
         recommendation=recommend(**shared, epochs=config.epochs, n_seeds=config.n_seeds),
-        title=folder.path.name,
-        environment=_environment(folder),
-        interrupted=bool(history.todo()),
+        title=sweep.folder.path.name,
+        environment=_environment(sweep.folder),
+        interrupted=sweep.interrupted,
         stopping=compare_criteria(
-            recorded.curves, monitor=config.monitor, metric_mode=history.facts.metric_mode
+            recorded.curves, monitor=config.monitor, metric_mode=recorded.facts.metric_mode
         ),
     )
     tag_edge(data)
     return Diagnosis(config=config, data=data, features=judged.features)
-
-
-def _axes(history: History) -> tuple[Axis, ...]:
-    return history.plan.axes if history.plan is not None else ()
 
 
 def _environment(folder: RunFolder) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from sweepdiag.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -96,9 +96,7 @@ class SweepView:
     facts: SweepFacts | None
     monitor: str
     metric_mode: Literal["max", "min"] | None
-    _costs: list[_CostsByConfig] = field(
-        default_factory=list, init=False, repr=False, compare=False
-    )
+    _kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def axis(self, name: str) -> Axis | None:
         """Return an axis with at least two numeric values, or ``None``."""
@@ -138,6 +136,10 @@ class SweepView:
 
     def ranked(self) -> pd.DataFrame:
         """Return the usable configurations with a monitored value, best first."""
+        table: pd.DataFrame = self._once("ranked", self._ranked)
+        return table
+
+    def _ranked(self) -> pd.DataFrame:
         table = self.usable[self.usable["best_monitor"].notna()]
         order = (self.cost_sign * table["best_monitor"]).sort_values(kind="stable").index
         return table.loc[order]
@@ -168,13 +170,13 @@ class SweepView:
         Returns:
             A distance in the monitored quantity's unit; ``None`` with one seed.
         """
-        best = self._best_of_seeds()
-        is_relative = self.monitor == "val_loss" and bool((best["best"] > 0).all()) and value > 0
-        values = np.log(best["best"]) if is_relative else best["best"]
-        variances = values.groupby(best["config_id"]).var(ddof=1).dropna()
-        if variances.empty:
+        best: pd.DataFrame = self._once("best of seeds", self._best_of_seeds)
+        is_positive = self._once("is positive", lambda: bool((best["best"] > 0).all()))
+        is_relative = self.monitor == "val_loss" and is_positive and value > 0
+        name = "relative deviation" if is_relative else "deviation"
+        deviation = self._once(name, lambda: _deviation(best, is_relative=is_relative))
+        if deviation is None:
             return None
-        deviation = float(np.sqrt(variances.median()))
         return float(value * np.expm1(factor * deviation)) if is_relative else factor * deviation
 
     def _best_of_seeds(self) -> pd.DataFrame:
@@ -225,9 +227,14 @@ class SweepView:
         Returns:
             Per trial its epochs and monitored values, turned so that smaller is better.
         """
-        if not self._costs:
-            self._costs.append(self._costs_by_config())
-        return self._costs[0].of(config_id)
+        costs: _CostsByConfig = self._once("costs", self._costs_by_config)
+        return costs.of(config_id)
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return what is made of whole tables, made for the first check that asks."""
+        if name not in self._kept:
+            self._kept[name] = make()
+        return self._kept[name]
 
     def _costs_by_config(self) -> _CostsByConfig:
         """Sort the curves by configuration once: checks ask for one after the other."""
@@ -273,6 +280,13 @@ class SweepView:
             f"{int(is_short.sum())} of {len(judged)} configurations have fewer than {needed:g} "
             "evaluations, which a verdict needs"
         )
+
+
+def _deviation(best: pd.DataFrame, *, is_relative: bool) -> float | None:
+    """Return the typical deviation between seeds of a configuration, perhaps of logarithms."""
+    values = np.log(best["best"]) if is_relative else best["best"]
+    variances = values.groupby(best["config_id"]).var(ddof=1).dropna()
+    return None if variances.empty else float(np.sqrt(variances.median()))
 
 
 @runtime_checkable
