@@ -141,6 +141,7 @@ def _import_everything() -> None:
     import vl_convert  # noqa: F401
 
     import sweepdiag.cli.app
+    import sweepdiag.pipeline
     import sweepdiag.recommend
     import sweepdiag.report
     import sweepdiag.training  # noqa: F401

@@ -11,6 +11,8 @@ import numpy as np
 from sweepdiag.records import JUDGED_STATES, Tag, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     import pandas as pd
 
     from sweepdiag.features import CurveArrays, FeatureMatrix
@@ -138,25 +140,35 @@ def _verdict_table(
 ) -> pd.DataFrame:
     import pandas as pd
 
-    columns = [
-        "trial_id",
-        "verdict",
-        "runner_up",
-        "tags",
-        "confidence",
-        "turning_epoch",
-        "evidence",
-        "margin",
-        "numbers",
-        "context",
-        "reference_id",
-    ]
-    table = pd.DataFrame([plain(verdict) for verdict in verdicts], columns=columns)
-    for name in ("confidence", "turning_epoch", "margin"):
-        table[name] = table[name].astype(float)  # NaN travels as a string in plain records
-    table["numbers"] = [json.dumps(numbers) for numbers in table["numbers"]]
+    # Column by column: the verdicts as dictionaries would take several times the table.
+    table = pd.DataFrame(
+        {
+            name: [told(getattr(verdict, name)) for verdict in verdicts]
+            for name, told in _VERDICT_COLUMNS.items()
+        }
+    )
     keys = trials[["trial_id", "config_id", *axis_names, "seed"]]
     return keys.merge(table, on="trial_id", how="inner", validate="one_to_one")
+
+
+def _numbers(numbers: Mapping[str, float]) -> str:
+    return json.dumps(plain(numbers))
+
+
+_VERDICT_COLUMNS: dict[str, Callable[[Any], Any]] = {
+    "trial_id": plain,
+    "verdict": plain,
+    "runner_up": plain,
+    "tags": plain,
+    "confidence": float,
+    "turning_epoch": float,
+    "evidence": plain,
+    "margin": float,
+    "numbers": _numbers,
+    "context": plain,
+    "reference_id": plain,
+}
+"""How each field of a verdict is written."""
 
 
 def _feature_table(arrays: CurveArrays, features: FeatureMatrix) -> pd.DataFrame:

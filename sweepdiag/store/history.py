@@ -251,8 +251,8 @@ class History:
 
         with_points = [h for h in self.trials.values() if h.rows]
         lengths = [len(history.rows) for history in with_points]
-        numbers = [np.frombuffer(history.rows.numbers) for history in with_points]
-        points = np.concatenate([np.empty(0), *numbers]).reshape(-1, len(POINT_FIELDS))
+        none = np.empty((0, len(POINT_FIELDS)))
+        points = np.concatenate([none, *(history.rows.matrix() for history in with_points)])
         table = pd.DataFrame(
             {
                 "trial_id": np.repeat([h.trial.trial_id for h in with_points], lengths).astype(

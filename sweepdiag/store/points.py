@@ -16,6 +16,9 @@ from sweepdiag.records import RECORDED_FIELDS, CurvePoint, plain
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import numpy as np
+    from numpy.typing import NDArray
+
 __all__ = ["POINT_FIELDS", "PointRows", "number", "row_of"]
 
 _MEASURED_FIELDS = (
@@ -61,6 +64,15 @@ class PointRows(Sequence[Row]):
                 self._last_step = step
                 self.numbers.extend(map(float, row))
                 self.numbers.extend(_LEFT_OUT[len(row)])
+
+    def matrix(self) -> NDArray[np.float64]:
+        """Return a view of all rows, shape ``(n_points, 11)``; columns as in ``POINT_FIELDS``.
+
+        As long as there is one, no row can be added.
+        """
+        import numpy as np
+
+        return np.frombuffer(self.numbers).reshape(-1, _WIDTH)
 
     def points(self) -> tuple[CurvePoint, ...]:
         """Return the rows as records."""
