@@ -24,8 +24,8 @@ __all__ = ["first_matches", "rule_margins", "vote"]
 
 IntArray = NDArray[np.int64]
 
-_BATCH_ELEMENTS = 2**17
-"""Resampled values per series that a thread holds at a time: 1 MiB in float64, some 20 in all."""
+_BATCH_ELEMENTS = 2**16
+"""Resampled values per series that a thread holds at a time: 0.5 MiB in float64, some 10 in all."""
 _MOST_THREADS = 16
 
 
