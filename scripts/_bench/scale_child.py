@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import importlib
 import json
 import os
 import sys
@@ -27,6 +28,13 @@ N_FAKE_GPUS = 8
 N_POINTS = 20
 GRIDS = {250: (1, 5), 1000: (4, 5), 10_000: (10, 20), 100_000: (40, 50)}
 """Batch sizes and capacities per number of trials; 25 learning rates and 2 seeds each."""
+
+_IMPORTED = (
+    "altair", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg",
+    "matplotlib.pyplot", "pandas", "pyarrow.parquet", "ray", "scipy.stats", "seaborn",
+    "sklearn.datasets", "sweepdiag.cli.app", "sweepdiag.pipeline", "sweepdiag.recommend",
+    "sweepdiag.report", "sweepdiag.training", "torch", "vl_convert",
+)  # fmt: skip
 
 PLANNING, STARTING, TRAINING = "planning", "starting Ray", "training"
 
@@ -68,14 +76,14 @@ def run(n_trials: int, folder: Path) -> dict[str, object]:
     _import_everything()
     gc.collect()
     imported_mb = resident_mb()
-    from _bench.noop import NoOpWorker
+    from _bench.workers import NoOpWorker, arguments_of
     from sweepdiag.pipeline import resolve_config, run_config, sweep
 
     resolve = sweep.resolve_sweep
 
     def without_training(*arguments: object) -> object:
         resolved = resolve(*arguments)  # type: ignore[arg-type]
-        return dataclasses.replace(resolved, worker=NoOpWorker.in_place_of(resolved.worker))
+        return dataclasses.replace(resolved, worker=NoOpWorker(**arguments_of(resolved.worker)))
 
     sweep.resolve_sweep = without_training  # type: ignore[assignment]
     stages = Stages()
@@ -127,24 +135,8 @@ def scan(folder: Path) -> dict[str, object]:
 
 def _import_everything() -> None:
     """Import what a run imports on its way, so that it does not count as memory of the sweep."""
-    import altair  # noqa: F401
-    import jinja2  # noqa: F401
-    import matplotlib.backends.backend_agg
-    import matplotlib.pyplot
-    import pandas  # noqa: F401
-    import pyarrow.parquet  # noqa: F401
-    import ray  # noqa: F401
-    import scipy.stats  # noqa: F401
-    import seaborn  # noqa: F401
-    import sklearn.datasets  # noqa: F401
-    import torch  # noqa: F401
-    import vl_convert  # noqa: F401
-
-    import sweepdiag.cli.app
-    import sweepdiag.pipeline
-    import sweepdiag.recommend
-    import sweepdiag.report
-    import sweepdiag.training  # noqa: F401
+    for name in _IMPORTED:
+        importlib.import_module(name)
 
 
 def main() -> None:

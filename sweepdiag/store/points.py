@@ -76,10 +76,7 @@ class PointRows(Sequence[Row]):
 
     def points(self) -> tuple[CurvePoint, ...]:
         """Return the rows as records."""
-        return tuple(
-            CurvePoint(**{**dict(zip(POINT_FIELDS, row, strict=True)), "step": int(row[_STEP])})
-            for row in self
-        )
+        return tuple(map(_point_of, self))
 
     def __len__(self) -> int:
         return len(self.numbers) // _WIDTH
@@ -97,6 +94,11 @@ class PointRows(Sequence[Row]):
 
     def __repr__(self) -> str:
         return repr(self[:])
+
+
+def _point_of(row: Row) -> CurvePoint:
+    numbers = dict(zip(POINT_FIELDS, row, strict=True))
+    return CurvePoint(step=int(numbers.pop("step")), **numbers)
 
 
 def row_of(point: CurvePoint) -> list[float | str]:

@@ -1,13 +1,16 @@
-"""A worker that trains nothing: its curves come from formulas, at once."""
+"""Workers for benchmarks: one that trains nothing, one that notes when it begins."""
 
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from _bench.processes import core_seconds
 from sweepdiag.pipeline.worker import SweepWorker
 from sweepdiag.records import CurvePoint, PointMeasured, State, TrialEnded, TrialStarted
 from sweepdiag.testing import simulated_losses
@@ -17,17 +20,29 @@ if TYPE_CHECKING:
 
     from sweepdiag.records import Event, Pack, Trial
 
-__all__ = ["NoOpWorker"]
+__all__ = ["MARKS_VARIABLE", "MarkedWorker", "NoOpWorker", "arguments_of"]
+
+MARKS_VARIABLE = "SWEEPDIAG_BENCH_MARKS"
+"""Folder in which ``MarkedWorker`` leaves a file per process."""
+
+
+def arguments_of(worker: SweepWorker) -> dict[str, Any]:
+    """Return what a worker was made with, to make another kind of it."""
+    return {f.name: getattr(worker, f.name) for f in fields(worker) if f.init}
+
+
+class MarkedWorker(SweepWorker):
+    """Trains, and notes what its process had taken when it was first asked to."""
+
+    def __call__(self, pack: Pack, *, device: str) -> Iterator[list[Event]]:
+        mark = Path(os.environ[MARKS_VARIABLE]) / str(os.getpid())
+        if not mark.exists():
+            mark.write_text(str(core_seconds()[os.getpid()]))
+        return super().__call__(pack, device=device)
 
 
 class NoOpWorker(SweepWorker):
     """Sends what a pack in training sends, batch by batch, without training it."""
-
-    @classmethod
-    def in_place_of(cls, worker: SweepWorker) -> NoOpWorker:
-        """Return one with the settings of a worker that trains."""
-        given: dict[str, Any] = {f.name: getattr(worker, f.name) for f in fields(worker) if f.init}
-        return cls(**given)
 
     def __call__(self, pack: Pack, *, device: str) -> Iterator[list[Event]]:
         """Yield a batch per evaluation, as a fused training does."""
