@@ -25,10 +25,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from _bench.overhead import add_overhead
 from _bench.rates import add_rates
 from _bench.results import Results, cpu_name
-from _bench.scale_child import N_FAKE_GPUS, N_POINTS
+from _bench.scale_child import GRIDS, N_FAKE_GPUS, N_POINTS
 
 SIZES = (1000, 10_000, 100_000)
-QUICK_SIZES = (250, 1000)
 GROWING = (
     "in all",
     "core-s of the driver",
@@ -94,11 +93,11 @@ def _row(n_trials: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="250 and 1,000 trials only")
+    parser.add_argument("--quick", action="store_true", help="1,000 trials only")
     parser.add_argument("--json", metavar="PATH", help="where to write the figures")
-    parser.add_argument("--trials", type=int, nargs="+", choices=(*QUICK_SIZES, *SIZES[1:]))
+    parser.add_argument("--trials", type=int, nargs="+", choices=GRIDS, help="other sizes")
     arguments = parser.parse_args()
-    sizes = tuple(arguments.trials or (QUICK_SIZES if arguments.quick else SIZES))
+    sizes = tuple(arguments.trials or (SIZES[:1] if arguments.quick else SIZES))
     n_cores = len(os.sched_getaffinity(0))
     results = Results(device=f"{cpu_name()}, {n_cores} cores, {N_FAKE_GPUS} fake GPUs")
     for n_trials in sizes:

@@ -41,6 +41,9 @@ _PREFIX = b'{"crc32":"'
 _BODY_START = len(_PREFIX) + 8 + 2  # the checksum's digits, its closing quote, the comma
 _SYNC_EVERY_S = 1.0
 _BLOCK_BYTES = 2**18
+_ENCODER = json.JSONEncoder(
+    separators=(",", ":"), allow_nan=False
+)  # json.dumps makes one per call
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +57,7 @@ class Damage:
 
 def encode_line(record: Mapping[str, Any]) -> bytes:
     """Return a record as one line of the journal; its values must be JSON without NaN."""
-    body = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()[1:]
+    body = _ENCODER.encode(record).encode()[1:]
     return b'%s%08x",%s\n' % (_PREFIX, zlib.crc32(body), body)
 
 
