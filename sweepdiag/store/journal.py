@@ -41,9 +41,8 @@ _PREFIX = b'{"crc32":"'
 _BODY_START = len(_PREFIX) + 8 + 2  # the checksum's digits, its closing quote, the comma
 _SYNC_EVERY_S = 1.0
 _BLOCK_BYTES = 2**18
-_ENCODER = json.JSONEncoder(
-    separators=(",", ":"), allow_nan=False
-)  # json.dumps makes one per call
+# json.dumps would make one for each record.
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
