@@ -110,19 +110,12 @@ def check_findings(
 
 def _verdicts(recorded: Recorded) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the verdicts of all complete curves, and their features."""
-    from sweepdiag.features import CurveArrays, compute_features
+    from sweepdiag.features import compute_features
     from sweepdiag.rules import judge_curves
 
     trials, curves = recorded.trials, recorded.curves
     judged = trials[trials["state"].isin([state.value for state in JUDGED_STATES])]
-    rows = curves[curves["trial_id"].isin(judged["trial_id"])]
-    arrays = CurveArrays.from_long(
-        rows["trial_id"].to_numpy(),
-        rows["epoch"].to_numpy(),
-        rows["train_loss"].to_numpy(),
-        rows["val_loss"].to_numpy(),
-        rows["val_metric"].to_numpy(),
-    )
+    arrays = _curve_arrays(curves, is_judged=curves["trial_id"].isin(judged["trial_id"]))
     config_of = dict(zip(judged["trial_id"], judged["config_id"], strict=True))
     verdicts = judge_curves(
         arrays,
@@ -133,6 +126,14 @@ def _verdicts(recorded: Recorded) -> tuple[pd.DataFrame, pd.DataFrame]:
     )
     table = _verdict_table(verdicts, judged, [axis.name for axis in recorded.axes])
     return table, _feature_table(arrays, compute_features(arrays))
+
+
+def _curve_arrays(curves: pd.DataFrame, *, is_judged: pd.Series[bool]) -> CurveArrays:
+    """Return the curves of judged trials, without a copy of columns that no rule looks at."""
+    from sweepdiag.features import CurveArrays
+
+    columns = ("trial_id", "epoch", "train_loss", "val_loss", "val_metric")
+    return CurveArrays.from_long(*(curves.loc[is_judged, name].to_numpy() for name in columns))
 
 
 def _verdict_table(
