@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweepdiag.config import SweepConfig, load_config
 from sweepdiag.errors import ConfigError, StoreError
+from sweepdiag.pipeline.freeing import give_back_memory
 from sweepdiag.pipeline.judging import Recorded, check_findings, judge, tag_edge
 from sweepdiag.readers import MARKER
 from sweepdiag.rules import Thresholds
@@ -81,17 +82,23 @@ def diagnose_folder(
     if keep_report and folder.has_current_report:
         return _diagnose(_read(folder))
     _check_writable(folder, target)
-    on_stage("reading curves")
+    _enter("reading curves", on_stage)
     sweep = _read(folder)
     if target is not folder:
         _claim_report(folder, target)
     _write_curves(target, sweep)
-    on_stage("judging curves")
+    _enter("judging curves", on_stage)
     diagnosis = _diagnose(sweep, ignore=ignore)
     _write_diagnosis(target, diagnosis)
-    on_stage("drawing figures")
+    _enter("drawing figures", on_stage)
     write_report(target, diagnosis.data, on_stage)
     return diagnosis
+
+
+def _enter(name: str, on_stage: Callable[[str], None]) -> None:
+    """Begin a step with what it needs, and not with what the one before has left."""
+    give_back_memory()
+    on_stage(name)
 
 
 def _check_writable(folder: RunFolder, target: RunFolder) -> None:
@@ -191,6 +198,7 @@ def _diagnose(sweep: _Sweep, *, ignore: Sequence[str] = ()) -> Diagnosis:
 
     config, recorded = sweep.config, sweep.recorded
     judged = judge(recorded)
+    give_back_memory()
     shared = recorded.shared(judged)
     data = ReportData(
         **shared,
@@ -251,5 +259,5 @@ def write_report(folder: RunFolder, data: ReportData, on_stage: Callable[[str], 
 
     folder.check_subfolder(folder.figures)
     draw_figures(data, folder.figures)
-    on_stage("writing the report")
+    _enter("writing the report", on_stage)
     folder.write_text("report.html", render_html(data))

@@ -199,12 +199,8 @@ class RunFolder:
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write ``<name>.parquet`` in one step."""
-        import pyarrow as pa
-
         with self._replacing(f"{name}.parquet") as temporary:
             table.to_parquet(temporary, index=False)
-        # Else it keeps what writing took, twice the table, for the next one.
-        pa.default_memory_pool().release_unused()
 
     def read_table(self, name: str) -> pd.DataFrame:
         """Return ``<name>.parquet``.
