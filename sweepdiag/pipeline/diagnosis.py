@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweepdiag.config import SweepConfig, load_config
 from sweepdiag.errors import ConfigError, StoreError
+from sweepdiag.pipeline.freeing import give_back_memory
 from sweepdiag.pipeline.judging import Recorded, check_findings, judge, tag_edge
 from sweepdiag.readers import MARKER
 from sweepdiag.rules import Thresholds
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sweepdiag.plotting import ReportData
-    from sweepdiag.records import Axis, Recommendation, SweepFacts
-    from sweepdiag.store import History, RunFolder
+    from sweepdiag.records import Recommendation, SweepFacts
+    from sweepdiag.store import RunFolder
 
 __all__ = [
     "Diagnosis",
@@ -79,19 +80,25 @@ def diagnose_folder(
     check_codes(ignore, option="--ignore")
     target = folder if into is None else into
     if keep_report and folder.has_current_report:
-        return _diagnose(folder, *_read(folder))
+        return _diagnose(_read(folder))
     _check_writable(folder, target)
-    config, history = _read(folder)
+    _enter("reading curves", on_stage)
+    sweep = _read(folder)
     if target is not folder:
         _claim_report(folder, target)
-    on_stage("reading curves")
-    _write_curves(target, history)
-    on_stage("judging curves")
-    diagnosis = _diagnose(folder, config, history, ignore=ignore)
+    _write_curves(target, sweep)
+    _enter("judging curves", on_stage)
+    diagnosis = _diagnose(sweep, ignore=ignore)
     _write_diagnosis(target, diagnosis)
-    on_stage("drawing figures")
+    _enter("drawing figures", on_stage)
     write_report(target, diagnosis.data, on_stage)
     return diagnosis
+
+
+def _enter(name: str, on_stage: Callable[[str], None]) -> None:
+    """Begin a step with what it needs, and not with what the one before has left."""
+    give_back_memory()
+    on_stage(name)
 
 
 def _check_writable(folder: RunFolder, target: RunFolder) -> None:
@@ -134,13 +141,20 @@ def judge_folder(folder: RunFolder, *, facts: SweepFacts | None = None) -> Diagn
     Returns:
         The diagnosis.
     """
-    config, history = _read(folder)
-    if facts is not None:
-        history.facts = facts
-    return _diagnose(folder, config, history)
+    return _diagnose(_read(folder, facts=facts))
 
 
-def _read(folder: RunFolder) -> tuple[SweepConfig, History]:
+@dataclass(frozen=True, kw_only=True)
+class _Sweep:
+    """What a run folder tells, its curves as tables only: two forms of them would not fit."""
+
+    folder: RunFolder
+    config: SweepConfig
+    recorded: Recorded
+    interrupted: bool
+
+
+def _read(folder: RunFolder, *, facts: SweepFacts | None = None) -> _Sweep:
     config = read_config(folder)
     history, damages = folder.read_history()
     for line in describe_damages(damages):
@@ -149,7 +163,19 @@ def _read(folder: RunFolder) -> tuple[SweepConfig, History]:
         message = f"{folder.path} holds no plan yet: run the sweep first"
         raise StoreError(message)
     history.mark_lost()
-    return config, history
+    return _Sweep(
+        folder=folder,
+        config=config,
+        recorded=Recorded(
+            axes=history.plan.axes,
+            facts=facts or history.facts,
+            trials=history.trials_table(),
+            curves=history.curves_table(),
+            monitor=config.monitor,
+            thresholds=Thresholds.from_overrides(config.diagnosis.thresholds),
+        ),
+        interrupted=bool(history.todo()),
+    )
 
 
 def read_config(folder: RunFolder) -> SweepConfig:
@@ -158,45 +184,35 @@ def read_config(folder: RunFolder) -> SweepConfig:
     return load_config(folder.path / "sweep.yaml")
 
 
-def _write_curves(folder: RunFolder, history: History) -> None:
-    folder.write_table("plan", history.plan_table())
-    folder.write_table("trials", history.trials_table())
-    folder.write_table("curves", history.curves_table())
+def _write_curves(folder: RunFolder, sweep: _Sweep) -> None:
+    trials = sweep.recorded.trials
+    planned = ["trial_id", "config_id", *(axis.name for axis in sweep.recorded.axes), "seed"]
+    folder.write_table("plan", trials[planned] if len(trials) else trials)
+    folder.write_table("trials", trials)
+    folder.write_table("curves", sweep.recorded.curves)
 
 
-def _diagnose(
-    folder: RunFolder, config: SweepConfig, history: History, *, ignore: Sequence[str] = ()
-) -> Diagnosis:
+def _diagnose(sweep: _Sweep, *, ignore: Sequence[str] = ()) -> Diagnosis:
     from sweepdiag.plotting import ReportData
     from sweepdiag.recommend import compare_criteria, recommend
 
-    recorded = Recorded(
-        axes=_axes(history),
-        facts=history.facts,
-        trials=history.trials_table(),
-        curves=history.curves_table(),
-        monitor=config.monitor,
-        thresholds=Thresholds.from_overrides(config.diagnosis.thresholds),
-    )
+    config, recorded = sweep.config, sweep.recorded
     judged = judge(recorded)
+    give_back_memory()
     shared = recorded.shared(judged)
     data = ReportData(
         **shared,
         findings=check_findings(recorded, judged, ignore=(*config.diagnosis.ignore, *ignore)),
         recommendation=recommend(**shared, epochs=config.epochs, n_seeds=config.n_seeds),
-        title=folder.path.name,
-        environment=_environment(folder),
-        interrupted=bool(history.todo()),
+        title=sweep.folder.path.name,
+        environment=_environment(sweep.folder),
+        interrupted=sweep.interrupted,
         stopping=compare_criteria(
-            recorded.curves, monitor=config.monitor, metric_mode=history.facts.metric_mode
+            recorded.curves, monitor=config.monitor, metric_mode=recorded.facts.metric_mode
         ),
     )
     tag_edge(data)
     return Diagnosis(config=config, data=data, features=judged.features)
-
-
-def _axes(history: History) -> tuple[Axis, ...]:
-    return history.plan.axes if history.plan is not None else ()
 
 
 def _environment(folder: RunFolder) -> dict[str, Any]:
@@ -243,5 +259,5 @@ def write_report(folder: RunFolder, data: ReportData, on_stage: Callable[[str], 
 
     folder.check_subfolder(folder.figures)
     draw_figures(data, folder.figures)
-    on_stage("writing the report")
+    _enter("writing the report", on_stage)
     folder.write_text("report.html", render_html(data))

@@ -11,6 +11,8 @@ import numpy as np
 from sweepdiag.records import JUDGED_STATES, Tag, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     import pandas as pd
 
     from sweepdiag.features import CurveArrays, FeatureMatrix
@@ -108,19 +110,12 @@ def check_findings(
 
 def _verdicts(recorded: Recorded) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the verdicts of all complete curves, and their features."""
-    from sweepdiag.features import CurveArrays, compute_features
+    from sweepdiag.features import compute_features
     from sweepdiag.rules import judge_curves
 
     trials, curves = recorded.trials, recorded.curves
     judged = trials[trials["state"].isin([state.value for state in JUDGED_STATES])]
-    rows = curves[curves["trial_id"].isin(judged["trial_id"])]
-    arrays = CurveArrays.from_long(
-        rows["trial_id"].to_numpy(),
-        rows["epoch"].to_numpy(),
-        rows["train_loss"].to_numpy(),
-        rows["val_loss"].to_numpy(),
-        rows["val_metric"].to_numpy(),
-    )
+    arrays = _curve_arrays(curves, is_judged=curves["trial_id"].isin(judged["trial_id"]))
     config_of = dict(zip(judged["trial_id"], judged["config_id"], strict=True))
     verdicts = judge_curves(
         arrays,
@@ -133,30 +128,48 @@ def _verdicts(recorded: Recorded) -> tuple[pd.DataFrame, pd.DataFrame]:
     return table, _feature_table(arrays, compute_features(arrays))
 
 
+def _curve_arrays(curves: pd.DataFrame, *, is_judged: pd.Series[bool]) -> CurveArrays:
+    """Return the curves of judged trials, without a copy of columns that no rule looks at."""
+    from sweepdiag.features import CurveArrays
+
+    columns = ("trial_id", "epoch", "train_loss", "val_loss", "val_metric")
+    return CurveArrays.from_long(*(curves.loc[is_judged, name].to_numpy() for name in columns))
+
+
 def _verdict_table(
     verdicts: tuple[Verdict, ...], trials: pd.DataFrame, axis_names: list[str]
 ) -> pd.DataFrame:
     import pandas as pd
 
-    columns = [
-        "trial_id",
-        "verdict",
-        "runner_up",
-        "tags",
-        "confidence",
-        "turning_epoch",
-        "evidence",
-        "margin",
-        "numbers",
-        "context",
-        "reference_id",
-    ]
-    table = pd.DataFrame([plain(verdict) for verdict in verdicts], columns=columns)
-    for name in ("confidence", "turning_epoch", "margin"):
-        table[name] = table[name].astype(float)  # NaN travels as a string in plain records
-    table["numbers"] = [json.dumps(numbers) for numbers in table["numbers"]]
+    # Column by column: the verdicts as dictionaries would take several times the table.
+    table = pd.DataFrame(
+        {
+            name: [told(getattr(verdict, name)) for verdict in verdicts]
+            for name, told in _VERDICT_COLUMNS.items()
+        }
+    )
     keys = trials[["trial_id", "config_id", *axis_names, "seed"]]
     return keys.merge(table, on="trial_id", how="inner", validate="one_to_one")
+
+
+def _numbers(numbers: Mapping[str, float]) -> str:
+    return json.dumps(plain(numbers))
+
+
+_VERDICT_COLUMNS: dict[str, Callable[[Any], Any]] = {
+    "trial_id": plain,
+    "verdict": plain,
+    "runner_up": plain,
+    "tags": plain,
+    "confidence": float,
+    "turning_epoch": float,
+    "evidence": plain,
+    "margin": float,
+    "numbers": _numbers,
+    "context": plain,
+    "reference_id": plain,
+}
+"""How each field of a verdict is written."""
 
 
 def _feature_table(arrays: CurveArrays, features: FeatureMatrix) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from sweepdiag.records import (
     TrialStarted,
     VerdictClass,
 )
+from sweepdiag.store import POINT_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -156,12 +157,12 @@ class ProgressMeter:
         judged = [trial for trial in ended if trial.state in JUDGED_STATES and trial.rows]
         if not judged:
             return
-        points = [(trial.trial.trial_id, point) for trial in judged for point in trial.points]
+        points = np.concatenate([trial.rows.matrix() for trial in judged])
+        columns = dict(zip(POINT_FIELDS, points.T, strict=True))
+        names = np.array([trial.trial.trial_id for trial in judged], dtype=object)
         curves = CurveArrays.from_long(
-            np.array([trial_id for trial_id, _ in points]),
-            np.array([point.epoch for _, point in points]),
-            np.array([point.train_loss for _, point in points]),
-            np.array([point.val_loss for _, point in points]),
+            np.repeat(names, [len(trial.rows) for trial in judged]),
+            *(columns[name] for name in ("epoch", "train_loss", "val_loss")),
         )
         verdicts = judge_curves(
             curves, facts=self._history.facts, thresholds=self._thresholds, n_resamples=0

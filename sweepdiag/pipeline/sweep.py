@@ -259,14 +259,15 @@ def run_config(
     Repeated on a finished sweep it trains nothing, and leaves what has been derived as it is.
     """
     watcher = observer or _Silent()
-    folder, _ = _train(
+    # What the journal has told is not kept: it is read again, as anybody would.
+    folder = _train(
         config,
         workload,
         overwrite=overwrite,
         accept_changed_code=accept_changed_code,
         observer=watcher,
         retry=retry,
-    )
+    )[0]
     diagnosis = diagnose_folder(folder, on_stage=watcher.stage, keep_report=True)
     return SweepResult(path=folder.path, diagnosis=diagnosis)
 

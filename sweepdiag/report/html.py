@@ -11,9 +11,13 @@ import base64
 import functools
 import hashlib
 import json
+import subprocess
+import sys
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from sweepdiag.errors import LaunchError
+from sweepdiag.messages import clean_message
 from sweepdiag.plotting import (
     CLASS_COLOURS,
     CLASS_LETTERS,
@@ -278,15 +282,39 @@ def _digest(script: str) -> str:
 
 @functools.cache
 def _explorer_script() -> str:
-    """Return Vega, Vega-Lite, Vega-Embed and the call that draws the charts, as one script."""
-    import altair as alt
-    import vl_convert
+    """Return Vega, Vega-Lite, Vega-Embed and the call that draws the charts, as one script.
 
-    call = _template_text("explorer.js")
+    They are put together by a JavaScript engine of some 80 MB, which a process of its own takes
+    with it when it ends.
+
+    Raises:
+        LaunchError: If that process fails.
+    """
+    import altair as alt
+
     # The charts are written for Altair's version of Vega-Lite: v6.4 of v6.4.1.
     version = ".".join(alt.SCHEMA_VERSION.split(".")[:2])
-    bundle = vl_convert.javascript_bundle(call, vl_version=version)
-    return _safe_script(bundle)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", _BUNDLE, version],
+        input=_template_text("explorer.js"),
+        capture_output=True,
+        check=False,
+        encoding="utf-8",
+    )
+    if done.returncode:
+        reason = clean_message(done.stderr.strip().rpartition("\n")[2] or str(done.returncode))
+        message = f"the script of the report's charts cannot be put together: {reason}"
+        raise LaunchError(message)
+    return _safe_script(done.stdout)
+
+
+_BUNDLE = """
+import sys
+sys.stdin.reconfigure(encoding="utf-8")
+sys.stdout.reconfigure(encoding="utf-8", newline="")
+import vl_convert
+sys.stdout.write(vl_convert.javascript_bundle(sys.stdin.read(), vl_version=sys.argv[1]))
+"""
 
 
 def _own_script(name: str) -> str:

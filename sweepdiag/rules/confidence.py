@@ -24,8 +24,8 @@ __all__ = ["first_matches", "rule_margins", "vote"]
 
 IntArray = NDArray[np.int64]
 
-_BATCH_ELEMENTS = 2**18
-"""Resampled values per series that a thread holds at a time: 2 MiB in float64."""
+_BATCH_ELEMENTS = 2**16
+"""Resampled values per series that a thread holds at a time: 0.5 MiB in float64."""
 _MOST_THREADS = 16
 
 

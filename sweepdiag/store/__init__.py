@@ -24,8 +24,10 @@ from sweepdiag.store.driver import Driver, DriverState, Session, find_driver
 from sweepdiag.store.folder import RunFolder
 from sweepdiag.store.history import History, TrialHistory
 from sweepdiag.store.journal import Damage, Journal, describe_damages, read_journal
+from sweepdiag.store.points import POINT_FIELDS
 
 __all__ = [
+    "POINT_FIELDS",
     "Damage",
     "Driver",
     "DriverState",

@@ -12,7 +12,7 @@ from sweepdiag.errors import StoreError
 from sweepdiag.records import plain
 from sweepdiag.store.driver import Driver, find_driver
 from sweepdiag.store.history import History
-from sweepdiag.store.journal import Damage, Journal, latest_records, read_journal
+from sweepdiag.store.journal import Damage, Journal, latest_records, read_journal, stream_journal
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -149,7 +149,10 @@ class RunFolder:
 
     def read_history(self) -> tuple[History, list[Damage]]:
         """Return what the journal tells, and which of its lines could not be read."""
-        records, damages = self.read_records()
+        journal = self.path / _JOURNAL
+        if not journal.exists():
+            return History(), []
+        records, damages = stream_journal(journal)
         return History(records), damages
 
     def read_progress(self) -> tuple[History, list[Damage]]:

@@ -13,9 +13,7 @@ from sweepdiag.errors import StoreError
 from sweepdiag.records import (
     DONE_STATES,
     JUDGED_STATES,
-    RECORDED_FIELDS,
     Axis,
-    CurvePoint,
     DataFacts,
     Event,
     Plan,
@@ -29,28 +27,18 @@ from sweepdiag.records import (
     plain,
 )
 from sweepdiag.store.driver import Session, session_of
+from sweepdiag.store.points import POINT_FIELDS, PointRows, number, row_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     import pandas as pd
+
+    from sweepdiag.records import CurvePoint
 
 __all__ = ["History", "TrialHistory", "event_records", "header_record", "plan_record"]
 
 FORMAT_VERSION = 1
-
-_MEASURED_FIELDS = (
-    "epoch",
-    "step",
-    "train_loss",
-    "val_loss",
-    "train_loss_running",
-    "train_metric",
-    "val_metric",
-    "seconds",
-)
-_POINT_FIELDS = (*_MEASURED_FIELDS, *RECORDED_FIELDS)
-_STEP = _POINT_FIELDS.index("step")
 
 
 def header_record(
@@ -107,7 +95,7 @@ def event_records(events: Iterable[Event]) -> list[dict[str, Any]]:
         base = {"trial": event.trial_id, "attempt": event.attempt}
         match event:
             case PointMeasured(point=point):
-                row = _row_of(point)
+                row = row_of(point)
                 last = records[-1] if records else {}
                 if last.get("kind") == "points" and base.items() <= last.items():
                     last["points"].append(row)
@@ -124,8 +112,8 @@ def event_records(events: Iterable[Event]) -> list[dict[str, Any]]:
                         **base,
                         "state": state.value,
                         "reason": reason,
-                        "seconds": _number(event.seconds),
-                        "peak_memory_mb": _number(event.peak_memory_mb),
+                        "seconds": number(event.seconds),
+                        "peak_memory_mb": number(event.peak_memory_mb),
                     }
                 )
     return records
@@ -147,24 +135,19 @@ class TrialHistory:
     seconds: float = math.nan
     peak_memory_mb: float = math.nan
     n_sessions: int = 0
-    rows: list[list[Any]] = field(default_factory=list)
+    rows: PointRows = field(default_factory=PointRows)
 
     def start(self, attempt: int, *, device: str, n_parameters: int | None) -> None:
         """Begin a new attempt and forget the one before."""
-        self.attempt, self.state, self.reason, self.rows = attempt, State.RUNNING, "", []
+        self.attempt, self.state, self.reason = attempt, State.RUNNING, ""
+        self.rows = PointRows()
         self.device, self.n_parameters = device, n_parameters
         self.seconds = self.peak_memory_mb = math.nan
-
-    def add_rows(self, rows: Iterable[Sequence[float | str]]) -> None:
-        """Add points that come after the last one; a line that is there twice adds none."""
-        for row in map(_whole_row, rows):
-            if not self.rows or row[_STEP] > self.rows[-1][_STEP]:
-                self.rows.append(row)
 
     @property
     def points(self) -> tuple[CurvePoint, ...]:
         """The points of the latest attempt in order."""
-        return tuple(CurvePoint(**dict(zip(_POINT_FIELDS, r, strict=True))) for r in self.rows)
+        return self.rows.points()
 
 
 class History:
@@ -268,9 +251,8 @@ class History:
 
         with_points = [h for h in self.trials.values() if h.rows]
         lengths = [len(history.rows) for history in with_points]
-        columns: Sequence[Sequence[Any]] = list(
-            zip(*(row for history in with_points for row in history.rows), strict=True)
-        ) or [[] for _ in _POINT_FIELDS]
+        none = np.empty((0, len(POINT_FIELDS)))
+        points = np.concatenate([none, *(history.rows.matrix() for history in with_points)])
         table = pd.DataFrame(
             {
                 "trial_id": np.repeat([h.trial.trial_id for h in with_points], lengths).astype(
@@ -281,8 +263,8 @@ class History:
                 ),
             }
         )
-        for name, column in zip(_POINT_FIELDS, columns, strict=True):
-            table[name] = np.asarray(column, dtype=np.int64 if name == "step" else np.float64)
+        for name, column in zip(POINT_FIELDS, points.T, strict=True):
+            table[name] = column.astype(np.int64 if name == "step" else np.float64)
         return table
 
     def _table(self, rows: list[dict[str, Any]]) -> pd.DataFrame:
@@ -305,7 +287,7 @@ class History:
             case "started":
                 self._apply_start(self.trials[record["trial"]], record)
             case "points" if self._is_current(record):
-                self.trials[record["trial"]].add_rows(record["points"])
+                self.trials[record["trial"]].rows.add(record["points"])
             case "ended" if self._is_current(record):
                 self._apply_end(self.trials[record["trial"]], record)
 
@@ -386,22 +368,3 @@ def _trial_row(trial: Trial) -> dict[str, Any]:
         **trial.axes,
         "seed": trial.seed,
     }
-
-
-def _row_of(point: CurvePoint) -> list[float | str]:
-    """Return a point as a row of the journal; what was not recorded is left out at its end."""
-    is_recorded = any(not math.isnan(getattr(point, name)) for name in RECORDED_FIELDS)
-    names = _POINT_FIELDS if is_recorded else _MEASURED_FIELDS
-    return [_number(getattr(point, name)) for name in names]
-
-
-def _whole_row(row: Sequence[float | str]) -> list[float]:
-    """Return a row of the journal with a number for every field."""
-    left_out = [math.nan] * (len(_POINT_FIELDS) - len(row))
-    return [float(v) if isinstance(v, str) else v for v in row] + left_out
-
-
-def _number(value: float) -> float | str:
-    if math.isfinite(value):
-        return value
-    return str(plain(float(value)))

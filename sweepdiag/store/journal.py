@@ -34,11 +34,15 @@ __all__ = [
     "encode_line",
     "latest_records",
     "read_journal",
+    "stream_journal",
 ]
 
 _PREFIX = b'{"crc32":"'
 _BODY_START = len(_PREFIX) + 8 + 2  # the checksum's digits, its closing quote, the comma
 _SYNC_EVERY_S = 1.0
+_BLOCK_BYTES = 2**18
+# json.dumps would make one for each record.
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +56,7 @@ class Damage:
 
 def encode_line(record: Mapping[str, Any]) -> bytes:
     """Return a record as one line of the journal; its values must be JSON without NaN."""
-    body = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()[1:]
+    body = _ENCODER.encode(record).encode()[1:]
     return b'%s%08x",%s\n' % (_PREFIX, zlib.crc32(body), body)
 
 
@@ -93,30 +97,73 @@ def describe_damages(damages: Sequence[Damage], *, n_torn_bytes: int = 0) -> lis
 def read_journal(path: Path) -> tuple[list[dict[str, Any]], list[Damage]]:
     """Return every readable record of a journal in order, and what could not be read.
 
+    A ``StoreError`` says that the file cannot be opened.
+    """
+    records, damages = stream_journal(path)
+    return list(records), damages
+
+
+def stream_journal(path: Path) -> tuple[Iterator[dict[str, Any]], list[Damage]]:
+    """Return every readable record of a journal in order, read as they are asked for.
+
+    Args:
+        path: The journal; it may be written meanwhile, or end in the middle of a line.
+
+    Returns:
+        The records, and what could not be read, complete when all records have been. A
+        ``StoreError`` says that the file cannot be opened.
+    """
+    damages: list[Damage] = []
+    return _records(_open(path), damages), damages
+
+
+def _open(path: Path) -> BinaryIO:
+    """Return the open journal.
+
     Raises:
-        StoreError: If the file cannot be read at all.
+        StoreError: If it cannot be opened.
     """
     try:
-        with path.open("rb") as file:
-            return _scan(file)
+        return path.open("rb")
     except OSError as error:
         msg = f"cannot read {path}: {error.strerror}"
         raise StoreError(msg) from error
 
 
-def _scan(file: BinaryIO) -> tuple[list[dict[str, Any]], list[Damage]]:
-    records: list[dict[str, Any]] = []
-    damages: list[Damage] = []
-    offset = 0
-    for number, line in enumerate(file, start=1):
-        is_complete = line.endswith(b"\n")
-        record = decode_line(line[:-1]) if is_complete else None
-        if record is None:
-            damages.append(Damage(line=number, offset=offset, is_torn_tail=not is_complete))
-        else:
-            records.append(record)
-        offset += len(line)
-    return records, damages
+def _records(file: BinaryIO, damages: list[Damage]) -> Iterator[dict[str, Any]]:
+    number, offset = 1, 0
+    with file:
+        while lines := file.readlines(_BLOCK_BYTES):
+            for line, record in zip(lines, _decode_lines(lines), strict=True):
+                if record is None:
+                    is_torn = not line.endswith(b"\n")
+                    damages.append(Damage(line=number, offset=offset, is_torn_tail=is_torn))
+                else:
+                    yield record
+                number += 1
+                offset += len(line)
+
+
+def _decode_lines(lines: Sequence[bytes]) -> list[dict[str, Any] | None]:
+    """Return what ``decode_line`` does of each line, in less time: parsed in one go."""
+    bodies = [_body(line) for line in lines]
+    text = b",{".join(body for body in bodies if body)
+    try:
+        found = json.loads(b"[{" + text + b"]") if text else []
+    except ValueError:
+        found = []
+    if len(found) != sum(map(bool, bodies)) or not all(isinstance(r, dict) for r in found):
+        # A line is not what it should be although its checksum is right: each on its own, then.
+        return [decode_line(line[:-1]) if line.endswith(b"\n") else None for line in lines]
+    records = iter(found)
+    return [next(records) if body else None for body in bodies]
+
+
+def _body(line: bytes) -> bytes:
+    """Return what the checksum of a line covers; nothing if the line is damaged or torn."""
+    body = line[_BODY_START:-1]
+    is_whole = line[:_BODY_START] == b'%s%08x",' % (_PREFIX, zlib.crc32(body))
+    return body if is_whole and line.endswith(b"\n") else b""
 
 
 _POINTS = re.compile(rb'"kind":"points","trial":"([^"\\]*)","attempt":(\d+),"points":\[')
@@ -133,18 +180,10 @@ def latest_records(path: Path) -> tuple[Iterator[dict[str, Any]], list[Damage]]:
 
     Returns:
         The records, read as they are asked for, and what could not be read, complete when all
-        records have been.
-
-    Raises:
-        StoreError: If the file cannot be opened.
+        records have been. A ``StoreError`` says that the file cannot be opened.
     """
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
-        raise StoreError(msg) from error
     damages: list[Damage] = []
-    return _latest(file, damages), damages
+    return _latest(_open(path), damages), damages
 
 
 def _latest(file: BinaryIO, damages: list[Damage]) -> Iterator[dict[str, Any]]:

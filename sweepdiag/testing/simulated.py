@@ -19,7 +19,7 @@ from sweepdiag.records import Axis, Plan, Scale, State, SweepFacts, Trial
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SimulatedSweep", "simulate_sweep"]
+__all__ = ["SimulatedSweep", "simulate_sweep", "simulated_losses"]
 
 _BASELINE = float(np.log(10.0))
 
@@ -100,7 +100,7 @@ def simulate_sweep(
                     "peak_memory_mb": 300.0,
                 }
             )
-            train, val = _losses(
+            train, val = simulated_losses(
                 lr=lr,
                 batch_size=batch_size,
                 capacity=capacity,
@@ -131,16 +131,27 @@ def simulate_sweep(
     )
 
 
-def _losses(
+def simulated_losses(
     *,
     lr: float,
     batch_size: int,
     capacity: int,
     epochs: int,
-    noise: float,
-    edge_lr: float,
     rng: np.random.Generator,
+    noise: float = 0.01,
+    edge_lr: float = 0.8,
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Return training and validation losses of one trial, shape ``(epochs + 1,)`` each.
+
+    Args:
+        lr: Learning rate; above ``edge_lr * batch_size / 64`` both become NaN.
+        batch_size: A larger batch learns more slowly and stays stable further up.
+        capacity: Width; the smallest underfit, the largest overfit.
+        epochs: Evaluations beside the one before training.
+        rng: Draws the noise.
+        noise: Standard deviation of the relative noise of the losses.
+        edge_lr: Stability edge at batch size 64.
+    """
     t = np.arange(epochs + 1, dtype=float)
     speed = min(60.0 * lr * (16.0 / batch_size) ** 0.5, 3.0)
     floor = 1.2 / (1.0 + capacity / 8.0) ** 1.5

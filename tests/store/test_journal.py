@@ -1,7 +1,9 @@
 import errno
 import os
 import resource
+import zlib
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -89,6 +91,25 @@ def test_garbage_in_the_middle_is_reported_by_line(tmp_path):
     records, damages = read_journal(path)
     assert records == RECORDS
     assert [(damage.line, damage.is_torn_tail) for damage in damages] == [(2, False)]
+
+
+@pytest.mark.parametrize("block_bytes", [1, 100, 2**18])
+def test_a_line_with_a_right_checksum_that_is_no_record_costs_itself_only(
+    tmp_path, monkeypatch, block_bytes
+):
+    monkeypatch.setattr("sweepdiag.store.journal._BLOCK_BYTES", block_bytes)
+    path = tmp_path / "journal.jsonl"
+    write(path, RECORDS[:1])
+    bodies = [b'"half":', b'"kind":"a"},{"kind":"b"}', b'"open":[1', b"]"]
+    with path.open("ab") as file:
+        for body in bodies:
+            file.write(b'{"crc32":"%08x",%s\n' % (zlib.crc32(body), body))
+    write(path, RECORDS[1:])
+    records, damages = read_journal(path)
+    assert records == RECORDS
+    assert [damage.line for damage in damages] == [2, 3, 4, 5]
+    offsets = np.cumsum([0, *map(len, path.read_bytes().splitlines(keepends=True))])
+    assert [damage.offset for damage in damages] == offsets[1:5].tolist()
 
 
 def test_two_writers_are_refused(tmp_path):

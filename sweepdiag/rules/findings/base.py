@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,10 +19,12 @@ from sweepdiag.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import pandas as pd
+    from numpy.typing import NDArray
 
+    from sweepdiag.features.curves import FloatArray
     from sweepdiag.rules.thresholds import Thresholds
 
 __all__ = [
@@ -39,6 +42,35 @@ BAD_CLASSES = (VerdictClass.DIVERGING.value, VerdictClass.NOT_LEARNING.value)
 
 _FEWEST_FOR_NOISE = 4
 """Configurations over which the noise between seeds is taken at least."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _CostsByConfig:
+    """The monitored values of all judged trials, sorted by configuration and trial.
+
+    Attributes:
+        epochs: Of every evaluation.
+        costs: The monitored values, turned so that smaller is better.
+        bounds: Where the evaluations of each trial begin, and where the last one's end.
+        ends: Per configuration, the number of trials up to its last.
+        places: Number of each configuration.
+    """
+
+    epochs: FloatArray
+    costs: FloatArray
+    bounds: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    places: dict[str, int]
+
+    def of(self, config_id: str) -> list[tuple[FloatArray, FloatArray]]:
+        """Return epochs and costs of each trial of a configuration."""
+        place = self.places.get(config_id)
+        if place is None:
+            return []
+        first = int(self.ends[place - 1]) if place else 0
+        bounds = self.bounds[first : int(self.ends[place]) + 1]
+        slices = [slice(start, end) for start, end in itertools.pairwise(bounds)]
+        return [(self.epochs[rows], self.costs[rows]) for rows in slices]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +96,7 @@ class SweepView:
     facts: SweepFacts | None
     monitor: str
     metric_mode: Literal["max", "min"] | None
+    _kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def axis(self, name: str) -> Axis | None:
         """Return an axis with at least two numeric values, or ``None``."""
@@ -103,6 +136,10 @@ class SweepView:
 
     def ranked(self) -> pd.DataFrame:
         """Return the usable configurations with a monitored value, best first."""
+        table: pd.DataFrame = self._once("ranked", self._ranked)
+        return table
+
+    def _ranked(self) -> pd.DataFrame:
         table = self.usable[self.usable["best_monitor"].notna()]
         order = (self.cost_sign * table["best_monitor"]).sort_values(kind="stable").index
         return table.loc[order]
@@ -133,13 +170,13 @@ class SweepView:
         Returns:
             A distance in the monitored quantity's unit; ``None`` with one seed.
         """
-        best = self._best_of_seeds()
-        is_relative = self.monitor == "val_loss" and bool((best["best"] > 0).all()) and value > 0
-        values = np.log(best["best"]) if is_relative else best["best"]
-        variances = values.groupby(best["config_id"]).var(ddof=1).dropna()
-        if variances.empty:
+        best: pd.DataFrame = self._once("best of seeds", self._best_of_seeds)
+        is_positive = self._once("is positive", lambda: bool((best["best"] > 0).all()))
+        is_relative = self.monitor == "val_loss" and is_positive and value > 0
+        name = "relative deviation" if is_relative else "deviation"
+        deviation = self._once(name, lambda: _deviation(best, is_relative=is_relative))
+        if deviation is None:
             return None
-        deviation = float(np.sqrt(variances.median()))
         return float(value * np.expm1(factor * deviation)) if is_relative else factor * deviation
 
     def _best_of_seeds(self) -> pd.DataFrame:
@@ -190,16 +227,39 @@ class SweepView:
         Returns:
             Per trial its epochs and monitored values, turned so that smaller is better.
         """
-        own = self.trials.loc[self.trials["config_id"] == config_id, "trial_id"]
-        own = own[own.isin(self.verdicts["trial_id"])]
-        rows = self.curves[self.curves["trial_id"].isin(own)]
-        return [
-            (
-                curve["epoch"].to_numpy(dtype=float),
-                self.cost_sign * curve[self.monitored].to_numpy(dtype=float),
-            )
-            for _, curve in rows.groupby("trial_id", sort=False)
-        ]
+        costs: _CostsByConfig = self._once("costs", self._costs_by_config)
+        return costs.of(config_id)
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return what is made of whole tables, made for the first check that asks."""
+        if name not in self._kept:
+            self._kept[name] = make()
+        return self._kept[name]
+
+    def _costs_by_config(self) -> _CostsByConfig:
+        """Sort the curves by configuration once: checks ask for one after the other."""
+        import pandas as pd
+
+        trials = self.trials[self.trials["trial_id"].isin(self.verdicts["trial_id"])]
+        config_of = dict(zip(trials["trial_id"], trials["config_id"], strict=True))
+        codes, trial_ids = pd.factorize(self.curves["trial_id"])
+        configs = {name: code for code, name in enumerate(dict.fromkeys(config_of.values()))}
+        config_codes = np.array(
+            [configs[config_of[name]] if name in config_of else -1 for name in trial_ids],
+            dtype=np.int64,
+        )
+        rows = np.flatnonzero(config_codes[codes] >= 0)
+        rows = rows[np.lexsort((codes[rows], config_codes[codes[rows]]))]
+        is_first = np.diff(codes[rows], prepend=-1) != 0
+        starts = np.flatnonzero(is_first)
+        ends = np.cumsum(np.bincount(config_codes[codes[rows[starts]]], minlength=len(configs)))
+        return _CostsByConfig(
+            epochs=self.curves["epoch"].to_numpy(dtype=float)[rows],
+            costs=self.cost_sign * self.curves[self.monitored].to_numpy(dtype=float)[rows],
+            bounds=np.append(starts, rows.size),
+            ends=ends,
+            places=configs,
+        )
 
     def lack_of_evaluations(self, needed: float) -> str:
         """Return why classes say nothing, if most configurations have too few evaluations.
@@ -220,6 +280,13 @@ class SweepView:
             f"{int(is_short.sum())} of {len(judged)} configurations have fewer than {needed:g} "
             "evaluations, which a verdict needs"
         )
+
+
+def _deviation(best: pd.DataFrame, *, is_relative: bool) -> float | None:
+    """Return the typical deviation between seeds of a configuration, perhaps of logarithms."""
+    values = np.log(best["best"]) if is_relative else best["best"]
+    variances = values.groupby(best["config_id"]).var(ddof=1).dropna()
+    return None if variances.empty else float(np.sqrt(variances.median()))
 
 
 @runtime_checkable

@@ -136,14 +136,15 @@ def _overtaking(view: SweepView, good: pd.DataFrame, thresholds: Thresholds) -> 
     """
     best = float(good["best_monitor"].iloc[0])
     limit = view.cost_sign * best - _OVERTAKES * abs(best)
-    for _, row in view.ranked().iterrows():
-        if row["config_id"] in set(good["config_id"]):
+    ranked, are_good = view.ranked(), set(good["config_id"])
+    for config_id, value in zip(ranked["config_id"], ranked["best_monitor"], strict=True):
+        if config_id in are_good:
             continue
-        gain = _late_gain(view, str(row["config_id"]), thresholds)
-        cost = view.cost_sign * float(row["best_monitor"])
+        gain = _late_gain(view, str(config_id), thresholds)
+        cost = view.cost_sign * float(value)
         if gain > 0 and cost - _SLOWING * gain * abs(cost) < limit:
             return (
-                f"a configuration with {view.monitor} {format_value(float(row['best_monitor']))} "
+                f"a configuration with {view.monitor} {format_value(float(value))} "
                 f"improves by {percent(gain)} over {_late_text(view, good)} and is about to "
                 f"overtake the best, {format_value(best)}"
             )

@@ -44,6 +44,27 @@ def test_every_code_is_unique_and_has_its_page() -> None:
             assert part in page, (check.code, part)
 
 
+def test_the_costs_of_a_configuration_are_those_of_its_judged_trials() -> None:
+    view = judged_view(simulate_sweep(lrs=(1e-3, 1e-2), batch_sizes=(16, 64), epochs=5))
+    shuffled = view.curves.sample(frac=1, random_state=0).sort_values("epoch", kind="stable")
+    judged = view.verdicts.drop(index=[3])
+    for monitor, sign in (("val_loss", 1), ("val_metric", -1)):
+        view = dataclasses.replace(view, curves=shuffled, verdicts=judged, monitor=monitor)
+        for config_id in view.configurations["config_id"]:
+            trials = view.trials[view.trials["config_id"] == config_id]["trial_id"]
+            expected = [
+                view.curves[view.curves["trial_id"] == trial_id]
+                for trial_id in view.curves["trial_id"].unique()
+                if trial_id in set(trials) & set(judged["trial_id"])
+            ]
+            found = view.monitored_costs(config_id)
+            assert len(found) == len(expected)
+            for (epochs, costs), curve in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(epochs, curve["epoch"])
+                np.testing.assert_array_equal(costs, sign * curve[monitor])
+    assert view.monitored_costs("no such configuration") == []
+
+
 def test_no_check_fails_on_an_empty_sweep() -> None:
     view = view_of([{"verdict": None, "n_judged": 0, "best_val_loss": np.nan}])
     empty = dataclasses.replace(
