@@ -284,6 +284,9 @@ class _Job:
             epochs=max(1, round(float(curves["epoch"].max()))),
             n_seeds=int(n_seeds),
         )
+        if self.reading.axis == "step":  # a number of steps is no number of epochs to train for
+            settings = {k: v for k, v in advice.next_settings.items() if k != "epochs"}
+            advice = dataclasses.replace(advice, next_settings=settings)
         result = self._result(
             folder,
             shared,

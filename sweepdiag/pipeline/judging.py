@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sweepdiag.records import JUDGED_STATES, Tag, plain
+from sweepdiag.records import JUDGED_STATES, Scale, Tag, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -185,7 +185,7 @@ def tag_edge(data: ReportData) -> None:
     table = data.configurations
     is_best = table["config_id"] == data.best_config_id
     for axis in data.axes:
-        if len(axis.values) > 1:
+        if len(axis.values) > 1 and axis.scale is not Scale.CATEGORICAL:
             is_best_at_end = is_best & table[axis.name].isin([axis.values[0], axis.values[-1]])
             table["tags"] = [
                 [*tags, Tag.EDGE.value] if at_end and Tag.EDGE.value not in tags else tags

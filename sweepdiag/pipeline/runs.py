@@ -184,6 +184,8 @@ def _why_not(values: pd.Series[Any], name: str, *, is_asked: bool) -> str:
         return "constant" if n_distinct == 0 else f"{n_missing} runs have no value"
     if n_distinct <= 1 and not is_asked:
         return "constant"
+    if values.dtype.kind == "f" and np.isinf(values).any():
+        return "it has infinite values"
     if is_asked:
         return ""
     words = set(re.findall(r"[a-z]+", _PREFIX.sub("", name).lower()))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sweepdiag.readers.raw import RawTable
     from sweepdiag.readers.rows import Rows
 
-__all__ = ["attributes_of", "read_attributes"]
+__all__ = ["attributes_of", "read_attributes", "value_of"]
 
 
 def attributes_of(rows: Rows, runs: Sequence[str]) -> pd.DataFrame:
@@ -70,8 +70,8 @@ def read_attributes(
     for name in table.columns:
         if name != key:
             cells = [*table.columns[name], None]
-            found = [_value(cells[-1 if np.isnan(i) else int(i)]) for i in place]
-            known = [_value(cell) for cell in columns.get(name, [None] * len(found))]
+            found = [value_of(cells[-1 if np.isnan(i) else int(i)]) for i in place]
+            known = [value_of(cell) for cell in columns.get(name, [None] * len(found))]
             merged = [new if old is None else old for old, new in zip(known, found, strict=True)]
             columns[name] = list(_typed(np.asarray(merged, dtype=object)))
     return pd.DataFrame(columns)
@@ -96,7 +96,7 @@ def _constant(
     if n_changes > 2 * n_runs + 1000 and n_changes > 0.5 * codes.size > 4 * n_runs:
         return None
     for i in np.flatnonzero(is_new):
-        value = _value(cells[i])
+        value = value_of(cells[i])
         if value is None:
             continue
         known = result[codes[i]]
@@ -107,7 +107,7 @@ def _constant(
     return result
 
 
-def _value(cell: Any) -> Any:
+def value_of(cell: Any) -> Any:
     """Return a cell's value; ``None`` for an empty one."""
     if cell is None or (isinstance(cell, float) and np.isnan(cell)):
         return None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sweepdiag.errors import ConfigError, ReaderError, unknown_name
-from sweepdiag.readers.attributes import attributes_of, read_attributes
+from sweepdiag.readers.attributes import attributes_of, read_attributes, value_of
 from sweepdiag.readers.charts import chart_columns, melt_chart
 from sweepdiag.readers.columns import ColumnMap, find_columns
 from sweepdiag.readers.points import collect_points, split_runs_by_file
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Reading", "read_curves"]
 
 _FRAME = "the data frame"
+_FEW_ROWS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +207,7 @@ class _Reader:
                 message += f": {self.problems.listed[0]}"
             raise ReaderError(message)
         rows, notes = self._named(join_rows(self.parts))
+        self._check_runs(rows)
         points = collect_points(
             rows, has_run_column=any(columns.run for _, columns in self.maps),
             problems=self.problems,
@@ -236,9 +238,9 @@ class _Reader:
         """Return the rows with run names that stand for one run each."""
         notes = []
         if self.group_by is not None and self.group_by in rows.extras:
-            groups = rows.extras[self.group_by]
-            pairs = {(run, str(group)) for run, group in zip(rows.run, groups, strict=True)}
-            if len(pairs) > len({run for run, _ in pairs}):
+            groups = _filled_groups(rows, self.group_by)
+            pairs = set(zip(rows.run, groups, strict=True))
+            if len(pairs) > len(set(rows.run)):
                 names = [f"{group}/{run}" for run, group in zip(rows.run, groups, strict=True)]
                 rows = dataclasses.replace(rows, run=np.asarray(names, dtype=object))
                 notes.append(f"runs of one name in several {self.group_by} are several runs")
@@ -246,6 +248,23 @@ class _Reader:
         if split is not None:
             notes.append("runs of one name in several files are several runs")
         return split or rows, notes
+
+    def _check_runs(self, rows: Rows) -> None:
+        """Check that a column that was taken for the runs' names does not number the rows.
+
+        Raises:
+            ReaderError: If it differs in every row.
+        """
+        found = [name for _, columns in self.maps for name in columns.run]
+        if "run" in self.given or not found or len(rows) <= _FEW_ROWS:
+            return
+        if len(set(rows.run)) == len(rows):
+            message = (
+                f"column {found[0]!r}, taken for the name of the run, differs in every row, so "
+                "that every curve would have one point: say which column names a run (--columns "
+                "run=NAME), or that none does (--columns run=)"
+            )
+            raise ReaderError(message)
 
     def _check_given(self) -> None:
         """Check that what the user named is a column of some file.
@@ -259,3 +278,22 @@ class _Reader:
             raise ConfigError(
                 unknown_name("column for --group-by", self.group_by, sorted(self.seen)[:50])
             )
+
+
+def _filled_groups(rows: Rows, column: str) -> list[str]:
+    """Return the group of each row: its own, the one before it in its run, or the run's first.
+
+    Loggers write settings once, into the first record of a run or the last.
+    """
+    groups = [value_of(cell) for cell in rows.extras[column]]
+    first: dict[str, str] = {}
+    for run, group in zip(rows.run, groups, strict=True):
+        if group is not None:
+            first.setdefault(run, str(group))
+    current: dict[str, str] = {}
+    filled = []
+    for run, group in zip(rows.run, groups, strict=True):
+        if group is not None:
+            current[run] = str(group)
+        filled.append(current.get(run, first.get(run, "")))
+    return filled

@@ -77,7 +77,8 @@ def _table(frame: pd.DataFrame, names: list[str], *, file: str, default_run: str
         if column.dtype.kind in "biuf":
             columns[name] = column.to_numpy(dtype=float, na_value=np.nan)
         else:
-            columns[name] = column.astype(object).where(column.notna(), None).tolist()
+            cells = column.astype(object).where(column.notna(), None)
+            columns[name] = [str(cell) if _is_nested(cell) else cell for cell in cells]
     return RawTable(
         file=file,
         default_run=default_run,
@@ -85,6 +86,11 @@ def _table(frame: pd.DataFrame, names: list[str], *, file: str, default_run: str
         columns=columns,
         lines=np.arange(1, len(frame) + 1),
     )
+
+
+def _is_nested(cell: Any) -> bool:
+    """Return whether a cell holds several values, as lists of Parquet do."""
+    return isinstance(cell, np.ndarray | list | tuple | dict | set)
 
 
 def read_json_lines(

@@ -104,9 +104,9 @@ def recommend(
 def _answer(outcome: RegionOutcome, stop: StopEpoch | None) -> str:
     text = outcome.answer
     if stop is not None and stop.epoch < stop.budget_epochs:
-        text += f"; stop at epoch {stop.epoch:.4g} and keep the best checkpoint"
+        text += f"; stop at epoch {stop.epoch:g} and keep the best checkpoint"
     elif stop is not None:
-        text += f"; train for all {stop.epoch:.4g} epochs"
+        text += f"; train for all {stop.epoch:g} epochs"
         text += " or longer" if is_improving(stop) else " and keep the best checkpoint"
     if outcome.equals:
         text += f". As good outside this box: {_equals_text(outcome)}"

@@ -41,8 +41,9 @@ class DivergingRule(MarginRule):
     Why it matters: the weights are useless, and every longer run with these settings will be. It
     is nearly always the learning rate, for this batch size and this network.
 
-    What it needs: a training loss. Everything but a non-finite end and a last value far above the
-    start needs 5 finite values.
+    What it needs: a training loss; a validation loss alone tells only what lies far above its
+    start. Everything but a non-finite end and a last value far above the start needs 5 finite
+    values.
 
     Known false alarms: a warm restart caught at its top; a loss whose weighting is raised during
     training. NaN in the middle with recovery, and losses that were not evaluated at every epoch,
@@ -68,10 +69,12 @@ class DivergingRule(MarginRule):
             _jumped_to_chance(features, thresholds, context),
         )
         has_val = at_least(features.column("val_n_finite"), thresholds.min_evaluations)
+        # Where training was not logged at all, validation alone has to tell.
+        has_train = any_of(has_enough, where_true(features.column("train_n_finite") == 0))
         return any_of(
             where_true(self.is_nonfinite(features)),
             all_of(has_enough, gradual),
-            all_of(has_enough, has_val, validation_blew_up(features, thresholds, context)),
+            all_of(has_train, has_val, validation_blew_up(features, thresholds, context)),
             _far_above_start(features, thresholds, context),
         )
 
@@ -242,7 +245,10 @@ def _nonfinite_sentence(words: str, prefix: str, row: CurveRow) -> str:
     epoch = row[f"{prefix}_first_nonfinite_epoch"]
     if np.isnan(row[f"{prefix}_first"]):
         return f"{words} loss was never finite in {row['n_evaluations']:g} evaluations"
+    last = row[f"{prefix}_last_epoch"]
     sentence = f"{words} loss was not finite from epoch {epoch:g} on"
+    if last > epoch:
+        sentence = f"{words} loss was not finite after epoch {last:g} (first at epoch {epoch:g})"
     fall = 1 - row[f"{prefix}_min"] / row[f"{prefix}_first"] if row[f"{prefix}_first"] > 0 else 0
     if fall > 0.01:
         sentence += f", after it had fallen {percent(fall)}"

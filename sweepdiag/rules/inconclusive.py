@@ -29,7 +29,7 @@ __all__ = ["InconclusiveRule", "unstable_validation"]
 
 
 class InconclusiveRule(MarginRule):
-    """Too few evaluations, no validation loss, or evidence on both sides.
+    """Too few evaluations, only one of the losses, or evidence on both sides.
 
     What it checks: fewer than 5 finite training or validation losses; or a training loss that has
     lost a fifth of its fall again without diverging, or that scatters by a fifth of its range; or
@@ -73,6 +73,8 @@ class InconclusiveRule(MarginRule):
             return (
                 "there is no validation loss, so that a good fit cannot be told from overfitting"
             )
+        if row["train_n_finite"] == 0:
+            return "there is no training loss, so that nothing tells under- from overfitting"
         fewest = min(row["train_n_finite"], row["val_n_finite"])
         if fewest < needed:
             n_known = plural(fewest, "evaluation")

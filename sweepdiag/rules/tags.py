@@ -67,7 +67,7 @@ def _masks(
     column = features.column
     has_enough = column("train_n_finite") >= thresholds.min_evaluations
     n_nonfinite = column("train_n_nonfinite") + column("val_n_nonfinite")
-    is_improving = _is_improving(features, thresholds) & has_enough & ~is_out
+    is_improving = _is_improving(features, thresholds, context) & has_enough & ~is_out
     is_flat = _is_flat(features, thresholds, "train") & _is_flat(features, thresholds, "val")
     has_recovered = (column("train_spikes_recovered") > 0) | (n_nonfinite > 0)
     return {
@@ -90,14 +90,18 @@ def _masks(
     }
 
 
-def _is_improving(features: FeatureMatrix, thresholds: Thresholds) -> BoolArray:
+def _is_improving(
+    features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
+) -> BoolArray:
     """Validation decides where there is one; its level must be that of its minimum."""
     prefixes = np.where(features.column("val_n_finite") > 0, "val", "train")
     masks = {}
     for prefix in ("train", "val"):
         change = features.column(f"{prefix}_late_change")
+        is_steep = -features.column(f"{prefix}_late_slope") >= thresholds.tag_improving_slope
         masks[prefix] = (
-            (-features.column(f"{prefix}_late_slope") >= thresholds.tag_improving_slope)
+            # Without a floor a level says nothing: what was learned is all there is to compare.
+            (is_steep | ~context.has_floor)
             & (-change >= thresholds.improving_t * features.column(f"{prefix}_late_change_se"))
             & (-change >= thresholds.tag_improving_share * _fall(features, prefix))
             & (features.column(f"{prefix}_rise_range") <= thresholds.improving_share)

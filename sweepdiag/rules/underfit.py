@@ -88,7 +88,8 @@ class UnderfitRule(MarginRule):
         has_val = row["val_n_finite"] >= row.thresholds.min_evaluations
         words, prefix = ("validation", "val") if has_val else ("training", "train")
         change = row[f"{prefix}_late_change"]
-        if change < 0 and -change > 0.01 * abs(row[f"{prefix}_smooth_last"]):
+        is_high = _stays_high(row.features, row.thresholds, row.context)[row.index] >= 0
+        if change < 0 and (not is_high or -change > 0.01 * abs(row[f"{prefix}_smooth_last"])):
             return f"{words} loss was still falling{_fall_in_words(row, prefix)}"
         start, floor = row["start_train"], row.context.floor
         whose = "the best constant prediction has" if row["is_start_known"] else "it started from"

@@ -228,3 +228,50 @@ def test_damaged_and_unknown_files_are_refused(tmp_path):
         read_curves(tmp_path / "nothing")
     with pytest.raises(ConfigError, match="unknown column for --group-by 'task'"):
         read_curves(frame(epoch=[0], val_loss=[1.0]), group_by="task")
+
+
+def test_settings_that_stand_only_in_some_rows_of_a_run_split_no_run():
+    reading = read_curves(
+        frame(
+            run=["a", "a", "a", "b", "b", "b"],
+            epoch=[0, 1, 2] * 2,
+            val_loss=[3.0, 2, 1] * 2,
+            data=["x", None, None, None, "y", None],
+        ),
+        group_by="data",
+    )
+    assert reading.runs["trial_id"].tolist() == ["a", "b"]
+    assert reading.runs["data"].tolist() == ["x", "y"]
+
+
+def test_one_run_name_in_two_groups_stands_for_two_runs_also_with_gaps():
+    reading = read_curves(
+        frame(
+            run=["a"] * 6,
+            epoch=[0, 1, 2] * 2,
+            val_loss=[3.0, 2, 1] * 2,
+            data=["x", None, None, "y", None, None],
+        ),
+        group_by="data",
+    )
+    assert reading.runs["trial_id"].tolist() == ["x/a", "y/a"]
+
+
+def test_a_column_that_numbers_the_rows_names_no_runs():
+    table = frame(id=range(20), epoch=range(20), val_loss=np.linspace(2, 1, 20))
+    with pytest.raises(ReaderError, match=r"column 'id'.* differs in every row.*--columns run="):
+        read_curves(table)
+    assert len(read_curves(table, columns={"run": ""}).runs) == 1
+
+
+def test_a_column_of_lists_is_read_as_text():
+    reading = read_curves(
+        frame(
+            run=["a"] * 3,
+            epoch=[0, 1, 2],
+            val_loss=[3.0, 2, 1],
+            scores=[np.array([1.0, 2.0])] * 3,
+        ),
+        with_attributes=True,
+    )
+    assert reading.runs["scores"].tolist() == ["[1. 2.]"]

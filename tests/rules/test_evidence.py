@@ -73,3 +73,30 @@ def test_a_mean_is_called_one() -> None:
     train = 2.3 * (1 - 0.06 * np.exp(-((t - 5.0) ** 2) / 8))
     verdict = judge((train, train))
     assert "(mean of the last 5 evaluations)" in verdict.evidence
+
+
+def test_without_training_losses_it_is_said_and_validation_may_still_diverge() -> (
+    None
+):
+    missing = np.full(30, np.nan)
+    verdict = judge((missing, u_shaped()[1]))
+    assert verdict.verdict is VerdictClass.INCONCLUSIVE
+    assert "there is no training loss" in verdict.evidence
+    verdict = judge((missing, np.geomspace(2.0, 1e6, 30)))
+    assert verdict.verdict is VerdictClass.DIVERGING
+
+
+def test_a_loss_that_was_finite_again_is_told_by_its_last_finite_epoch() -> None:
+    train, val = healthy()
+    train[[4, 28, 29]] = np.nan
+    verdict = judge((train, val))
+    assert verdict.verdict is VerdictClass.DIVERGING
+    assert "not finite after epoch 27 (first at epoch 4)" in verdict.evidence
+
+
+def test_without_a_floor_neither_evidence_nor_tags_depend_on_the_level() -> None:
+    train, val = slow()
+    verdicts = [judge((train - shift, val - shift)) for shift in (50.0, 1000.0)]
+    assert {v.verdict for v in verdicts} == {VerdictClass.UNDERFIT}
+    assert all("still falling" in v.evidence for v in verdicts)
+    assert verdicts[0].tags == verdicts[1].tags
