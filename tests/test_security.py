@@ -155,6 +155,13 @@ def test_nothing_is_written_through_links(folder, tmp_path):
         diagnose_folder(folder)
     assert list(outside.iterdir()) == [victim]
 
+    (folder.path / "journal.lock").unlink()
+    (folder.path / "journal.lock").symlink_to(victim)
+    with pytest.raises(StoreError, match=r"journal\.lock is a symbolic link"):
+        folder.open_journal()
+    assert victim.read_text() == "mine"
+    (folder.path / "journal.lock").unlink()
+
     (folder.path / "journal.jsonl").rename(outside / "journal.jsonl")
     (folder.path / "journal.jsonl").symlink_to(outside / "journal.jsonl")
     with pytest.raises(StoreError, match=r"journal\.jsonl is a symbolic link"):

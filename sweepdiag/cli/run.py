@@ -162,7 +162,7 @@ def resume(
         execution = options.execution_options(
             gpus=gpus, workers=workers, executor=executor, pack_size=pack_size, address=address
         )
-        states = _states(retry or [])
+        states = _states(options.split_commas(retry))
         _watched(
             lambda watch: resume_sweep(
                 directory,
@@ -297,6 +297,6 @@ def _states(names: list[str]) -> list[Any]:
 
     for name in names:
         if name not in {state.value for state in DONE_STATES}:
-            message = unknown_name("state for --retry", name, sorted(DONE_STATES))
+            message = unknown_name("state for --retry", name, sorted(s.value for s in DONE_STATES))
             raise ConfigError(message)
     return [State(name) for name in names]

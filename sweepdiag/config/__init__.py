@@ -16,6 +16,7 @@ wrong is said all at once, each with file, line and column, the rule and the val
 from sweepdiag.config.axes import RESERVED_COLUMNS, ParameterSpec
 from sweepdiag.config.axis_options import parse_axis
 from sweepdiag.config.models import (
+    JUDGING_SETTINGS,
     MAX_TRIALS,
     DiagnosisConfig,
     EvaluationConfig,
@@ -29,6 +30,7 @@ from sweepdiag.config.schema import json_schema
 from sweepdiag.config.settings import Settings, load_config, read_settings, validate_settings
 
 __all__ = [
+    "JUDGING_SETTINGS",
     "MAX_TRIALS",
     "RESERVED_COLUMNS",
     "DiagnosisConfig",

@@ -40,6 +40,7 @@ RESERVED_COLUMNS = frozenset(
         "turning_epoch", "evidence", "context", "reference_id", "n_seeds", "n_judged", "n_failed",
         "share", "best_val_loss", "worst_val_loss", "last_val_loss", "best_train_loss",
         "best_val_metric", "best_monitor", "worst_monitor", "best_epoch", "n_evaluations",
+        "margin", "numbers", "criterion", "epochs_used", "used_fraction", "regret",
     }
 )  # fmt: skip
 """Columns that stand beside the axes in some table, and so cannot name an axis."""

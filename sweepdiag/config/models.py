@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_GRID_POINTS",
     "DEFAULT_N_CONFIGURATIONS",
+    "JUDGING_SETTINGS",
     "MAX_TRIALS",
     "DiagnosisConfig",
     "EvaluationConfig",
@@ -34,6 +35,9 @@ DEFAULT_N_CONFIGURATIONS = 64
 
 _NOT_THE_SWEEP = frozenset({"execution", "output"})
 """Settings that say where and how trials run, but not which trials there are."""
+
+JUDGING_SETTINGS = ("diagnosis", "monitor")
+"""Settings that say how curves are judged once they are there."""
 
 
 class OptimizerConfig(SettingsModel):
@@ -280,15 +284,18 @@ class SweepConfig(SettingsModel):
         return mapping
 
     def comparable(self) -> dict[str, Any]:
-        """Return what makes two sweeps the same: all settings but ``execution`` and ``output``.
+        """Return what makes two sweeps the same: what their curves depend on.
 
-        Seeds are listed, so that three seeds and the seeds 0, 1 and 2 compare equal.
+        Thresholds do where ``stop_early`` follows them. Seeds are listed, so that three seeds and
+        the seeds 0, 1 and 2 compare equal.
         """
         kept = {
             name: setting
             for name, setting in self.to_mapping().items()
-            if name not in _NOT_THE_SWEEP
+            if name not in _NOT_THE_SWEEP and name not in JUDGING_SETTINGS
         }
+        if self.stop_early:
+            kept["thresholds"] = dict(self.diagnosis.thresholds)
         return {**kept, "seeds": list(self.seed_values)}
 
     def to_yaml(self, *, header: str | None = None) -> str:

@@ -36,10 +36,16 @@ def describe_environment(*, version: str, devices: str) -> dict[str, Any]:
         "processor": _processor(),
         "devices": devices,
         # Without paths of this machine: reports are shared.
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [_without_folders(word) for word in sys.argv],
         "git": _git_state(),
         "created": now(),
     }
+
+
+def _without_folders(word: str) -> str:
+    """Return a word of a command with absolute paths cut to their last part."""
+    option, is_option, value = word.rpartition("=")
+    return f"{option}{is_option}{Path(value).name}" if Path(value).is_absolute() else word
 
 
 def _version(name: str) -> str | None:

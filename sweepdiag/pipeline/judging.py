@@ -148,6 +148,7 @@ def _verdict_table(
             for name, told in _VERDICT_COLUMNS.items()
         }
     )
+    table["trial_id"] = table["trial_id"].astype(trials["trial_id"].dtype)  # also without rows
     keys = trials[["trial_id", "config_id", *axis_names, "seed"]]
     return keys.merge(table, on="trial_id", how="inner", validate="one_to_one")
 

@@ -14,7 +14,7 @@ from sweepdiag.pipeline.diagnosis import diagnose_folder, read_config
 from sweepdiag.pipeline.environment import describe_environment, now
 from sweepdiag.pipeline.recording import differences
 from sweepdiag.pipeline.sweep import SweepResult
-from sweepdiag.records import DONE_STATES
+from sweepdiag.records import DONE_STATES, JUDGED_STATES
 from sweepdiag.store import History, RunFolder
 from sweepdiag.store.history import plan_record
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sweepdiag.config import SweepConfig
+    from sweepdiag.records import State
     from sweepdiag.store import Journal
 
 __all__ = ["merge_folders"]
@@ -183,6 +184,21 @@ def _claim(output: RunFolder, config: SweepConfig) -> None:
         raise ConfigError(message)
 
 
+def _is_news(state: State, known: State) -> bool:
+    """Return whether a shard has come further with a trial than the output knows."""
+    if known in JUDGED_STATES:
+        return False
+    return state in JUDGED_STATES or (state in DONE_STATES and known not in DONE_STATES)
+
+
+def _later(records: Sequence[dict[str, Any]], attempt: int) -> list[dict[str, Any]]:
+    """Return records with attempts that come after those that are known of their trial."""
+    return [
+        {**record, "attempt": record["attempt"] + attempt} if "attempt" in record else record
+        for record in records
+    ]
+
+
 def _append(
     output: RunFolder, journal: Journal, shards: Sequence[_Shard], header: Mapping[str, Any]
 ) -> None:
@@ -199,12 +215,14 @@ def _append(
     if history.plan is None and plan is not None:
         journal.append([header, plan_record(plan)])
         history.add_plan(plan)
-    todo = {trial.trial_id for trial in history.todo()}
+    is_added = False
     for shard in shards:
         for trial_id, trial in shard.history.trials.items():
-            if trial_id in todo and trial.state in DONE_STATES:
+            known = history.trials[trial_id]
+            if _is_news(trial.state, known.state):
                 # They begin their trial anew: an interrupted merge can be repeated.
-                journal.append(shard.records[trial_id])
-    if todo:
+                journal.append(_later(shard.records[trial_id], known.attempt))
+                is_added = True
+    if is_added:
         environment = describe_environment(version=sweepdiag.__version__, devices="merged shards")
         output.write_json("environment.json", environment)

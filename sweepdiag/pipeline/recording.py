@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sweepdiag
-from sweepdiag.errors import ConfigError
+from sweepdiag.config import JUDGING_SETTINGS, load_config
+from sweepdiag.errors import ConfigError, StoreError
 from sweepdiag.pipeline.diagnosis import read_config
 from sweepdiag.pipeline.environment import now
 from sweepdiag.store import History, describe_damages
 from sweepdiag.store.history import header_record, plan_record
 
 if TYPE_CHECKING:
+    from sweepdiag.config import SweepConfig
     from sweepdiag.pipeline.resolve import ResolvedSweep
     from sweepdiag.store import Journal, RunFolder
 
@@ -24,15 +26,20 @@ __all__ = ["claim", "differences", "recorded_history"]
 logger = logging.getLogger(__name__)
 
 
-def claim(folder: RunFolder, sweep: ResolvedSweep) -> None:
+def claim(folder: RunFolder, sweep: ResolvedSweep, *, overwrite: bool = False) -> None:
     """Make a new folder this sweep's; a folder that holds a sweep is left for later.
+
+    Args:
+        folder: The folder.
+        sweep: What is to run.
+        overwrite: Take a folder as well that has lost its configuration.
 
     Raises:
         ConfigError: If the folder holds something else.
     """
     if folder.exists:
         return
-    if not folder.is_free:
+    if not folder.is_free and not (overwrite and folder.has_journal):
         message = f"{folder.path} is not empty and holds no sweep: choose another --output"
         raise ConfigError(message)
     folder.create(sweep_yaml=sweep.config.to_yaml())
@@ -77,11 +84,17 @@ def recorded_history(
 
     Raises:
         ConfigError: If the folder holds another sweep that may not be replaced.
+        StoreError: If what it holds cannot be read, and may not be replaced.
     """
-    history, damages = folder.read_history()
+    try:
+        history, damages = folder.read_history()
+        why = _why_not_this(folder, history, sweep, accept_changed_code=accept_changed_code)
+    except (ConfigError, StoreError) as error:  # of another version, or edited
+        if not overwrite:
+            raise
+        history, damages, why = History(), [], str(error)
     for line in describe_damages(damages, n_torn_bytes=journal.n_torn_bytes):
         logger.warning("%s/journal.jsonl: %s", folder.path, line)
-    why = _why_not_this(folder, history, sweep, accept_changed_code=accept_changed_code)
     if why and not overwrite:
         raise ConfigError(why)
     if why:
@@ -89,6 +102,8 @@ def recorded_history(
         folder.clear()
         folder.create(sweep_yaml=sweep.config.to_yaml())
         history = History()
+    else:
+        _record_judging(folder, sweep.config)
     if not history.header:
         journal.append([_header(sweep)])
         history.facts = sweep.facts
@@ -97,6 +112,15 @@ def recorded_history(
         history.add_plan(sweep.plan)
     journal.sync()
     return history
+
+
+def _record_judging(folder: RunFolder, config: SweepConfig) -> None:
+    """Take over how curves are to be judged, where that is not what the folder has."""
+    recorded, asked = read_config(folder).to_mapping(), config.to_mapping()
+    judging = {name: asked[name] for name in JUDGING_SETTINGS}
+    if any(recorded[name] != setting for name, setting in judging.items()):
+        changed = load_config(options={**recorded, **judging})
+        folder.create(sweep_yaml=changed.to_yaml())
 
 
 def _why_not_this(

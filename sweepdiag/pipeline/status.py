@@ -10,6 +10,7 @@ from sweepdiag.messages import clean_message, describe_peak_memory
 from sweepdiag.pipeline.diagnosis import read_config
 from sweepdiag.pipeline.progress import failed_states, step_weight
 from sweepdiag.records import DONE_STATES, State
+from sweepdiag.space import shard_trials
 from sweepdiag.store import DriverState
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class SweepStatus:
         path: The run folder.
         workload: What it trains.
         driver: The process that writes the folder, or wrote it last.
-        n_trials: Trials planned; 0 before the plan has been recorded.
+        n_trials: Trials planned, of a shard its own; 0 before the plan has been recorded.
         states: Number of trials per state. What was running when its driver ended is lost.
         n_done: Trials that ``resume`` would not train.
         fraction: Share of all training steps that is done, in [0, 1].
@@ -76,6 +77,9 @@ def read_status(folder: RunFolder, *, now: dt.datetime | None = None) -> SweepSt
     history, damages = folder.read_progress()
     now = now or dt.datetime.now(dt.UTC)
     driver = folder.find_driver(history, now=now)
+    parts = config.execution.shard_parts
+    if parts is not None and history.plan is not None:
+        history.keep(trial.trial_id for trial in shard_trials(history.plan, *parts))
     if driver.state is DriverState.GONE:
         history.mark_lost()
     pace = _pace(history, driver, epochs=config.epochs, now=now)

@@ -197,7 +197,7 @@ def resume_sweep(
     accept_changed_code: bool = False,
     observer: SweepObserver | None = None,
     execution: Mapping[str, Any] | None = None,
-) -> SweepResult:
+) -> SweepResult | ShardResult:
     """Continue the sweep of a folder: its plan minus what is done.
 
     Args:
@@ -208,7 +208,7 @@ def resume_sweep(
         execution: Settings of ``execution`` that differ this time.
 
     Returns:
-        The sweep as if it had never been interrupted.
+        The sweep as if it had never been interrupted; of a folder that holds a shard, the shard.
     """
     folder = RunFolder(Path(path))
     recorded = read_config(folder).to_mapping()
@@ -217,7 +217,8 @@ def resume_sweep(
     config, workload = resolve_config(
         options={**recorded, "execution": changed, "output": str(path)}
     )
-    return run_config(
+    run = run_config if config.execution.shard is None else train_shard
+    return run(
         config,
         workload,
         accept_changed_code=accept_changed_code,
@@ -320,7 +321,7 @@ def _train(
     shard = config.execution.shard_parts
     part = None if shard is None else shard_trials(sweep.plan, *shard)
     folder = RunFolder(Path(config.output) if config.output else default_output(workload.name))
-    claim(folder, sweep)
+    claim(folder, sweep, overwrite=overwrite)
     with folder.open_journal() as journal:
         history = recorded_history(
             folder, journal, sweep, overwrite=overwrite, accept_changed_code=accept_changed_code

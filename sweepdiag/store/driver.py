@@ -1,32 +1,27 @@
 """Whether a process still writes a run folder, found out without touching the folder.
 
-The writer may keep a lease beside the journal: a file that says who it is, which it touches every
-few seconds. That tells any machine. Otherwise it holds a lock on the journal for as long as it
-lives. Trying to take that lock would keep a writer out that starts at the same moment, so the
-kernel's own list of locks is read, which tells of this machine only; of other machines the time of
-the last write is then all there is.
+The writer keeps a lease beside the journal: a file that says who it is, which it touches every few
+seconds. That tells any machine. Where there is no such file, the time of the last write is all
+there is.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import enum
-import json
 import os
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sweepdiag.store.lease import STALE_AFTER_S, lease_holder
+from sweepdiag.store.process import is_alive, is_here, pid_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 __all__ = ["Driver", "DriverState", "Session", "find_driver", "session_of", "session_record"]
-
-_LOCKS = Path("/proc/locks")
-_STALE_AFTER_S = 60.0
-"""Age at which a lease is nobody's any more."""
-_MOST_LEASE_BYTES = 4096
 
 
 class DriverState(enum.StrEnum):
@@ -56,7 +51,7 @@ class Session:
     @property
     def is_of_this_machine(self) -> bool:
         """Whether its process would be seen from here."""
-        return (self.host, self.namespace) == (socket.gethostname(), _namespace())
+        return (self.host, self.namespace) == (socket.gethostname(), pid_namespace())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +82,7 @@ def session_record(*, started: str) -> dict[str, Any]:
         "started": started,
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "namespace": _namespace(),
+        "namespace": pid_namespace(),
     }
 
 
@@ -120,15 +115,12 @@ def find_driver(
     if holder:
         host = str(holder.get("host") or host)
         pid = holder["pid"] if isinstance(holder.get("pid"), int) else pid
-    locked_by = _lock_holder(journal.stat())
-    if locked_by is not None:
-        host, pid, state = socket.gethostname(), locked_by, DriverState.ALIVE
-    elif holder is not None:
+    if holder is None:
+        is_of_here = session is not None and session.is_of_this_machine
+        state = DriverState.GONE if is_of_here else DriverState.UNKNOWN
+    else:
         silent = (now or dt.datetime.now(dt.UTC)) - last_heard
         state = _state_of_lease(holder, silent)
-    else:
-        is_seen = _LOCKS.exists() and session is not None and session.is_of_this_machine
-        state = DriverState.GONE if is_seen else DriverState.UNKNOWN
     return Driver(state=state, host=host, pid=pid, last_heard=last_heard)
 
 
@@ -144,57 +136,15 @@ def _modified(path: Path) -> dt.datetime | None:
 
 
 def _read_lease(journal: Path) -> dict[str, Any] | None:
-    """Return who holds the lease, empty if nobody does; ``None`` if there are no leases here."""
+    """Return who holds the lease, empty if nobody does; ``None`` if there is none."""
     try:
         with _lease(journal).open("rb") as file:
-            data = file.read(_MOST_LEASE_BYTES)
+            return lease_holder(file.fileno())
     except OSError:
         return None
-    if not data:
-        return {}
-    try:
-        holder = json.loads(data)
-    except ValueError:
-        holder = None
-    # Something that nobody can read is somebody.
-    return holder if isinstance(holder, dict) and holder else {"pid": None}
 
 
 def _state_of_lease(holder: Mapping[str, Any], silent: dt.timedelta) -> DriverState:
-    if not holder or silent.total_seconds() >= _STALE_AFTER_S:
+    if not holder or silent.total_seconds() >= STALE_AFTER_S:
         return DriverState.GONE
-    is_here = (holder.get("host"), holder.get("namespace")) == (socket.gethostname(), _namespace())
-    if is_here and not _is_running(holder.get("pid")):
-        return DriverState.GONE
-    return DriverState.ALIVE
-
-
-def _is_running(pid: object) -> bool:
-    """Return whether a process of this machine lives; a zombie does not."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return text.rpartition(")")[2].split()[:1] not in (["Z"], ["X"])
-
-
-def _lock_holder(file: os.stat_result) -> int | None:
-    """Return the process on this machine that has the file locked, if there is one."""
-    # A line is such as "1: FLOCK  ADVISORY  WRITE 12550 fe:00:2146423 0 EOF".
-    try:
-        lines = _LOCKS.read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return None
-    place = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
-    for line in lines:
-        fields = line.split()
-        if len(fields) > 5 and fields[1] != "->" and fields[5] == place and fields[4].isdigit():
-            return int(fields[4])
-    return None
-
-
-def _namespace() -> str:
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        return ""
+    return DriverState.GONE if is_here(holder) and not is_alive(holder) else DriverState.ALIVE

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import StoreError
@@ -26,6 +25,7 @@ __all__ = ["RunFolder"]
 _SWEEP = "sweep.yaml"
 _JOURNAL = "journal.jsonl"
 _TABLES = ("plan", "curves", "trials", "verdicts", "configurations", "features", "stopping")
+_FIGURES = {".png", ".svg"}
 _OTHER_FILES = (
     "environment.json",
     "findings.json",
@@ -89,6 +89,11 @@ class RunFolder:
         except OSError:
             return False
 
+    @property
+    def has_journal(self) -> bool:
+        """Whether there is a journal, which a folder has that is or was to be a sweep's."""
+        return (self.path / _JOURNAL).is_file()
+
     def create(self, *, sweep_yaml: str) -> None:
         """Create the folder with its configuration."""
         self.create_empty()
@@ -109,17 +114,22 @@ class RunFolder:
     def clear(self) -> None:
         """Remove the files of a sweep but its journal, and nothing that sweepdiag did not write.
 
-        The journal stays, for whoever calls this holds its lock: it is emptied instead.
+        The journal stays, for whoever calls this holds its lock: it is emptied instead. So does
+        ``sweep.yaml``, which is replaced: without it this would be no run folder for a moment.
 
         Raises:
             StoreError: If one of them cannot be removed.
         """
-        names = [_SWEEP, *_OTHER_FILES, *(f"{table}.parquet" for table in _TABLES)]
+        names = [*_OTHER_FILES, *(f"{table}.parquet" for table in _TABLES)]
         try:
             for name in names:
                 (self.path / name).unlink(missing_ok=True)
             if self.figures.is_dir() and not self.figures.is_symlink():
-                shutil.rmtree(self.figures)
+                for path in self.figures.iterdir():
+                    if path.suffix in _FIGURES:
+                        path.unlink()
+                if not any(self.figures.iterdir()):
+                    self.figures.rmdir()
         except OSError as error:
             msg = f"cannot clear {self.path}: {error.strerror}"
             raise StoreError(msg) from error

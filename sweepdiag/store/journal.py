@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sweepdiag.errors import StoreError
 from sweepdiag.store.lease import Lease
+from sweepdiag.store.opening import open_for_writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -230,9 +231,9 @@ def _last_point(start: bytes, body: bytes) -> dict[str, Any]:
 class Journal:
     """The writer of a journal. Not thread-safe: it belongs to the driver's loop.
 
-    Opening cuts a torn tail. Each ``append`` is one write; the file is flushed to disk at most
-    once a second and when it is closed, so that a power failure loses about a second and a killed
-    process nothing it had appended.
+    Opening cuts a torn tail. Each ``append`` is one write; the file is flushed to disk once a
+    second while records come, ten seconds after the last at most, and when it is closed. That is
+    what a power failure loses; a killed process loses nothing that it had appended.
 
     Attributes:
         n_torn_bytes: Length of the torn tail that was cut.
@@ -250,8 +251,11 @@ class Journal:
         self._path = path
         self._sync_every_s = sync_every_s
         self._last_sync = time.monotonic()
+        self._is_dirty = False
+        self._late_failure: StoreError | None = None
+        self._fd = -1
         self.n_torn_bytes = 0
-        self._lease = Lease(path.with_suffix(".lock"))
+        self._lease = Lease(path.with_suffix(".lock"), on_beat=self._flush_late)
         try:
             self._open()
         except BaseException:
@@ -260,11 +264,7 @@ class Journal:
 
     def _open(self) -> None:
         path = self._path
-        try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            msg = f"cannot write {path}: {error.strerror}"
-            raise StoreError(msg) from error
+        self._fd = open_for_writing(path)
         try:
             self._cut_torn_tail()
         except BaseException:
@@ -279,11 +279,13 @@ class Journal:
                 by now. A half-written line is cut at the next opening.
         """
         data = b"".join(encode_line(record) for record in records)
+        self._raise_late_failure()
         try:
             with self._lease.held():
                 view = memoryview(data)
                 while view:
                     view = view[os.write(self._fd, view) :]
+            self._is_dirty = True
             if time.monotonic() - self._last_sync >= self._sync_every_s:
                 self.sync()
         except OSError as error:
@@ -295,12 +297,26 @@ class Journal:
         Raises:
             StoreError: If the disk does not take it.
         """
+        self._is_dirty = False
         try:
             getattr(os, "fdatasync", os.fsync)(self._fd)
         except OSError as error:
             if error.errno != errno.EINVAL:  # a device has nothing to flush
                 raise StoreError(self._failure(error)) from error
         self._last_sync = time.monotonic()
+
+    def _flush_late(self) -> None:
+        """Flush what came too soon after the last flush, where nothing has come since."""
+        if self._is_dirty:
+            try:
+                self.sync()
+            except StoreError as error:  # a disk tells once; this thread has nobody to tell
+                self._late_failure = error
+
+    def _raise_late_failure(self) -> None:
+        failure, self._late_failure = self._late_failure, None
+        if failure is not None:
+            raise failure
 
     def truncate(self) -> None:
         """Forget every record."""
@@ -315,15 +331,16 @@ class Journal:
         """
         if self._fd < 0:
             return
-        fd, self._fd = self._fd, -1
         try:
-            os.fsync(fd)
+            self._raise_late_failure()
+            os.fsync(self._fd)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise StoreError(self._failure(error)) from error
         finally:
+            self._lease.release()  # its thread flushes too
+            fd, self._fd = self._fd, -1
             os.close(fd)
-            self._lease.release()
 
     def __enter__(self) -> Journal:
         return self

@@ -13,19 +13,20 @@ import json
 import logging
 import os
 import secrets
-import socket
 import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import StoreError
+from sweepdiag.store.opening import open_for_writing
+from sweepdiag.store.process import is_alive, is_here, this_process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-__all__ = ["HEARTBEAT_S", "STALE_AFTER_S", "Lease"]
+__all__ = ["HEARTBEAT_S", "STALE_AFTER_S", "Lease", "lease_holder"]
 
 _log = logging.getLogger(__name__)
 
@@ -50,29 +51,30 @@ class Lease:
     """
 
     def __init__(
-        self, path: Path, *, heartbeat_s: float = HEARTBEAT_S, stale_after_s: float = STALE_AFTER_S
+        self,
+        path: Path,
+        *,
+        heartbeat_s: float = HEARTBEAT_S,
+        stale_after_s: float = STALE_AFTER_S,
+        on_beat: Callable[[], None] = lambda: None,
     ) -> None:
         """Take the lease.
 
         A holder on another machine cannot be asked whether it lives: its next renewal is waited
-        for, or the end of its lease.
+        for, or the end of its lease. A ``StoreError`` says that somebody else holds it, or that
+        the file cannot be written.
 
         Args:
             path: The lease's file.
             heartbeat_s: Time between two renewals.
             stale_after_s: Age at which a lease of somebody else's is taken over.
-
-        Raises:
-            StoreError: If somebody else holds it, or the file cannot be written.
+            on_beat: Called at each renewal, in a thread of its own.
         """
         self._path = path
         self._stale_after_s = stale_after_s
-        self._mark = {**_this_process(), "token": secrets.token_hex(8)}
-        try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            msg = f"cannot write {path}: {error.strerror}"
-            raise StoreError(msg) from error
+        self._on_beat = on_beat
+        self._mark = {**this_process(), "token": secrets.token_hex(8)}
+        self._fd = open_for_writing(path)
         try:
             self._take()
         except BaseException:
@@ -109,7 +111,7 @@ class Lease:
         self._heart.join()
         fd, self._fd = self._fd, -1
         try:
-            if _content(fd).get("token") == self._mark["token"]:
+            if lease_holder(fd).get("token") == self._mark["token"]:
                 os.ftruncate(fd, 0)
         finally:
             os.close(fd)
@@ -132,7 +134,7 @@ class Lease:
                     self._write()
                     return
             first_seen = renewed_at if first_seen is None else first_seen
-            if _is_here(holder) or renewed_at > first_seen:
+            if is_here(holder) or renewed_at > first_seen:
                 message = (
                     f"{self._path.parent} is being written by another sweepdiag "
                     f"({_name(holder)}); wait for it to end, or choose another --output"
@@ -144,7 +146,7 @@ class Lease:
         """Return in whose place the lease may be taken, empty if nobody's; ``None`` if not."""
         if not holder:
             return ""
-        if _is_here(holder) and not _is_alive(holder):
+        if is_here(holder) and not is_alive(holder):
             return f"{_name(holder)}, which is dead"
         silent_s = self._now() - renewed_at
         if silent_s >= self._stale_after_s:
@@ -173,7 +175,7 @@ class Lease:
             raise StoreError(msg)
 
     def _read(self) -> dict[str, Any]:
-        return _content(self._fd)
+        return lease_holder(self._fd)
 
     def _beat(self, heartbeat_s: float) -> None:
         while not self._is_over.wait(heartbeat_s):
@@ -181,6 +183,7 @@ class Lease:
             with contextlib.suppress(OSError):
                 if self._read().get("token") == self._mark["token"]:
                     os.utime(self._fd)
+            self._on_beat()
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -219,8 +222,8 @@ class Lease:
                 fcntl.flock(self._fd, fcntl.LOCK_UN)
 
 
-def _content(fd: int) -> dict[str, Any]:
-    """Return who holds a lease; empty if nobody does."""
+def lease_holder(fd: int) -> dict[str, Any]:
+    """Return who holds the lease of an open file; empty if nobody does."""
     data = os.pread(fd, _MAX_BYTES, 0)
     if not data:
         return {}
@@ -236,47 +239,3 @@ def _name(holder: dict[str, Any]) -> str:
     if not holder.get("pid"):
         return "an unknown process"
     return f"process {holder['pid']} on {holder.get('host')}"
-
-
-def _this_process() -> dict[str, Any]:
-    pid = os.getpid()
-    return {"host": socket.gethostname(), "pid": pid, "started": _start_of(pid), **_place()}
-
-
-def _place() -> dict[str, str]:
-    """Return what tells apart machines, their boots and their containers, where Linux tells."""
-    place = {"boot": "", "namespace": ""}
-    with contextlib.suppress(OSError):
-        place["boot"] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        place["namespace"] = str(Path("/proc/self/ns/pid").readlink())
-    return place
-
-
-def _is_here(holder: dict[str, Any]) -> bool:
-    """Return whether the holder's process id means something here."""
-    here = {"host": socket.gethostname(), **_place()}
-    return all(holder.get(name) == value for name, value in here.items())
-
-
-def _is_alive(holder: dict[str, Any]) -> bool:
-    pid = holder.get("pid")
-    if not isinstance(pid, int) or pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # somebody else's, and alive
-    # Ids are given again: the one that started at another time is another process.
-    return _start_of(pid) == holder.get("started")
-
-
-def _start_of(pid: int) -> str:
-    """Return when a process started, in clock ticks since the boot; empty if it is a zombie."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    state, *rest = text.rpartition(")")[2].split()
-    return "" if state in {"Z", "X"} else rest[18]

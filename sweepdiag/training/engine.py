@@ -251,6 +251,7 @@ class PackTrainer:
         meter = start_meter(self._device)
         left = {trial.trial_id: (trial, attempt) for trial, attempt in trials}
         is_memory = False
+        members: list[Member] = []
         others: list[_Attempt] = []
         try:
             members, others, failed = self._build_all(model, trials)

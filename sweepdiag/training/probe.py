@@ -100,7 +100,7 @@ def probe(
         need = trial.need_alone(record)
         return _unfused(alone, reason, tried[0], need, is_lasting=is_lasting)
     fused, model, way = best
-    width = packing.width if packing.width is None or packing.width < len(members) else None
+    width = packing.width
     if packing.width is None:
         width, fused = trial.best_width(model, fused)
     speedup = trial.seconds(alone) / trial.seconds(fused)

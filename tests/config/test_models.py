@@ -261,7 +261,8 @@ def test_comparable_leaves_out_where_it_runs_only():
     here = sweep(seeds=2, execution={"gpus": 0}, output="a")
     there = sweep(seeds=[0, 1], execution={"gpus": 8, "executor": "ray"}, output="b")
     assert here.comparable() == there.comparable()
-    assert set(here.to_mapping()) - set(here.comparable()) == {"execution", "output"}
+    left_out = {"execution", "output", "diagnosis", "monitor"}
+    assert set(here.to_mapping()) - set(here.comparable()) == left_out
     assert here.comparable() != sweep(seeds=2, split={"seed": 1}).comparable()
 
 

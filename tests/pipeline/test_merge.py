@@ -1,11 +1,19 @@
 import json
+import textwrap
 
 import pandas as pd
 import pytest
 
-from sweepdiag import run_sweep
+from sweepdiag import resume_sweep, run_sweep
 from sweepdiag.errors import ConfigError, StoreError
-from sweepdiag.pipeline import merge_folders, resolve_config, train_shard
+from sweepdiag.pipeline import (
+    ShardResult,
+    merge_folders,
+    read_status,
+    resolve_config,
+    train_shard,
+)
+from sweepdiag.records import State
 from sweepdiag.store import RunFolder
 
 
@@ -110,3 +118,48 @@ def test_folders_that_do_not_belong_together_are_refused(small, shards, output, 
 def test_a_shard_that_is_none_is_refused(small, tmp_path, text):
     with pytest.raises(ConfigError, match=r"shard.*must be i/K"):
         shard(small, tmp_path / "x", text)
+
+
+FLAKY = """
+    from pathlib import Path
+
+
+    def train(config, report):
+        if config["lr"] > 0.5 and not Path(__file__).with_name("mended").exists():
+            raise ValueError("not yet")
+        for epoch in range(config["epochs"] + 1):
+            report(epoch=epoch, train_loss=1.0 / (epoch + 1), val_loss=1.0 / (epoch + 1))
+"""
+
+
+def test_what_a_shard_has_trained_again_is_merged_again(tmp_path):
+    loop = tmp_path / "loop.py"
+    loop.write_text(textwrap.dedent(FLAKY))
+    sweep = {
+        "workload": f"{loop}:train",
+        "parameters": {"lr": [0.1, 1.0]},
+        "seeds": 2,
+        "epochs": 3,
+        "execution": {"executor": "serial"},
+    }
+    folders = [RunFolder(tmp_path / f"part-{i}") for i in range(2)]
+    for i, folder in enumerate(folders):
+        shard(sweep, folder.path, f"{i}/2")
+    output = RunFolder(tmp_path / "merged")
+    assert merge_folders(folders, output).n_failed == 2
+    loop.with_name("mended").write_text("")
+    for folder in folders:
+        again = resume_sweep(folder.path, retry=[State.FAILED])
+        assert isinstance(again, ShardResult)
+    merged = merge_folders(folders, output)
+    assert (merged.n_failed, merged.n_missing) == (0, 0)
+    assert merged.trials["attempt"].max() > 1
+    size = (output.path / "journal.jsonl").stat().st_size
+    assert merge_folders(folders, output).n_failed == 0
+    assert (output.path / "journal.jsonl").stat().st_size == size
+
+
+def test_a_finished_shard_is_complete(small, shards):
+    found = read_status(shards[1])
+    assert found.is_complete
+    assert found.n_trials == found.n_done < 16

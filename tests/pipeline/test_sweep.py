@@ -166,6 +166,39 @@ def test_a_different_sweep_is_refused_and_replaced_only_when_asked(tmp_path, sma
     assert replaced.curves["epoch"].max() == 2
 
 
+def test_how_curves_are_judged_is_no_different_sweep(tmp_path, small):
+    first = run_sweep(**small, output=tmp_path / "run")
+    journal = (tmp_path / "run" / "journal.jsonl").read_bytes()
+    ignoring = {**small, "diagnosis": {"ignore": ["SD501"]}, "monitor": "val_metric"}
+    second = run_sweep(**ignoring, output=tmp_path / "run")
+    assert (tmp_path / "run" / "journal.jsonl").read_bytes() == journal
+    assert {f.code for f in first.findings} - {f.code for f in second.findings} == {"SD501"}
+    assert second.diagnosis.data.monitor == "val_metric"
+    assert resume_sweep(tmp_path / "run").diagnosis.data.monitor == "val_metric"
+    stopping = {**small, "stop_early": True}
+    run_sweep(**stopping, output=tmp_path / "other")
+    limits = {"diagnosis": {"thresholds": {"seed_noise": 3.0}}}
+    with pytest.raises(ConfigError, match="holds a different sweep"):
+        run_sweep(**stopping, **limits, output=tmp_path / "other")
+
+
+@pytest.mark.parametrize("damage", ["unknown key", "no configuration"])
+def test_a_folder_that_cannot_be_read_is_replaced_when_asked(tmp_path, small, damage):
+    run_sweep(**small, output=tmp_path / "run")
+    (tmp_path / "run" / "figures" / "notes.txt").write_text("mine")
+    configuration = tmp_path / "run" / "sweep.yaml"
+    if damage == "unknown key":
+        configuration.write_text(configuration.read_text() + "epochz: 3\n")
+    else:
+        configuration.unlink()
+    small["epochs"] = 2
+    with pytest.raises(ConfigError):
+        run_sweep(**small, output=tmp_path / "run")
+    replaced = run_sweep(**small, output=tmp_path / "run", overwrite=True)
+    assert replaced.curves["epoch"].max() == 2
+    assert (tmp_path / "run" / "figures" / "notes.txt").read_text() == "mine"
+
+
 RECORDED = ["grad_norm", "update_ratio", "dead_fraction"]
 
 
@@ -353,6 +386,23 @@ def test_a_failed_trial_is_never_recommended(tmp_path):
     bad = result.configurations.query("flavour == 'bad'")["config_id"].item()
     assert bad not in region.config_ids
     assert "<b>such" not in result.report.read_text()
+
+
+def test_a_sweep_in_which_every_trial_fails_says_so(tmp_path):
+    def model(capacity):
+        message = f"no capacity {capacity}"
+        raise ValueError(message)
+
+    workload = dataclasses.replace(
+        in_memory(), model=model, axes={"lr": [0.01, 0.1], "batch_size": [16], "capacity": [4]}
+    )
+    result = run_sweep(
+        workload, output=tmp_path / "run", epochs=2, execution={"executor": "serial"}
+    )
+    assert result.n_failed == len(result.trials)
+    assert result.verdicts.empty
+    (failed,) = [f for f in result.findings if f.code == "SD902"]
+    assert failed.title == "Every trial failed"
 
 
 def test_quasi_random_points_are_swept(tmp_path, small):

@@ -75,9 +75,7 @@ def test_a_mean_is_called_one() -> None:
     assert "(mean of the last 5 evaluations)" in verdict.evidence
 
 
-def test_without_training_losses_it_is_said_and_validation_may_still_diverge() -> (
-    None
-):
+def test_without_training_losses_it_is_said_and_validation_may_still_diverge() -> None:
     missing = np.full(30, np.nan)
     verdict = judge((missing, u_shaped()[1]))
     assert verdict.verdict is VerdictClass.INCONCLUSIVE

@@ -53,7 +53,7 @@ def test_clear_removes_only_what_sweepdiag_wrote(folder):
     (folder.figures / "class_heatmap.png").write_bytes(b"x")
     (folder.path / "notes.txt").write_text("mine")
     folder.clear()
-    assert [path.name for path in folder] == ["notes.txt"]
+    assert [path.name for path in folder] == ["notes.txt", "sweep.yaml"]
 
 
 def test_a_folder_without_a_sweep_is_named(tmp_path):

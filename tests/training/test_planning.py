@@ -285,7 +285,9 @@ def test_a_width_that_is_asked_for_is_taken():
     found = trainer(packing=PackSettings(width=3))
     assert found.plan(pack(*TRIALS)).width == 3
     assert_same_bits(train_with(found), train_with(trainer()))
-    assert trainer(packing=PackSettings(width=9)).plan(pack(*TRIALS)).width is None
+    wide = trainer(packing=PackSettings(width=9)).plan(pack(*TRIALS))
+    assert wide.wanted_width(len(TRIALS)) == len(TRIALS)
+    assert wide.wanted_width(200) == 9
 
 
 # --- threads ---
