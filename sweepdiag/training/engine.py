@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from sweepdiag.training.fused_model import FusedModel
     from sweepdiag.training.lanes import Lane
     from sweepdiag.training.members import Member, Timetable
-    from sweepdiag.training.pack_run import StopRule
+    from sweepdiag.training.stopping import StopRule
     from sweepdiag.training.peak_memory import PeakMeter
     from sweepdiag.workloads import PreparedWorkload
 
