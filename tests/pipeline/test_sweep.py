@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 import textwrap
 
 import pandas as pd
@@ -505,7 +506,7 @@ def test_hopeless_trainings_end_early_and_the_others_stay_as_they_are(small, tmp
 def test_hopeless_trials_of_a_loop_of_ones_own_end_early(tmp_path):
     def loop(config, report):
         for epoch in range(config["epochs"] + 1):
-            loss = 1.0 + config["lr"] ** epoch
+            loss = 1.0 + config["lr"] ** epoch if epoch < 3 or config["lr"] < 1 else math.nan
             report(epoch=epoch, train_loss=loss, val_loss=loss + 0.1)
 
     sweep = {"parameters": {"lr": [0.8, 5.0]}, "seeds": 1, "epochs": 20}
