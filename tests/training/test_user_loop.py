@@ -219,7 +219,7 @@ def test_whoever_starts_a_trial_takes_it_along_when_killed(loops):
         [sys.executable, "-c", program, f"{loops}:parent"], stdout=subprocess.PIPE, text=True
     )
     group = int(process.stdout.readline())
-    assert len(members(group)) == 2
+    assert len(members(group)) == 3  # the loop, what it has started, and who listens
     process.kill()
     process.wait()
     process.stdout.close()
