@@ -60,8 +60,8 @@ Executor = Annotated[
     str | None,
     typer.Option(
         "--executor",
-        help="serial, ray, auto (whichever of these is expected to end sooner), or tune: Ray Tune, "
-        "for training loops of your own.",
+        help="serial, ray, auto (whichever of these is expected to end sooner), or tune (Ray "
+        "Tune, for training loops of your own).",
         rich_help_panel=_WHERE,
     ),
 ]

@@ -20,7 +20,9 @@ def cause_of_death(text: str, session: RaySession) -> str:
         text: What Ray says of it.
         session: The Ray that it ran on.
     """
-    told = re.search(r"Worker exit detail: (.+?)(?: Some common causes| There are some|$)", text)
+    told = re.search(
+        r"Worker exit detail: (.+?)(?: Some common causes| There are some|$)", text
+    ) or re.search(r"died because (its node has died)", text)
     cause = clean_message(told.group(1) if told else text, max_bytes=500)
     if "connection error code 2" in cause:
         cause = "it was killed (perhaps for memory) or crashed"

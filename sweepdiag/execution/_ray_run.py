@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import LaunchError
-from sweepdiag.execution._ray_deaths import cause_of_death
 from sweepdiag.execution._ray_worker import WorkerActor
 from sweepdiag.execution.recovery import HandfulProgress, PackQueue, SlotHealth
+from sweepdiag.messages import clean_message
 from sweepdiag.records import PointMeasured, State
 
 if TYPE_CHECKING:
@@ -67,7 +68,16 @@ class Staff:
 
     def cause_of_death(self, error: Exception) -> str:
         """Return how a worker process ended, as far as Ray and its last output tell."""
-        return cause_of_death(str(error), self.session)
+        text = str(error)
+        told = re.search(
+            r"Worker exit detail: (.+?)(?: Some common causes| There are some|$)", text
+        )
+        cause = clean_message(told.group(1) if told else text, max_bytes=500)
+        if "connection error code 2" in cause:
+            cause = "it was killed (perhaps for memory) or crashed"
+        pid = re.search(r"\bpid: (\d+)", text)
+        last_words = self.session.last_words(int(pid.group(1))) if pid else ""
+        return f"{cause}\nIts last output:\n{last_words}" if last_words else cause
 
 
 @dataclass(slots=True)

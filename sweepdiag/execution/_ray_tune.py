@@ -32,7 +32,7 @@ class TuneExecutor:
     end trials are asked where they train; no files of Tune's are read or left; and nothing is told
     that other executors would not tell.
 
-    Ray starts with the executor, or is joined, as for :class:`~sweepdiag.execution._ray.RayExecutor`.
+    Ray starts with the executor, or is joined, as for ``RayExecutor``.
 
     Args:
         n_workers: Trials at the same time, each in a worker process.
@@ -144,7 +144,11 @@ class TuneExecutor:
 
 
 def _send(worker: PackWorker) -> Any:
-    """Return the worker's reference in Ray's store."""
+    """Return the worker's reference in Ray's store.
+
+    Raises:
+        LaunchError: If it cannot be pickled.
+    """
     import ray
     from ray import cloudpickle
 

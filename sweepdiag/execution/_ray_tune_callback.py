@@ -35,70 +35,76 @@ class Message:
     is_given_up: bool = False
 
 
-def make_callback(put: Callable[[Message], None], is_abandoned: threading.Event) -> Any:
-    """Return a callback that passes on what happens to trials, in Tune's own thread.
+class _Teller:
+    """Passes on what happens to trials, in Tune's own thread.
 
     Args:
         put: Takes a message; may block, which holds Tune up.
         is_abandoned: Set when the run is to end before its trials have.
     """
-    from ray import tune
 
-    class Teller(tune.Callback):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self._actors: dict[int, Any] = {}
+    def __init__(self, put: Callable[[Message], None], is_abandoned: threading.Event) -> None:
+        self._put = put
+        self._is_abandoned = is_abandoned
+        self._actors: dict[int, Any] = {}
 
-        def __reduce__(self) -> tuple[Any, tuple[()]]:
-            return tune.Callback, ()  # Tune pickles its settings; nobody ever reads them again
-
-        def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: Any) -> None:
-            place = trial.config["place"]
-            if "actor" in result:
-                self._actors[place] = result.pop("actor")
-            if result["done"]:
-                self._actors.pop(place, None)
-            put(
-                Message(
-                    place=place,
-                    events=result.pop("events", ()),
-                    obstacle=result.pop("obstacle", ""),
-                )
-            )
-
-        def on_trial_recover(self, *, trial: Any, **_: Any) -> None:
-            self._tell_death(trial, is_given_up=False)
-
-        def on_trial_error(self, *, trial: Any, **_: Any) -> None:
-            self._tell_death(trial, is_given_up=True)
-
-        def on_step_end(self, **_: Any) -> None:
-            if is_abandoned.is_set():
-                self._end_trials()
-
-        def _tell_death(self, trial: Any, *, is_given_up: bool) -> None:
-            place = trial.config["place"]
+    def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: Any) -> None:
+        """Pass on what a step has told; Tune keeps the rest of its result."""
+        place = trial.config["place"]
+        if "actor" in result:
+            self._actors[place] = result.pop("actor")
+        if result["done"]:
             self._actors.pop(place, None)
-            put(Message(place=place, death=_last_error(trial), is_given_up=is_given_up))
+        events, obstacle = result.pop("events", ()), result.pop("obstacle", "")
+        self._put(Message(place=place, events=events, obstacle=obstacle))
 
-        def _end_trials(self) -> None:
-            """Kill the processes of trials under way.
+    def on_trial_recover(self, *, trial: Any, **_: Any) -> None:
+        """Tell that a trial's process is gone, and Tune begins it again."""
+        self._tell_death(trial, is_given_up=False)
 
-            Tune asks them to stop, which they hear only when their training reports, and waits.
-            """
+    def on_trial_error(self, *, trial: Any, **_: Any) -> None:
+        """Tell that a trial's process is gone, for the last time."""
+        self._tell_death(trial, is_given_up=True)
+
+    def on_step_end(self, **_: Any) -> None:
+        """Kill the processes of trials under way once nobody waits for them.
+
+        Tune asks them to stop, which they hear only when their training reports, and waits.
+        """
+        if self._is_abandoned.is_set():
             import ray
 
             for actor in self._actors.values():
                 ray.kill(actor, no_restart=True)
             self._actors.clear()
 
-    return Teller()
+    def _tell_death(self, trial: Any, *, is_given_up: bool) -> None:
+        place = trial.config["place"]
+        self._actors.pop(place, None)
+        self._put(Message(place=place, death=_last_error(trial), is_given_up=is_given_up))
+
+
+def make_callback(put: Callable[[Message], None], is_abandoned: threading.Event) -> Any:
+    """Return what Tune calls when something happens to a trial.
+
+    Args:
+        put: Takes what there is to tell; may block, which holds Tune up.
+        is_abandoned: Set when the run is to end before its trials have.
+    """
+    from ray import tune
+
+    class Teller(_Teller, tune.Callback):  # type: ignore[misc]  # only the arguments in use
+        def __reduce__(self) -> tuple[Any, tuple[()]]:
+            return tune.Callback, ()  # Tune pickles its settings; nobody ever reads them again
+
+    return Teller(put, is_abandoned)
 
 
 def make_stopper(is_abandoned: threading.Event) -> Any:
     """Return what ends the whole experiment when the run is abandoned, and no trial by itself."""
     from ray import tune
 
-    class Abandonment(tune.Stopper):  # type: ignore[misc]
+    class Abandonment(tune.Stopper):
         def __reduce__(self) -> tuple[Any, tuple[()]]:
             return tune.Callback, ()
 

@@ -26,11 +26,11 @@ from sweepdiag.messages import describe_error
 from sweepdiag.records import State, TrialEnded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from sweepdiag.execution._ray_session import RaySession
     from sweepdiag.execution._ray_tune_trial import TrialSource
-    from sweepdiag.records import Event, Pack
+    from sweepdiag.records import Event
 
 __all__ = ["TuneRun"]
 
@@ -102,11 +102,7 @@ class TuneRun:
         self._failure: BaseException | None = None
 
     def events(self) -> Iterator[list[Event]]:
-        """Yield batches until every trial has ended.
-
-        Raises:
-            LaunchError: If no worker gets anywhere, or Tune fails.
-        """
+        """Yield batches until every trial has ended."""
         with tempfile.TemporaryDirectory(prefix="sweepdiag-tune-") as folder, _tune_variables():
             thread = threading.Thread(
                 target=self._fit, args=(folder,), name="sweepdiag-tune", daemon=True
@@ -119,6 +115,14 @@ class TuneRun:
                         yield events
             finally:
                 self._abandon(thread)
+        self._check_end()
+
+    def _check_end(self) -> None:
+        """Make sure that Tune has ended well, and every trial with it.
+
+        Raises:
+            LaunchError: If that is not so.
+        """
         if self._failure is not None:
             message = f"Ray Tune failed: {describe_error(self._failure)}"
             raise LaunchError(message) from self._failure
@@ -201,9 +205,7 @@ class TuneRun:
         return tune.Tuner(
             make_trainable(self._source, has_gpu=self._has_gpu),
             param_space={"place": tune.grid_search(places)},
-            tune_config=tune.TuneConfig(
-                max_concurrent_trials=self._n_workers, reuse_actors=True
-            ),
+            tune_config=tune.TuneConfig(max_concurrent_trials=self._n_workers, reuse_actors=True),
             run_config=tune.RunConfig(
                 name="sweep",
                 storage_path=str(Path(folder).resolve()),

@@ -339,9 +339,9 @@ def _check_optimizer_axes(axes: Sequence[Axis], optimizer: str) -> None:
 def _check_executor(executor: str, workload: Workload) -> None:
     if executor == "tune":
         message = (
-            f"execution.executor must be auto, ray or serial for workload {workload.name!r}, whose "
-            "models are trained many at a time: a trial of Ray Tune can report one training only, "
-            "so tune is for training loops of your own; got tune"
+            f"execution.executor must be auto, ray or serial for workload {workload.name!r}: its "
+            "models are trained many at a time, and a trial of Ray Tune can report one training "
+            "only, so tune is for training loops of your own; got tune"
         )
         raise ConfigError(message)
 

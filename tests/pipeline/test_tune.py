@@ -1,4 +1,4 @@
-"""Training loops of a user's own on Ray Tune: what comes of them is what comes of them elsewhere."""
+"""Training loops of a user's own on Ray Tune: what comes of them is what comes elsewhere."""
 
 import math
 import os
@@ -81,13 +81,12 @@ def loops(tmp_path):
 def compared(result):
     """Return what must not depend on where the trials ran."""
     columns = ["trial_id", "epoch", "step", "train_loss", "val_loss"]
-    trials = result.trials[["trial_id", "act", "state", "reason", "attempt"]]
-    keys = ["trial_id", "epoch"]
-    return (
-        trials.sort_values("trial_id", ignore_index=True),
-        result.curves[columns].sort_values(keys, ignore_index=True),
-        result.verdicts[["trial_id", "verdict", "tags"]].sort_values("trial_id", ignore_index=True),
+    tables = (
+        result.trials[["trial_id", "act", "state", "reason", "attempt"]],
+        result.curves[columns],
+        result.verdicts[["trial_id", "verdict", "tags"]],
     )
+    return [table.sort_values(list(table.columns[:2]), ignore_index=True) for table in tables]
 
 
 def test_tune_reports_what_the_serial_executor_reports(tmp_path, loops, monkeypatch):
@@ -166,10 +165,8 @@ def test_a_loop_of_this_process_runs_on_tune(tmp_path):
 
 
 def test_models_are_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(
-        ConfigError,
-        match="must be auto, ray or serial for workload 'synthetic'.* can report one training",
-    ):
+    message = r"must be auto, ray or serial for workload 'synthetic'.* can report one training"
+    with pytest.raises(ConfigError, match=message):
         run_sweep("synthetic", output=tmp_path / "run", execution=TUNE)
     assert not (tmp_path / "run").exists()
 

@@ -327,7 +327,7 @@ def test_closing_half_way_leaves_no_process(loops):
 
 
 class StopAt:
-    """A stop rule that ends every curve at its n-th evaluation, and remembers what it was asked."""
+    """A stop rule that ends every curve at its n-th evaluation, and keeps what it was asked."""
 
     def __init__(self, n_points):
         self.n_points = n_points
@@ -356,7 +356,7 @@ def test_a_loop_of_this_process_ends_inside_its_report():
             reached.append(epoch)
             try:
                 report(epoch=epoch, train_loss=1.0, val_loss=1.0)
-            except Exception:
+            except Exception:  # noqa: BLE001 - what users write
                 reached.append("an error of the loop's")
 
     source = LoopSource(loop=TrainLoop(name="here", function=train))
