@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweepdiag.errors import ConfigError, LaunchError
@@ -116,6 +117,7 @@ class TuneExecutor:
                     device=self._device,
                     environment=dict(self._session.actor_environment),
                     search_path=tuple(sys.path),
+                    directory=str(Path.cwd()),
                 ),
                 self._session,
                 n_workers=self._n_workers,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ class TrialSource:
         device: Where to train.
         environment: Variables that a Ray of somebody else's has to be told.
         search_path: The caller's ``sys.path``; what it can import must be importable there.
+        directory: The caller's current one, from which loops are found and find their files.
     """
 
     packs: Sequence[Pack]
@@ -37,6 +39,7 @@ class TrialSource:
     device: str
     environment: Mapping[str, str]
     search_path: Sequence[str]
+    directory: str
 
 
 class _SweepTrial:
@@ -51,6 +54,9 @@ class _SweepTrial:
     def setup(self, config: Mapping[str, Any]) -> None:
         """Load the worker; what hinders that is told by the first step."""
         os.environ.update(self.source.environment)
+        # The workers of a cluster that is joined are elsewhere; not all nodes need have the place.
+        with contextlib.suppress(OSError):
+            os.chdir(self.source.directory)
         sys.path.extend(path for path in self.source.search_path if path not in sys.path)
         self._worker: PackWorker | None = None
         self._obstacle = ""

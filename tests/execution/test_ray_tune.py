@@ -3,6 +3,8 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -121,11 +123,13 @@ def test_tune_takes_no_signal_and_leaves_no_file(executor: TuneExecutor) -> None
     numbers = (signal.SIGINT, signal.SIGUSR1, signal.SIGTERM)
     before = [signal.getsignal(number) for number in numbers]
     worker = ScriptedWorker(n_points=20, pause_s=0.02)
+    pattern, place = "sweepdiag-tune-*", Path(tempfile.gettempdir())
+    others = set(place.glob(pattern))  # of drivers that were killed
     written: set[str] = set()
-    folders = set()
+    folders: set[Path] = set()
     for _ in executor.run(alone("train", "train"), worker):
         assert [signal.getsignal(number) for number in numbers] == before
-        for folder in Path(tempfile.gettempdir()).glob("sweepdiag-tune-*"):
+        for folder in set(place.glob(pattern)) - others:
             assert folder.stat().st_mode & 0o777 == 0o700
             folders.add(folder)
             written.update(path.name for path in folder.rglob("*"))
@@ -184,6 +188,28 @@ def test_slow_caller_slows_the_trial_down(executor: TuneExecutor, tmp_path: Path
     time.sleep(3.0)
     assert len(log.read_text()) < 100
     assert sum(1 for _ in run) == 301
+
+
+def test_processes_that_ray_ends_for_memory_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a process of its own: Ray takes what it reads of memory from the first start in one."""
+    program = (
+        "from sweepdiag.execution._ray_tune import TuneExecutor\n"
+        "from sweepdiag.testing.executors import ScriptedWorker, scripted_packs\n"
+        "with TuneExecutor(1) as executor:\n"
+        "    worker = ScriptedWorker(n_points=50, pause_s=0.5)\n"
+        "    for events in executor.run(scripted_packs([['train']]), worker):\n"
+        "        last = events[-1]\n"
+        "print(last.state, last.attempt, last.reason)\n"
+    )
+    monkeypatch.setenv("RAY_memory_usage_threshold", "0.001")
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.startswith("out_of_memory 2 worker process died twice: ")
+    assert "low on memory" in done.stdout
 
 
 @pytest.mark.parametrize(("n_workers", "gpus"), [(0, 0), (2, 1), (2, -1)])
