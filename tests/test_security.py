@@ -36,6 +36,8 @@ DANGEROUS_CALLS = {
 ALLOWED = {
     ("execution/_ray.py", "import cloudpickle"),  # what we send to workers that we started
     ("execution/_ray_worker.py", "import cloudpickle"),  # what they get from us
+    ("execution/_ray_tune.py", "import cloudpickle"),  # the same, for the workers of Tune
+    ("execution/_ray_tune_trial.py", "import cloudpickle"),
     ("workloads/_usercode.py", "exec"),  # the user's own workload: code by design
 }
 

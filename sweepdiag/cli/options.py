@@ -60,7 +60,8 @@ Executor = Annotated[
     str | None,
     typer.Option(
         "--executor",
-        help="serial, ray, or auto: whichever is expected to end sooner.",
+        help="serial, ray, auto (whichever of these is expected to end sooner), or tune (Ray "
+        "Tune, for training loops of your own).",
         rich_help_panel=_WHERE,
     ),
 ]

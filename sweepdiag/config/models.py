@@ -119,8 +119,10 @@ class DiagnosisConfig(SettingsModel):
 class ExecutionConfig(SettingsModel):
     """Where trials run. Changes nothing in their curves; may differ when a sweep is resumed."""
 
-    executor: Annotated[str, Choice(("auto", "serial", "ray"))] = Field(
-        default="auto", description="What runs the packs: serial, ray, or auto to choose."
+    executor: Annotated[str, Choice(("auto", "serial", "ray", "tune"))] = Field(
+        default="auto",
+        description="What runs the packs: serial, ray, tune (Ray Tune, for training loops of "
+        "your own), or auto to choose between serial and ray.",
     )
     gpus: Annotated[int | None, Integer(at_least=0, or_null=True)] = Field(
         default=None, description="GPUs to use in all; null: all there are; 0: the CPU."
@@ -342,7 +344,7 @@ class SweepConfig(SettingsModel):
             got = f"{self.optimizer.name} with {self.optimizer.momentum:g}"
             yield _conflict(("optimizer", "nesterov"), f"{rule}, got {got}")
         if self.execution.executor == "serial" and self.execution.address is not None:
-            rule = "belongs to the executor ray, and execution.executor is serial"
+            rule = "belongs to the executors ray and tune, and execution.executor is serial"
             yield _conflict(("execution", "address"), f"{rule}; got {self.execution.address!r}")
 
         index, count = self.execution.shard_parts or (0, 1)

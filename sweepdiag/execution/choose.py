@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sweepdiag.errors import ConfigError, unknown_name
 from sweepdiag.execution.serial import SerialExecutor
@@ -31,7 +31,7 @@ WORKER_START_S = 4.0
 PACKS_PER_GPU = 4
 """Packs of small networks that take turns on a GPU, unless told otherwise. Not yet measured."""
 
-_NAMES = ("ray", "serial")
+_NAMES = ("ray", "serial", "tune")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +99,7 @@ def make_executor(
     """Return a new executor, ready to run; the caller closes it.
 
     Args:
-        name: ``serial`` or ``ray``.
+        name: ``serial``, ``ray``, or ``tune`` for packs of one trial.
         devices: What to train on. Ray starts one worker per GPU, real or fake.
         n_workers: Worker processes where there is no GPU. Serial has one, always.
         packs_per_device: Packs that take turns in one process; ``None``: ``PACKS_PER_GPU`` on a
@@ -107,7 +107,8 @@ def make_executor(
         address: Ray cluster to join.
         join_timeout_s: How long that cluster may take to answer, and then to have room for all
             workers; ``None``: 10 s to answer, and it must have room at once.
-        deadlines: How long a worker process may send nothing; serial has no process to end.
+        deadlines: How long a worker process may send nothing, which only Ray's own executor
+            watches.
 
     Raises:
         ConfigError: If there is no executor of that name.
@@ -116,17 +117,21 @@ def make_executor(
     if name == "serial":
         device = "cuda:0" if devices.kind == "cuda" else "cpu"
         return SerialExecutor(device, n_at_once=n_at_once)
-    if name != "ray":
+    if name not in _NAMES:
         raise ConfigError(unknown_name("executor", name, _NAMES))
+    place: dict[str, Any] = {
+        "gpus": devices.count,
+        "address": address,
+        "join_timeout_s": join_timeout_s,
+    }
+    if name == "tune":
+        from sweepdiag.execution._ray_tune import TuneExecutor
+
+        return TuneExecutor(devices.count or n_workers, **place)
     from sweepdiag.execution._ray import RayExecutor
 
     return RayExecutor(
-        devices.count or n_workers,
-        gpus=devices.count,
-        packs_per_worker=n_at_once,
-        address=address,
-        join_timeout_s=join_timeout_s,
-        deadlines=deadlines,
+        devices.count or n_workers, packs_per_worker=n_at_once, deadlines=deadlines, **place
     )
 
 

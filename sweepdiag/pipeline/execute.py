@@ -83,10 +83,10 @@ def _choose_executor(
     name, reason = execution.executor, f"Executor {execution.executor}, as asked."
     # A training that hangs in this process cannot be ended; a loop's trial has its own process.
     has_deadlines = bool(sweep.worker.deadlines) and not _is_child_process(sweep)
-    if has_deadlines and name == "serial":
+    if has_deadlines and name in {"serial", "tune"}:
         message = (
-            "execution.start_timeout_s and silence_timeout_s need worker processes, which can be "
-            "ended: execution.executor must be ray or auto, got serial"
+            "execution.start_timeout_s and silence_timeout_s need processes that are watched and "
+            f"can be ended: execution.executor must be ray or auto, got {name}"
         )
         raise ConfigError(message)
     if name == "auto" and has_deadlines:

@@ -139,6 +139,7 @@ def resolve_sweep(config: SweepConfig, workload: Workload | TrainLoop) -> Resolv
         prepared = prepare(workload, split, loss=config.loss, memory_gb=memory_gb)
         _check_model_axes(axes, workload, n_train=len(prepared.train))
         _check_optimizer_axes(axes, config.optimizer.name)
+        _check_executor(config.execution.executor, workload)
     elif not axes:
         message = (
             f"training loop {workload.name!r} has no axes: give it some, as --lr 1e-4:1:6 or "
@@ -147,12 +148,6 @@ def resolve_sweep(config: SweepConfig, workload: Workload | TrainLoop) -> Resolv
         raise ConfigError(message)
     elif "epochs" in {axis.name for axis in axes}:
         message = "axis 'epochs' is the budget of a training; set epochs instead"
-        raise ConfigError(message)
-    elif config.stop_early:
-        message = (
-            f"stop_early must be false for training loop {workload.name!r}: a loop of your own "
-            "ends when it returns; got true"
-        )
         raise ConfigError(message)
     is_in_memory = config.workload.startswith(IN_MEMORY)
     facts = _facts(workload, prepared)
@@ -339,6 +334,16 @@ def _check_optimizer_axes(axes: Sequence[Axis], optimizer: str) -> None:
         if axis.name == "momentum" and optimizer != "sgd":
             message = f"axis 'momentum' belongs to the optimizer sgd, and optimizer is {optimizer}"
             raise ConfigError(message)
+
+
+def _check_executor(executor: str, workload: Workload) -> None:
+    if executor == "tune":
+        message = (
+            f"execution.executor must be auto, ray or serial for workload {workload.name!r}: its "
+            "models are trained many at a time, and a trial of Ray Tune can report one training "
+            "only, so tune is for training loops of your own; got tune"
+        )
+        raise ConfigError(message)
 
 
 def _facts(workload: Workload | TrainLoop, prepared: PreparedWorkload | None) -> SweepFacts:

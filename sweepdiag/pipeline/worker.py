@@ -102,6 +102,7 @@ class SweepWorker:
                 settings=self.settings,
                 device=device,
                 deadlines=self.deadlines,
+                stop_rule=self.stop_rule,
             )
         return self.trainer(device).train(pack)
 

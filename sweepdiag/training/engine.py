@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from sweepdiag.training.fused_model import FusedModel
     from sweepdiag.training.lanes import Lane
     from sweepdiag.training.members import Member, Timetable
-    from sweepdiag.training.pack_run import StopRule
     from sweepdiag.training.peak_memory import PeakMeter
+    from sweepdiag.training.stopping import StopRule
     from sweepdiag.workloads import PreparedWorkload
 
 __all__ = ["PackTrainer"]

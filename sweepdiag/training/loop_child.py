@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import sys
-import threading
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import WorkloadError, unknown_name
@@ -121,18 +120,34 @@ def _run(request: Mapping[str, Any], report: Reporter) -> None:
 def _follow_parent() -> None:
     """Have this process and all that it starts killed when whoever started it is gone.
 
-    Its end of the pipe on standard input closes with it, also when it is killed.
+    Its end of the pipe on standard input closes with it, also when it is killed. A process listens
+    there, and no thread: Ray kills the children of a worker that dies, this one among them, and
+    not what they have started. It is nobody's child, so that a loop that waits for its own
+    children does not wait for it.
     """
     lifeline = os.dup(0)
-    os.set_inheritable(lifeline, False)
+    child = os.fork()
+    if child == 0:
+        try:
+            if os.fork() == 0:
+                _listen(lifeline)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(lifeline)
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - for its descriptor; the loop reads it
         os.dup2(nothing.fileno(), 0)
 
-    def wait() -> None:
-        os.read(lifeline, 1)
-        os.killpg(0, signal.SIGKILL)
 
-    threading.Thread(target=wait, name="sweepdiag-lifeline", daemon=True).start()
+def _listen(lifeline: int) -> None:
+    """Kill this process group when the other end of the pipe closes."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    # The loop's points have to be seen to end when its process does, so nothing else stays open.
+    os.closerange(0, lifeline)
+    os.closerange(lifeline + 1, os.sysconf("SC_OPEN_MAX"))
+    os.read(lifeline, 1)
+    os.killpg(0, signal.SIGKILL)
 
 
 def _peak(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from sweepdiag.features import CurveArrays
 from sweepdiag.records import CurvePoint, PointMeasured, State, TrialEnded, TrialStarted
+from sweepdiag.training.stopping import LEAST_NEWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,11 +23,8 @@ if TYPE_CHECKING:
     from sweepdiag.training.measures import Evaluation
     from sweepdiag.training.members import Member, Timetable
     from sweepdiag.training.programs import Program
+    from sweepdiag.training.stopping import StopRule
     from sweepdiag.training.transfers import Reading
-
-    StopRule: TypeAlias = Callable[[CurveArrays, FloatArray], Sequence[str | None]]
-    """From curves so far, and the epochs of all evaluations of a whole training, to why each
-    should end now; ``None`` where it should not."""
 
     Evaluations: TypeAlias = list[tuple[Evaluation, Evaluation]]
     _Unread: TypeAlias = tuple[
@@ -38,9 +36,6 @@ __all__ = ["PackRun", "evaluations_behind"]
 _LEAST_SAVED = 0.5
 """Share of a member's time that is saved at least without it; the rest of a step costs the same
 for any number of members."""
-_LEAST_NEWS = 0.05
-"""The stop rule is asked again when there are so many more evaluations than last time, as a share:
-by then the curves may look otherwise, and the answer costs as much as some hundred steps."""
 _LEAST_MEMBERS = 2
 """A single member has a layout of its own, for which much more would have to be traced."""
 
@@ -207,7 +202,7 @@ class PackRun:
         self._losses.append(np.array([[t.loss, v.loss] for t, v in evaluations], dtype=np.float64))
         n_points = len(self._losses)
         is_over = n_points == len(self._epochs)
-        if is_over or n_points < (1 + _LEAST_NEWS) * self._n_judged:
+        if is_over or n_points < (1 + LEAST_NEWS) * self._n_judged:
             return []
         self._n_judged = n_points
         reasons = self._stop_rule(self._curves(), self._epochs)

@@ -32,11 +32,13 @@ from sweepdiag.records import (
 )
 from sweepdiag.training.loop_child import Reporter, call_loop, decode_point
 from sweepdiag.training.peak_memory import start_meter
+from sweepdiag.training.stopping import LoopJudge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from sweepdiag.records import Pack, TrainingSettings, Trial
+    from sweepdiag.training.stopping import StopRule
     from sweepdiag.workloads import TrainLoop
 
 __all__ = ["LoopSource", "run_user_loop"]
@@ -70,6 +72,7 @@ def run_user_loop(
     settings: TrainingSettings,
     device: str,
     deadlines: Deadlines = _NO_DEADLINES,
+    stop_rule: StopRule | None = None,
 ) -> Iterator[list[Event]]:
     """Run a pack's trials one after the other through the user's loop.
 
@@ -79,6 +82,7 @@ def run_user_loop(
         settings: Their ``epochs`` are passed on; the rest is the user's business.
         device: Recorded with the trial; whoever starts the worker makes CUDA devices visible.
         deadlines: How long a trial may report nothing; a loop that runs here has none.
+        stop_rule: Says which trials end early, from their curves so far; ``None``: none does.
 
     Yields:
         Events as they happen.
@@ -87,7 +91,8 @@ def run_user_loop(
         config = {**trial.axes, "seed": trial.seed, "epochs": settings.epochs}
         yield [TrialStarted(trial_id=trial.trial_id, attempt=attempt, device=device)]
         started = time.perf_counter()
-        outcome = _Outcome(device, deadlines)
+        judge = LoopJudge(stop_rule, trial_id=trial.trial_id, n_epochs=settings.epochs)
+        outcome = _Outcome(device, deadlines, judge)
         run = _in_process if source.reference is None else _in_child
         for point in run(source, config, trial, outcome):
             yield [PointMeasured(trial_id=trial.trial_id, attempt=attempt, point=point)]
@@ -103,21 +108,39 @@ def run_user_loop(
         ]
 
 
+class _Stopped(BaseException):
+    """Ends a loop in this process from inside its call of ``report``; no error of the loop's."""
+
+
 class _Outcome:
     """How a trial ended; filled in while its points are read."""
 
-    def __init__(self, device: str, deadlines: Deadlines) -> None:
+    def __init__(self, device: str, deadlines: Deadlines, judge: LoopJudge) -> None:
         self.device = device
         self.deadlines = deadlines
+        self._judge = judge
         self.peak_memory_mb = math.nan
         self.state = State.FAILED
         self.reason = ""
         self.n_points = 0
 
     @property
+    def is_stopped(self) -> bool:
+        """Whether the stop rule has ended the trial."""
+        return self.state is State.STOPPED
+
+    @property
     def is_open(self) -> bool:
         """Whether nothing has been said yet of how it ended."""
         return self.state is State.FAILED and not self.reason
+
+    def stops_at(self, point: CurvePoint) -> bool:
+        """Take note of a point; return whether the trial ends with it, which then is settled."""
+        self.n_points += 1
+        reason = self._judge.reason_to_stop(point)
+        if reason:
+            self.state, self.reason = State.STOPPED, reason
+        return bool(reason)
 
     def returned(self) -> None:
         if self.n_points:
@@ -135,15 +158,25 @@ def _in_process(
     if loop is None:
         outcome.reason = "no training loop was given"
         return
+
+    def take(point: CurvePoint) -> None:
+        if outcome.is_stopped:
+            raise _Stopped  # the loop has caught the first one, and gone on
+        points.append(point)
+        if outcome.stops_at(point):
+            raise _Stopped
+
     try:
-        call_loop(loop, config, seed=trial.seed, report=Reporter(points.append))
+        call_loop(loop, config, seed=trial.seed, report=Reporter(take))
+    except _Stopped:
+        pass
     except Exception as error:  # noqa: BLE001 - the user's code may raise anything
-        outcome.reason = describe_traceback(error)
-        outcome.state = _memory_or_failed(error)
+        if not outcome.is_stopped:
+            outcome.reason = describe_traceback(error)
+            outcome.state = _memory_or_failed(error)
     outcome.peak_memory_mb = round(meter.peak_mb(), 3)
     yield from points
-    outcome.n_points = len(points)
-    if not outcome.reason:
+    if outcome.is_open:
         outcome.returned()
 
 
@@ -206,8 +239,11 @@ def _read(messages: int, outcome: _Outcome) -> Iterator[CurvePoint]:
     for line in _lines(messages, outcome):
         message = json.loads(line)
         if message["kind"] == "point":
-            outcome.n_points += 1
-            yield decode_point(message)
+            point = decode_point(message)
+            is_last = outcome.stops_at(point)
+            yield point
+            if is_last:
+                return
             continue
         outcome.peak_memory_mb = float(message["peak_memory_mb"])
         if message["kind"] == "failed":

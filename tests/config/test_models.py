@@ -238,7 +238,7 @@ def test_qmc_draws_a_number_of_configurations_and_has_no_points():
         ),
         (
             {"execution": {"executor": "serial", "address": "auto"}},
-            r"^execution\.address belongs to the executor ray",
+            r"^execution\.address belongs to the executors ray and tune",
         ),
         (
             {"seeds": MAX_TRIALS // 8 + 1, "parameters": {"lr": (0.1, 1)}},

@@ -127,17 +127,15 @@ def test_processes_and_their_worker_live_on_between_packs_and_runs(executor: Ray
         assert sorted(calls) == list(range(1, len(calls) + 1))
 
 
-def test_workers_see_one_thread_no_gpu_and_their_run(executor: RayExecutor) -> None:
-    def tell(pack: Pack, *, device: str) -> Iterator[list[Event]]:
-        names = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "SWEEPDIAG_RUN_ID")
-        told = " ".join(f"{name}={os.environ.get(name)}" for name in names)
-        yield [
-            TrialEnded(
-                trial_id=pack.trials[0].trial_id, attempt=1, state=State.FINISHED, reason=told
-            )
-        ]
+def tell_environment(pack: Pack, *, device: str) -> Iterator[list[Event]]:
+    names = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "SWEEPDIAG_RUN_ID")
+    told = " ".join(f"{name}={os.environ.get(name)}" for name in names)
+    trial_id = pack.trials[0].trial_id
+    yield [TrialEnded(trial_id=trial_id, attempt=1, state=State.FINISHED, reason=told)]
 
-    (end,) = ends(executor, scripted_packs([["train"]]), tell)
+
+def test_workers_see_one_thread_no_gpu_and_their_run(executor: RayExecutor) -> None:
+    (end,) = ends(executor, scripted_packs([["train"]]), tell_environment)
     assert end.reason.startswith("OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES= SWEEPDIAG_RUN_ID=")
     assert not end.reason.endswith(("=", "None"))
     assert "SWEEPDIAG_RUN_ID" not in os.environ

@@ -172,16 +172,10 @@ def test_gpus_of_a_cluster_are_those_it_announces() -> None:
 
 
 def test_other_process_joins_and_leaves(callers_ray: str, token: Path, tmp_path: Path) -> None:
-    environment = {
-        **os.environ,
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(token),
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    }
     lives = Path(__file__).parent / "lives.py"
     done = subprocess.run(
         [sys.executable, str(lives), "joined", str(tmp_path / "found"), callers_ray],
-        env=environment,
+        env=_environment(token),
         capture_output=True,
         text=True,
         timeout=60,
@@ -195,6 +189,56 @@ def test_other_process_joins_and_leaves(callers_ray: str, token: Path, tmp_path:
     }
 
 
+def _environment(token: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    }
+
+
 def _reasons(batches: Iterator[list[Event]]) -> list[str]:
     events = itertools.chain.from_iterable(batches)
     return [event.reason for event in events if isinstance(event, TrialEnded)]
+
+
+def test_tune_on_the_callers_ray_gives_each_trial_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    from sweepdiag.execution._ray_tune import TuneExecutor
+
+    monkeypatch.setenv("SWEEPDIAG_FAKE_GPUS", str(N_GPUS))
+    with TuneExecutor(2, gpus=2) as executor:
+        packs = scripted_packs([["train"]] * 4)
+        told = [reason.split("/") for reason in _reasons(executor.run(packs, tell_environment))]
+    assert len(told) == 4
+    assert {device for device, *_ in told} == {"cpu"}
+    assert {index for _, index, *_ in told} <= {str(index) for index in range(N_GPUS)}
+    (run_id,) = {run_id for *_, run_id in told}
+    assert find_processes(run_id) == []
+    assert ray.is_initialized()
+
+
+def test_tune_joins_a_cluster_from_the_command_line(
+    callers_ray: str, token: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "loop.py").write_text(
+        "def train(config, report):\n"
+        "    for epoch in range(config['epochs'] + 1):\n"
+        "        loss = config['lr'] ** epoch\n"
+        "        report(epoch=epoch, train_loss=loss, val_loss=loss)\n"
+    )
+    options = ["--executor=tune", f"--address={callers_ray}", "--gpus=0", "--workers=2"]
+    what = ["loop.py:train", "--lr=0.5,0.9", "--seeds=1", "--epochs=5", "--output=run"]
+    done = subprocess.run(
+        [sys.executable, "-m", "sweepdiag", "run", *what, *options],
+        env=_environment(token),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 trials, 2 judged" in done.stdout

@@ -63,8 +63,11 @@ SMALL = ("--lr=0.1", "--batch-size=16,32", "--capacity=4", "--seeds=1")
 WHAT = {
     "serial": ("synthetic", "--executor=serial", *SMALL),
     "loop": ("loop", "--executor=serial", "parameters.speed=1,2", "--seeds=1"),
+    "tune": ("loop", "--executor=tune", "--workers=2", "parameters.speed=1,2", "--seeds=1"),
     "ray": ("synthetic", "--executor=ray", "--workers=2", *SMALL),
 }
+FURTHER = ("serial", "ray", "tune")
+"""Of these, what is left to scripts/test-faults; a loop is always tried."""
 
 
 @pytest.mark.parametrize(
@@ -76,7 +79,7 @@ WHAT = {
     ],
 )
 @pytest.mark.parametrize(
-    "what", ["loop", *(pytest.param(n, marks=pytest.mark.faults) for n in ("serial", "ray"))]
+    "what", ["loop", *(pytest.param(n, marks=pytest.mark.faults) for n in FURTHER)]
 )
 def test_a_signal_ends_the_sweep_in_order(tmp_path, loop, what, number, code):
     target, *options = WHAT[what]
@@ -119,7 +122,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path, loop, what, number):
 
 
 @pytest.mark.parametrize(
-    "what", ["loop", *(pytest.param(n, marks=pytest.mark.faults) for n in ("serial", "ray"))]
+    "what", ["loop", *(pytest.param(n, marks=pytest.mark.faults) for n in FURTHER)]
 )
 def test_a_killed_driver_takes_everything_along(tmp_path, loop, what):
     target, *options = WHAT[what]

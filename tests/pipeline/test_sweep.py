@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 import textwrap
 
 import pandas as pd
@@ -552,14 +553,22 @@ def test_hopeless_trainings_end_early_and_the_others_stay_as_they_are(small, tmp
     assert len(again.curves) == len(stopped.curves)
 
 
-def test_a_loop_of_ones_own_cannot_be_stopped_early(tmp_path):
+def test_hopeless_trials_of_a_loop_of_ones_own_end_early(tmp_path):
     def loop(config, report):
-        report(epoch=1, train_loss=1.0, val_loss=1.0)
+        for epoch in range(config["epochs"] + 1):
+            loss = 1.0 + config["lr"] ** epoch if epoch < 3 or config["lr"] < 1 else math.nan
+            report(epoch=epoch, train_loss=loss, val_loss=loss + 0.1)
 
-    with pytest.raises(ConfigError, match="stop_early must be false for training loop 'mine'"):
-        run_sweep(
-            TrainLoop(name="mine", function=loop),
-            parameters={"lr": [0.1]},
-            stop_early=True,
-            output=tmp_path / "run",
-        )
+    sweep = {"parameters": {"lr": [0.8, 5.0]}, "seeds": 1, "epochs": 20}
+    loop = TrainLoop(name="mine", function=loop)
+    whole = run_sweep(loop, **sweep, output=tmp_path / "whole")
+    stopped = run_sweep(loop, **sweep, stop_early=True, output=tmp_path / "stopped")
+    trials = stopped.trials.set_index("lr")
+    assert trials["state"].to_dict() == {0.8: "finished", 5.0: "stopped"}
+    assert trials.loc[5.0, "reason"].startswith("diverging: ")
+    columns = ["trial_id", "epoch", "val_loss"]
+    both = stopped.curves[columns].merge(whole.curves[columns], how="left", indicator=True)
+    assert (both["_merge"] == "both").all()
+    assert len(both) < len(whole.curves)
+    verdicts = [run.verdicts.set_index("trial_id")["verdict"] for run in (whole, stopped)]
+    assert (verdicts[0] == verdicts[1]).all()

@@ -23,7 +23,7 @@ from sweepdiag.training import LoopSource, run_user_loop
 from sweepdiag.workloads import TrainLoop
 
 LOOPS = """
-    import ctypes, os, random, sys, time
+    import ctypes, os, random, signal, sys, time
     import numpy as np
     import torch
 
@@ -85,6 +85,12 @@ LOOPS = """
         report(epoch=0, train_loss=float(os.getpid()), val_loss=1.0)
         time.sleep(1e6)
 
+    def stubborn(config, report):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for epoch in range(1000):
+            report(epoch=epoch, train_loss=1.0, val_loss=1.0)
+        time.sleep(1e6)
+
     def greedy(config, report):
         taken = b"x" * 150_000_000
         del taken
@@ -103,7 +109,7 @@ def loops(tmp_path_factory):
 FOR_EVER = Deadlines()
 
 
-def run(source, *, lr=0.5, seed=0, epochs=2, deadlines=FOR_EVER):
+def run(source, *, lr=0.5, seed=0, epochs=2, deadlines=FOR_EVER, stop_rule=None):
     trial = Trial(trial_id="t", config_id="c", axes={"lr": lr}, seed=seed)
     events = [
         event
@@ -113,6 +119,7 @@ def run(source, *, lr=0.5, seed=0, epochs=2, deadlines=FOR_EVER):
             settings=TrainingSettings(epochs=epochs),
             device="cpu",
             deadlines=deadlines,
+            stop_rule=stop_rule,
         )
         for event in events
     ]
@@ -212,7 +219,7 @@ def test_whoever_starts_a_trial_takes_it_along_when_killed(loops):
         [sys.executable, "-c", program, f"{loops}:parent"], stdout=subprocess.PIPE, text=True
     )
     group = int(process.stdout.readline())
-    assert len(members(group)) == 2
+    assert len(members(group)) == 3  # the loop, what it has started, and who listens
     process.kill()
     process.wait()
     process.stdout.close()
@@ -317,6 +324,71 @@ def test_closing_half_way_leaves_no_process(loops):
     assert children() - others
     events.close()
     assert not children() - others
+
+
+class StopAt:
+    """A stop rule that ends every curve at its n-th evaluation, and keeps what it was asked."""
+
+    def __init__(self, n_points):
+        self.n_points = n_points
+        self.asked = []
+
+    def __call__(self, curves, epochs):
+        assert curves.n_curves == 1
+        assert (curves.epochs[0] == epochs[: curves.n_points]).all()
+        self.asked.append((curves.n_points, epochs.tolist()))
+        return ["enough seen" if curves.n_points >= self.n_points else None]
+
+
+def test_a_trial_that_the_stop_rule_ends_is_stopped_where_it_was_told(loops):
+    others = children()  # of other tests in this process
+    points, end = run(named(loops, "stubborn"), epochs=50, stop_rule=StopAt(4))
+    assert (end.state, end.reason) == (State.STOPPED, "enough seen")
+    assert [point.epoch for point in points] == [0.0, 1.0, 2.0, 3.0]
+    assert not children() - others
+
+
+def test_a_loop_of_this_process_ends_inside_its_report():
+    reached = []
+
+    def train(config, report):
+        for epoch in range(100):
+            reached.append(epoch)
+            try:
+                report(epoch=epoch, train_loss=1.0, val_loss=1.0)
+            except Exception:  # noqa: BLE001 - what users write
+                reached.append("an error of the loop's")
+
+    source = LoopSource(loop=TrainLoop(name="here", function=train))
+    points, end = run(source, epochs=50, stop_rule=StopAt(3))
+    assert (end.state, end.reason) == (State.STOPPED, "enough seen")
+    assert reached == [0, 1, 2]
+    assert len(points) == 3
+
+
+def test_a_loop_that_catches_everything_reports_in_vain():
+    def train(config, report):
+        for epoch in range(100):
+            with contextlib.suppress(BaseException):
+                report(epoch=epoch, train_loss=1.0, val_loss=1.0)
+        raise ValueError
+
+    source = LoopSource(loop=TrainLoop(name="here", function=train))
+    points, end = run(source, epochs=50, stop_rule=StopAt(3))
+    assert (end.state, end.reason) == (State.STOPPED, "enough seen")
+    assert len(points) == 3
+
+
+def test_the_stop_rule_is_asked_with_the_evaluations_to_come_until_the_last():
+    def train(config, report):
+        for epoch in (1, 3, 5, 7, 9, 11):
+            report(epoch=epoch, train_loss=1.0, val_loss=1.0)
+
+    rule = StopAt(99)
+    source = LoopSource(loop=TrainLoop(name="here", function=train))
+    _, end = run(source, epochs=9, stop_rule=rule)
+    assert end.state is State.FINISHED
+    assert rule.asked == [(n, [1.0, 3.0, 5.0, 7.0, 9.0]) for n in (2, 3, 4)]
 
 
 def members(group):
