@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sweepdiag.execution._ray_session import RaySession
+    from sweepdiag.execution.stop_requests import StopRequests
     from sweepdiag.records import Deadlines, Event, Pack
 
 __all__ = ["PackRun", "Slot", "Staff"]
@@ -28,8 +29,8 @@ _log = logging.getLogger(__name__)
 _BATCHES_AHEAD = 16
 """A worker pauses when so many of its batches have not been taken."""
 
-_POLL_S = 1.0
-"""How often deadlines are looked at while nothing happens."""
+_POLL_S = 0.25
+"""How often deadlines, and requests to stop, are looked at while nothing happens."""
 
 _NO_RESULT = "the worker returned without ending this trial"
 
@@ -133,6 +134,7 @@ class PackRun:
         packs: What to train.
         worker_reference: The pickled pack worker in Ray's store.
         staff: Starts workers.
+        stops: Holds requests to stop back while Ray's own code runs.
         packs_per_worker: Packs that take turns in one of them, at most.
     """
 
@@ -142,6 +144,7 @@ class PackRun:
         packs: Sequence[Pack],
         worker_reference: Any,
         staff: Staff,
+        stops: StopRequests,
         *,
         packs_per_worker: int = 1,
     ) -> None:
@@ -150,13 +153,15 @@ class PackRun:
         self._health = SlotHealth()
         self._worker_reference = worker_reference
         self._staff = staff
+        self._stops = stops
         self._packs_per_worker = packs_per_worker
         self._ready_at = time.monotonic()
 
     def events(self) -> Iterator[list[Event]]:
         """Yield batches until every trial has ended."""
         while self._queue or any(slot.progress for slot in self._slots):
-            self._hand_out()
+            with self._stops.held():
+                self._hand_out()
             for batch in self._collect():
                 handed_at = time.monotonic()
                 yield batch
@@ -179,10 +184,12 @@ class PackRun:
 
     def _collect(self) -> Iterator[list[Event]]:
         """Wait until a slot has something, and yield what all of them have."""
-        ready = self._wait()
+        with self._stops.held():
+            ready = self._wait()
         for slot in self._slots.copy():
             is_ready = id(slot.pending) in ready
-            events = self._take(slot) if is_ready else self._check_silence(slot)
+            with self._stops.held():
+                events = self._take(slot) if is_ready else self._check_silence(slot)
             if events:
                 yield events
         self._check_start()

@@ -14,7 +14,7 @@ from sweepdiag.store.driver import session_record
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sweepdiag.execution import Devices, Executor
+    from sweepdiag.execution import Devices, Executor, StopRequests
     from sweepdiag.pipeline.resolve import ResolvedSweep
     from sweepdiag.records import Pack, State
     from sweepdiag.store import History, Journal, RunFolder
@@ -30,6 +30,7 @@ def train(
     devices: Devices,
     watcher: SweepObserver,
     retry: Sequence[State],
+    stops: StopRequests,
 ) -> None:
     """Train what is to be done and record every event before anybody sees it."""
     thresholds = Thresholds.from_overrides(sweep.config.diagnosis.thresholds)
@@ -43,12 +44,14 @@ def train(
     journal.append([session_record(started=now())])
     sweep.worker.most_threads = n_threads
     with make() as executor:
+        stops.check()
         # The hosts of a cluster are not known here: there each core may have a worker.
         is_cluster = sweep.config.execution.address not in {None, "local"}
         sweep.worker.n_workers = None if is_cluster else executor.n_workers
         for events in executor.run(packs, sweep.worker):
             journal.append(history.add_events(events))
             watcher.progressed(meter.update(events))
+            stops.check()
 
 
 def _packs(history: History, sweep: ResolvedSweep, retry: Sequence[State]) -> tuple[Pack, ...]:

@@ -128,9 +128,6 @@ def test_callers_own_ray_starts_before_and_after(whole_life: dict[str, Any]) -> 
     assert whole_life["callers_own_ray_starts"]
 
 
-@pytest.mark.xfail(
-    reason="failed once: workers' ends were told before the interrupt", strict=False
-)
 def test_interrupt_ends_everything_and_fails_no_trial(place: Path) -> None:
     with life("interrupted", place) as process:
         wait_until_training(process, place)
