@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sweepdiag.errors import ConfigError
 from sweepdiag.pipeline.environment import now
+from sweepdiag.pipeline.fuse import FailureFuse
 from sweepdiag.pipeline.progress import ProgressMeter, SweepObserver
 from sweepdiag.rules import Thresholds
 from sweepdiag.space import plan_packs
@@ -43,6 +44,7 @@ def train(
     watcher.started(folder.path, [devices.line, reason], meter.progress())
     journal.append([session_record(started=now())])
     sweep.worker.most_threads = n_threads
+    fuse = FailureFuse(history, max_fraction=sweep.config.execution.max_failed_fraction)
     with make() as executor:
         stops.check()
         # The hosts of a cluster are not known here: there each core may have a worker.
@@ -50,7 +52,9 @@ def train(
         sweep.worker.n_workers = None if is_cluster else executor.n_workers
         for events in executor.run(packs, sweep.worker):
             journal.append(history.add_events(events))
-            watcher.progressed(meter.update(events))
+            progress = meter.update(events)
+            watcher.progressed(progress)
+            fuse.update(events, n_left=progress.n_trials - progress.n_done)
             stops.check()
 
 
