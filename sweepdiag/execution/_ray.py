@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import ConfigError, LaunchError
-from sweepdiag.execution._ray_run import PackRun, Slot, Staff
+from sweepdiag.execution._ray_run import PackRun
 from sweepdiag.execution._ray_session import open_session
+from sweepdiag.execution._ray_staff import Slot, Staff
 from sweepdiag.execution.devices import n_fake_gpus
 from sweepdiag.execution.stop_requests import StopRequests
 from sweepdiag.messages import describe_error

@@ -105,6 +105,10 @@ class HandfulProgress:
         """Whether any trial has ended."""
         return any(progress.has_results for progress in self.of_packs)
 
+    def unfinished(self) -> list[PackProgress]:
+        """Return those of the packs that have trials which have not ended."""
+        return [progress for progress in self.of_packs if progress.unfinished().trials]
+
     def end_unfinished(self, state: State, reason: str) -> list[Event]:
         """Return the events that end every trial that has not ended yet."""
         ends = (progress.end_unfinished(state, reason) for progress in self.of_packs)
@@ -116,27 +120,50 @@ class PackQueue:
 
     def __init__(self, packs: Iterable[Pack]) -> None:
         self._waiting = deque(packs)
-        self._suspects: deque[Pack] = deque()
+        self._suspects: deque[_Suspect] = deque()
         self._lone_failures: dict[str, int] = {}
+        self._lost: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._suspects)
 
-    def take(self, n_packs: int = 1) -> list[Pack]:
-        """Return the packs that are next, and remove them; there has to be one.
+    def take(
+        self, n_packs: int = 1, *, at: str | None = None, is_doubted: bool = False
+    ) -> list[Pack]:
+        """Return the packs that are next, and remove them.
 
         Packs that never harmed anyone are trained first. A suspect is trained alone, so that it
-        takes no other pack with it, and its guilt is its own.
+        takes no other pack with it, and its guilt is its own. So that it is not the place's, a
+        trial's last chance is elsewhere, and so is any other of a place that is in doubt.
 
         Args:
             n_packs: How many, at most.
+            at: The place where they are to be trained; ``None``: there is no other.
+            is_doubted: Whether that place may be at fault for the deaths of workers.
+
+        Returns:
+            The packs; none if there is none for this place.
         """
-        if not self._waiting:
-            return [self._suspects.popleft()]
-        return [self._waiting.popleft() for _ in range(min(n_packs, len(self._waiting)))]
+        if self._waiting:
+            return [self._waiting.popleft() for _ in range(min(n_packs, len(self._waiting)))]
+        # Elsewhere first, if that is so.
+        for suspect in sorted(self._suspects, key=lambda suspect: suspect.was_at == at):
+            is_free = not is_doubted and not self._is_last_chance(suspect.pack)
+            if at is None or suspect.was_at != at or is_free:
+                self._suspects.remove(suspect)
+                return [suspect.pack]
+        return []
+
+    def _is_last_chance(self, pack: Pack) -> bool:
+        return len(pack.trials) == 1 and pack.trials[0].trial_id in self._lone_failures
 
     def worker_died(
-        self, progress: HandfulProgress, cause: str, *, is_memory: bool = False
+        self,
+        progress: HandfulProgress,
+        cause: str,
+        *,
+        is_memory: bool = False,
+        at: str | None = None,
     ) -> list[Event]:
         """Queue what a dead worker left unfinished, or give its only trial up.
 
@@ -147,16 +174,41 @@ class PackQueue:
             progress: The dead worker's packs.
             cause: How it died, for the reason of a trial that is given up.
             is_memory: Whether it is known to have been ended for its memory.
+            at: The worker's place, if that is known.
 
         Returns:
             The event that ends the trial that is given up, if one is.
         """
-        unfinished = [of_pack for of_pack in progress.of_packs if of_pack.unfinished().trials]
         state = State.OUT_OF_MEMORY if is_memory else State.FAILED
         reason = f"worker process died twice: {cause}"
-        return self._search(unfinished, state, reason, n_chances=_MAX_LONE_DEATHS)
+        return self._search(progress.unfinished(), state, reason, _MAX_LONE_DEATHS, at)
 
-    def worker_hung(self, progress: HandfulProgress, reason: str) -> list[Event]:
+    def worker_lost(
+        self, progress: HandfulProgress, cause: str, *, at: str | None = None
+    ) -> list[Event]:
+        """Queue what was under way on a node that has gone, which is not the packs' fault.
+
+        They begin again at once and in one piece. Those that lose a second node are suspects.
+
+        Args:
+            progress: The packs of the worker that went with its node.
+            cause: What became of it, for the reason of a trial that is given up.
+            at: The worker's place, if that is known.
+
+        Returns:
+            The event that ends the trial that is given up, if one is.
+        """
+        unfinished = [of_pack.unfinished() for of_pack in progress.unfinished()]
+        trial_ids = {trial.trial_id for pack in unfinished for trial in pack.trials}
+        if trial_ids & self._lost:
+            return self.worker_died(progress, cause, at=at)
+        self._lost |= trial_ids
+        self._waiting.extendleft(_next_attempt(pack) for pack in reversed(unfinished))
+        return []
+
+    def worker_hung(
+        self, progress: HandfulProgress, reason: str, *, at: str | None = None
+    ) -> list[Event]:
         """Queue what a silent worker left unfinished, or give its only trial up.
 
         As for a worker that died, but for a second chance: it would cost the deadline again.
@@ -164,19 +216,25 @@ class PackQueue:
         Args:
             progress: The packs of the worker, which has been ended.
             reason: Why; of a trial that is given up.
+            at: The worker's place, if that is known.
 
         Returns:
             The event that ends the trial that is given up, if one is.
         """
-        unfinished = [of_pack for of_pack in progress.of_packs if of_pack.unfinished().trials]
-        return self._search(unfinished, State.TIMED_OUT, reason, n_chances=1)
+        return self._search(progress.unfinished(), State.TIMED_OUT, reason, 1, at)
 
     def _search(
-        self, unfinished: Sequence[PackProgress], state: State, reason: str, *, n_chances: int
+        self,
+        unfinished: Sequence[PackProgress],
+        state: State,
+        reason: str,
+        n_chances: int,
+        at: str | None,
     ) -> list[Event]:
         """Put packs under suspicion, or end the only trial that is left to be suspected."""
         if len(unfinished) != 1:
-            self._suspects.extend(_next_attempt(of_pack.unfinished()) for of_pack in unfinished)
+            packs = [_next_attempt(of_pack.unfinished()) for of_pack in unfinished]
+            self._suspects.extend(_Suspect(pack, at) for pack in packs)
             return []
         (progress,) = unfinished
         rest = progress.unfinished()
@@ -186,8 +244,16 @@ class PackQueue:
             self._lone_failures[trial_id] = failures
             if failures >= n_chances:
                 return progress.end_unfinished(state, reason)
-        self._suspects.extend(_halves(_next_attempt(rest)))
+        self._suspects.extend(_Suspect(half, at) for half in _halves(_next_attempt(rest)))
         return []
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class _Suspect:
+    """A pack whose worker died, and where that was."""
+
+    pack: Pack
+    was_at: str | None
 
 
 class SlotHealth:
