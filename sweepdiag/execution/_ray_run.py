@@ -191,12 +191,10 @@ class PackRun:
         progress, place = slot.progress, slot.place
         cause = self._staff.cause_of_death(error)
         slot.vacate()
-        if place is not None and self._is_lost(place, error):
-            return (
-                []
-                if progress is None
-                else self._given_up(self._queue.worker_lost(progress, cause, at=place.device_name))
-            )
+        if self._is_lost(place, error):
+            if progress is None:
+                return []
+            return self._given_up(self._queue.worker_lost(progress, cause, at=_name(place)))
         _log.warning("a worker process died: %s", cause.partition("\n")[0])
         if progress is not None:
             self._health.died_training(slot.index, cause)
@@ -209,11 +207,11 @@ class PackRun:
             self._retire(slot, self._health.why_none_starts(slot.index))
         return []
 
-    def _is_lost(self, place: Place, error: Exception) -> bool:
+    def _is_lost(self, place: Place | None, error: Exception) -> bool:
         """Return whether a worker has gone with its node, and tell of a node once."""
-        is_known = place.node in self._staff.gone_nodes
+        is_known = place is None or place.node in self._staff.gone_nodes
         is_gone = self._staff.is_node_gone(place, error)
-        if is_gone and not is_known:
+        if is_gone and place is not None and not is_known:
             _log.warning("%s has gone: what it trained begins again elsewhere", place.node_name)
         return is_gone
 

@@ -77,22 +77,22 @@ class Staff:
         """What a worker needs one of."""
         return "GPU" if self.has_gpu else "CPU"
 
-    def is_node_gone(self, place: Place, error: Exception) -> bool:
+    def is_node_gone(self, place: Place | None, error: Exception) -> bool:
         """Return whether a worker was lost with its node, and not by its own doing.
 
         Ray takes some 15 s to declare a node dead, and until then calls its actors unavailable,
         which it also does with some that have died alone. So the node itself is asked.
 
         Args:
-            place: Where the worker was.
+            place: Where the worker was; ``None`` for one that had not told.
             error: What Ray raised in its place.
         """
         import ray
         from ray.exceptions import ActorDiedError
 
-        if place.node in self.gone_nodes:
+        if place is not None and place.node in self.gone_nodes:
             return True
-        if isinstance(error, ActorDiedError):
+        if place is None or isinstance(error, ActorDiedError):
             is_gone = "its node has died" in str(error)
         else:
             # Ray leaves this function without annotations.
@@ -104,7 +104,7 @@ class Staff:
                 or not node["Alive"]
                 or not answers(node["NodeManagerAddress"], node["NodeManagerPort"])
             )
-        if is_gone:
+        if is_gone and place is not None:
             self.gone_nodes.add(place.node)
         return is_gone
 

@@ -173,7 +173,7 @@ def announce() -> None:
 
 
 if __name__ == "__main__":
-    # As on a terminal. A shell has what it starts with "&" ignore Ctrl-C, and whatever that starts.
+    # As on a terminal. What a script starts with "&" ignores Ctrl-C, and all that it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     lives = {life.__name__: life for life in (whole_life, interrupted, stopped, joined)}
     Path(sys.argv[2]).write_text(json.dumps(lives[sys.argv[1]]()))
