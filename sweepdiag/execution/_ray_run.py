@@ -29,6 +29,9 @@ _POLL_S = 0.25
 _FETCH_S = 60.0
 """How long a batch that is there may take to arrive; it may be on a node that has just gone."""
 
+_STARTS_WITHIN_S = 20.0
+"""How long a worker may take to start before another one may start for the same pack."""
+
 _NO_ROOM_S = 30.0
 """How long nodes that have all gone may take to be replaced."""
 
@@ -80,7 +83,9 @@ class PackRun:
 
     def _hand_out(self) -> None:
         """Give idle slots packs, and start workers while packs are left over for them."""
-        n_starting = sum(slot.loading is not None for slot in self._slots)
+        # Those that wait for long have no room, and may never get any.
+        latest = time.monotonic() - _STARTS_WITHIN_S
+        n_starting = sum(s.loading is not None and s.active_at > latest for s in self._slots)
         n_usable = max(sum(not self._is_aside(slot) for slot in self._slots), 1)
         for slot in self._slots:
             if slot.pending is not None or self._is_aside(slot):

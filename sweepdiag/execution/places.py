@@ -85,17 +85,17 @@ class PlaceHealth:
             events: What it tells.
 
         Returns:
-            Names of the devices and nodes that are put aside from now on.
+            Names of the devices and nodes that are put aside from now on; of a node's devices, the
+            node alone.
         """
-        put_aside: list[str] = []
+        nodes: list[str] = []
+        devices: list[str] = []
         for event in events:
             if isinstance(event, TrialEnded):
-                is_good = event.state in JUDGED_STATES
-                put_aside += self._nodes.ended(event.trial_id, place.node_name, is_good=is_good)
-                put_aside += self._devices.ended(
-                    event.trial_id, place.device_name, is_good=is_good
-                )
-        return put_aside
+                trial_id, is_good = event.trial_id, event.state in JUDGED_STATES
+                nodes += self._nodes.ended(trial_id, place.node_name, is_good=is_good)
+                devices += self._devices.ended(trial_id, place.device_name, is_good=is_good)
+        return nodes + [name for name in devices if not name.endswith(tuple(self._nodes.aside))]
 
     def given_up(self, events: Iterable[Event]) -> None:
         """Take note of trials that were ended without having been trained anywhere."""

@@ -59,6 +59,8 @@ class FakeCluster:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
             "SWEEPDIAG_FAKE_GPUS": str(N_GPUS),
+            # A busy machine takes its time.
+            "RAY_raylet_start_wait_time_s": "120",
         }
         # Before Ray is imported, which reads some of them then.
         os.environ.update(joining)
@@ -81,6 +83,10 @@ class FakeCluster:
         node = self.nodes.pop(index)
         self._cluster.remove_node(node, allow_graceful=False)
         return str(node.node_id)
+
+    def kill_head(self) -> None:
+        """Kill what all other nodes depend on."""
+        self._cluster.head_node.kill_all_processes(check_alive=False, allow_graceful=False)
 
     def close(self) -> None:
         self._cluster.shutdown()
@@ -152,8 +158,8 @@ def lost_nodes(cluster: FakeCluster, place: Path, first: str, last: str) -> dict
     return {"at": at, "warnings": warnings.told}
 
 
-def all_nodes_lost(cluster: FakeCluster, place: Path) -> dict[str, Any]:
-    """Take all nodes with GPUs from the command line's sweep."""
+def all_nodes_lost(cluster: FakeCluster, place: Path, which: str) -> dict[str, Any]:
+    """Take from the command line's sweep all nodes with GPUs, or Ray's first node."""
     cluster.add_nodes(2)
     settings = {**SWEEP, "epochs": 2000, "execution": {"pack_size": PACK_SIZE}}
     (place / "sweep.yaml").write_text(json.dumps(settings))
@@ -166,8 +172,11 @@ def all_nodes_lost(cluster: FakeCluster, place: Path) -> dict[str, Any]:
         while not (journal.exists() and b'"points"' in journal.read_bytes()):
             time.sleep(0.1)
         began = time.monotonic()
-        cluster.remove_node()
-        cluster.remove_node()
+        if which == "head":
+            cluster.kill_head()
+        else:
+            cluster.remove_node()
+            cluster.remove_node()
         out, err = p.communicate(timeout=120)
     seconds = time.monotonic() - began
     return {"code": p.returncode, "out": out, "err": err, "seconds": seconds}

@@ -95,6 +95,48 @@ def test_packs_that_took_turns_with_a_guilty_one_are_trained_alone_next() -> Non
     assert [pack.attempts for packs in taken for pack in packs] == [(1,), (2,), (2,)]
 
 
+def test_what_was_lost_with_its_node_begins_again_at_once_and_whole() -> None:
+    queue = PackQueue([make_pack("a", "b"), make_pack("c"), make_pack("d")])
+    progress = HandfulProgress(queue.take(2))
+    progress.record([finished("a")])
+    assert queue.worker_lost(progress, "its node has died", at="here") == []
+    taken = [pack for _ in range(3) for pack in queue.take(at="here", is_doubted=True)]
+    assert [names(pack) for pack in taken] == [["b"], ["c"], ["d"]]
+    assert [pack.attempts for pack in taken] == [(2,), (2,), (1,)]
+
+
+def test_a_pack_that_loses_a_second_node_is_a_suspect() -> None:
+    queue = PackQueue([make_pack("a", "b"), make_pack("other")])
+    assert queue.worker_lost(HandfulProgress(queue.take()), "gone") == []
+    assert queue.worker_lost(HandfulProgress(queue.take()), "gone") == []
+    taken = [pack for _ in range(3) for pack in queue.take()]
+    assert [names(pack) for pack in taken] == [["other"], ["a"], ["b"]]
+    assert [pack.attempts for pack in taken] == [(1,), (3,), (3,)]
+
+
+def test_a_trials_last_chance_is_elsewhere_if_there_is_an_elsewhere() -> None:
+    queue = PackQueue([make_pack("a")])
+    queue.worker_died(HandfulProgress(queue.take(at="here")), "killed", at="here")
+    assert queue.take(at="here") == []
+    (pack,) = queue.take(at="there")
+    assert pack.attempts == (2,)
+    (end,) = queue.worker_died(HandfulProgress([pack]), "killed", at="there")
+    assert isinstance(end, TrialEnded)
+    queue = PackQueue([make_pack("a")])
+    queue.worker_died(HandfulProgress(queue.take()), "killed", at="here")
+    assert [names(pack) for pack in queue.take(at=None)] == [["a"]]
+
+
+def test_suspects_prefer_another_place_and_avoid_one_that_is_in_doubt() -> None:
+    queue = PackQueue([make_pack("a", "b"), make_pack("c", "d")])
+    queue.worker_died(HandfulProgress(queue.take()), "killed", at="here")
+    queue.worker_died(HandfulProgress(queue.take()), "killed", at="there")
+    assert [names(pack) for pack in queue.take(at="here")] == [["c"]]
+    assert [names(pack) for pack in queue.take(at="here")] == [["d"]]
+    assert queue.take(at="here", is_doubted=True) == []
+    assert [names(pack) for pack in queue.take(at="here")] == [["a"]]
+
+
 def test_death_after_the_last_end_costs_nothing() -> None:
     queue = PackQueue([])
     progress = HandfulProgress([make_pack("a")])
