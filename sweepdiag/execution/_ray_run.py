@@ -87,15 +87,15 @@ class PackRun:
         latest = time.monotonic() - _STARTS_WITHIN_S
         n_starting = sum(s.loading is not None and s.active_at > latest for s in self._slots)
         n_usable = max(sum(not self._is_aside(slot) for slot in self._slots), 1)
+        in_doubt = self._in_doubt()
         for slot in self._slots:
-            if slot.pending is not None or self._is_aside(slot):
+            if slot.pending is not None or self._is_aside(slot) or _is_at(slot, in_doubt):
                 continue
             if slot.actor is not None and slot.loaded is self._worker_reference:
                 share = -(-len(self._queue) // n_usable)
                 n_packs = min(share, self._packs_per_worker)
                 at = self._place_of_many(slot)
-                is_doubted = slot.place is not None and self._places.is_doubted(slot.place)
-                packs = self._queue.take(n_packs, at=at, is_doubted=is_doubted)
+                packs = self._queue.take(n_packs, at=at, in_doubt=in_doubt)
                 if packs:
                     slot.train(packs)
             elif n_starting < len(self._queue):
@@ -199,14 +199,18 @@ class PackRun:
         if self._is_lost(place, error):
             if progress is None:
                 return []
-            return self._given_up(self._queue.worker_lost(progress, cause, at=_name(place)))
+            return self._given_up(self._queue.worker_lost(progress, cause, at=_names(place)))
         _log.warning("a worker process died: %s", cause.partition("\n")[0])
         if progress is not None:
-            self._health.died_training(slot.index, cause)
+            others_train = any(
+                other.n_points and other.progress and not self._health.has_died(other.index)
+                for other in self._slots
+            )
+            self._health.died_training(slot.index, cause, others_train=others_train)
             is_memory = isinstance(error, OutOfMemoryError)
             self._suspect(place, progress)
             return self._given_up(
-                self._queue.worker_died(progress, cause, is_memory=is_memory, at=_name(place))
+                self._queue.worker_died(progress, cause, is_memory=is_memory, at=_names(place))
             )
         if not self._health.died_starting(slot.index, cause):
             self._retire(slot, self._health.why_none_starts(slot.index))
@@ -229,7 +233,7 @@ class PackRun:
         slot.vacate()
         self._suspect(place, progress)
         reason = deadlines.missed(slot.n_points)
-        return self._given_up(self._queue.worker_hung(progress, reason, at=_name(place)))
+        return self._given_up(self._queue.worker_hung(progress, reason, at=_names(place)))
 
     def _suspect(self, place: Place | None, progress: HandfulProgress) -> None:
         """Take note that either a place is bad, or what was trained there."""
@@ -244,11 +248,29 @@ class PackRun:
     def _is_aside(self, slot: Slot) -> bool:
         return slot.place is not None and self._places.is_aside(slot.place)
 
+    def _in_doubt(self) -> set[str]:
+        """Return the devices to be given no work until it is known whether they or packs are bad.
+
+        None if there is no other that could find out.
+        """
+        in_doubt = self._places.in_doubt()
+        ready = [slot for slot in self._slots if slot.place is not None]
+        can_find_out = any(not self._is_aside(s) and not _is_at(s, in_doubt) for s in ready)
+        return in_doubt if can_find_out else set()
+
     def _place_of_many(self, slot: Slot) -> str | None:
-        """Return where a slot is, or ``None`` if no other place has a worker that is ready."""
+        """Return which node a slot is on, or which device if there are no workers on other nodes.
+
+        ``None`` if no other device has a worker that is ready.
+        """
         ready = [s.place for s in self._slots if s.place is not None and not self._is_aside(s)]
-        names = {place.device_name for place in ready}
-        return slot.place.device_name if slot.place is not None and len(names) > 1 else None
+        if slot.place is None:
+            return None
+        if len({place.node_name for place in ready}) > 1:
+            return slot.place.node_name
+        if len({place.device_name for place in ready}) > 1:
+            return slot.place.device_name
+        return None
 
     def _check_workers(self) -> None:
         """Give up if no worker is left, or none gets ready for too long.
@@ -292,5 +314,9 @@ class PackRun:
         _log.warning("going on with %d workers: %s", len(self._slots), cause)
 
 
-def _name(place: Place | None) -> str | None:
-    return None if place is None else place.device_name
+def _is_at(slot: Slot, devices: set[str]) -> bool:
+    return slot.place is not None and slot.place.device_name in devices
+
+
+def _names(place: Place | None) -> tuple[str, ...]:
+    return () if place is None else (place.device_name, place.node_name)

@@ -103,9 +103,9 @@ class PlaceHealth:
             self._devices.ended(event.trial_id, "", is_good=False)
             self._nodes.ended(event.trial_id, "", is_good=False)
 
-    def is_doubted(self, place: Place) -> bool:
-        """Return whether workers died at a device with several packs that may be innocent."""
-        return self._devices.n_deaths(place.device_name) > 1
+    def in_doubt(self) -> set[str]:
+        """Return the devices that several packs died at, of which one is still under suspicion."""
+        return self._devices.in_doubt()
 
     def is_aside(self, place: Place) -> bool:
         """Return whether a place is to be given no more work."""
@@ -139,9 +139,9 @@ class _Ledger:
         if trial_ids and not is_known:
             self._open.append(_Death(name, trial_ids, set(trial_ids)))
 
-    def n_deaths(self, name: str) -> int:
-        """Return how many packs died there and may not have been at fault."""
-        return self._n_refuted[name] + sum(death.name == name for death in self._open)
+    def in_doubt(self) -> set[str]:
+        suspected = Counter(death.name for death in self._open)
+        return {name for name, count in suspected.items() if count + self._n_refuted[name] > 1}
 
     def trained(self, name: str) -> None:
         self._n_trained[name] += 1

@@ -16,7 +16,7 @@ from sweepdiag.messages import clean_message
 from sweepdiag.records import Event, Pack, State, TrialEnded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 __all__ = ["MAX_DEATHS_IN_A_ROW", "HandfulProgress", "PackProgress", "PackQueue", "SlotHealth"]
 
@@ -128,31 +128,40 @@ class PackQueue:
         return len(self._waiting) + len(self._suspects)
 
     def take(
-        self, n_packs: int = 1, *, at: str | None = None, is_doubted: bool = False
+        self, n_packs: int = 1, *, at: str | None = None, in_doubt: Collection[str] = ()
     ) -> list[Pack]:
         """Return the packs that are next, and remove them.
 
         Packs that never harmed anyone are trained first. A suspect is trained alone, so that it
         takes no other pack with it, and its guilt is its own. So that it is not the place's, a
-        trial's last chance is elsewhere, and so is any other of a place that is in doubt.
+        trial's last chance is elsewhere. Where that place is in doubt, its suspects come before
+        all others: if they train well, the place is known to be bad.
 
         Args:
             n_packs: How many, at most.
             at: The place where they are to be trained; ``None``: there is no other.
-            is_doubted: Whether that place may be at fault for the deaths of workers.
+            in_doubt: Places that may be at fault for the deaths of workers.
 
         Returns:
             The packs; none if there is none for this place.
         """
+        # Those from elsewhere first.
+        suspects = sorted(self._suspects, key=lambda suspect: at in suspect.was_at)
+        for suspect in suspects:
+            is_urgent = not set(in_doubt).isdisjoint(suspect.was_at)
+            if is_urgent and at not in suspect.was_at:
+                return self._take_suspect(suspect)
         if self._waiting:
             return [self._waiting.popleft() for _ in range(min(n_packs, len(self._waiting)))]
-        # Elsewhere first, if that is so.
-        for suspect in sorted(self._suspects, key=lambda suspect: suspect.was_at == at):
-            is_free = not is_doubted and not self._is_last_chance(suspect.pack)
-            if at is None or suspect.was_at != at or is_free:
-                self._suspects.remove(suspect)
-                return [suspect.pack]
+        for suspect in suspects:
+            is_elsewhere = at is None or at not in suspect.was_at
+            if is_elsewhere or not self._is_last_chance(suspect.pack):
+                return self._take_suspect(suspect)
         return []
+
+    def _take_suspect(self, suspect: _Suspect) -> list[Pack]:
+        self._suspects.remove(suspect)
+        return [suspect.pack]
 
     def _is_last_chance(self, pack: Pack) -> bool:
         return len(pack.trials) == 1 and pack.trials[0].trial_id in self._lone_failures
@@ -163,7 +172,7 @@ class PackQueue:
         cause: str,
         *,
         is_memory: bool = False,
-        at: str | None = None,
+        at: Sequence[str] = (),
     ) -> list[Event]:
         """Queue what a dead worker left unfinished, or give its only trial up.
 
@@ -174,7 +183,7 @@ class PackQueue:
             progress: The dead worker's packs.
             cause: How it died, for the reason of a trial that is given up.
             is_memory: Whether it is known to have been ended for its memory.
-            at: The worker's place, if that is known.
+            at: Names of the worker's place, such as its device and its node.
 
         Returns:
             The event that ends the trial that is given up, if one is.
@@ -184,7 +193,7 @@ class PackQueue:
         return self._search(progress.unfinished(), state, reason, _MAX_LONE_DEATHS, at)
 
     def worker_lost(
-        self, progress: HandfulProgress, cause: str, *, at: str | None = None
+        self, progress: HandfulProgress, cause: str, *, at: Sequence[str] = ()
     ) -> list[Event]:
         """Queue what was under way on a node that has gone, which is not the packs' fault.
 
@@ -193,7 +202,7 @@ class PackQueue:
         Args:
             progress: The packs of the worker that went with its node.
             cause: What became of it, for the reason of a trial that is given up.
-            at: The worker's place, if that is known.
+            at: Names of the worker's place, such as its device and its node.
 
         Returns:
             The event that ends the trial that is given up, if one is.
@@ -207,7 +216,7 @@ class PackQueue:
         return []
 
     def worker_hung(
-        self, progress: HandfulProgress, reason: str, *, at: str | None = None
+        self, progress: HandfulProgress, reason: str, *, at: Sequence[str] = ()
     ) -> list[Event]:
         """Queue what a silent worker left unfinished, or give its only trial up.
 
@@ -216,7 +225,7 @@ class PackQueue:
         Args:
             progress: The packs of the worker, which has been ended.
             reason: Why; of a trial that is given up.
-            at: The worker's place, if that is known.
+            at: Names of the worker's place, such as its device and its node.
 
         Returns:
             The event that ends the trial that is given up, if one is.
@@ -229,7 +238,7 @@ class PackQueue:
         state: State,
         reason: str,
         n_chances: int,
-        at: str | None,
+        at: Sequence[str],
     ) -> list[Event]:
         """Put packs under suspicion, or end the only trial that is left to be suspected."""
         if len(unfinished) != 1:
@@ -253,7 +262,7 @@ class _Suspect:
     """A pack whose worker died, and where that was."""
 
     pack: Pack
-    was_at: str | None
+    was_at: Sequence[str]
 
 
 class SlotHealth:
@@ -278,18 +287,24 @@ class SlotHealth:
         self._has_result = True
         self._training.forget(slot)
 
-    def died_training(self, slot: int, cause: str) -> None:
+    def has_died(self, slot: int) -> bool:
+        """Return whether the last worker of a slot that had a pack in hand died."""
+        return self._training.has(slot)
+
+    def died_training(self, slot: int, cause: str, *, others_train: bool = False) -> None:
         """Take note that a slot's worker died with a pack in hand.
 
         Args:
             slot: Number of the slot.
             cause: How it died.
+            others_train: Whether workers of other slots get somewhere.
 
         Raises:
-            LaunchError: If workers of this slot keep dying and no trial has ever ended.
+            LaunchError: If workers of this slot keep dying, and no trial has ever ended nor is
+                any on its way.
         """
         deaths = self._training.add(slot, cause)
-        if deaths >= self._limit and not self._has_result:
+        if deaths >= self._limit and not self._has_result and not others_train:
             message = (
                 f"{deaths} workers in a row died before any trial ended; "
                 f"the first: {self._training.first_cause(slot)}"
@@ -323,6 +338,9 @@ class _DeathsInARow:
         n_before, first_cause = self._deaths.get(slot, (0, clean_message(cause)))
         self._deaths[slot] = (n_before + 1, first_cause)
         return n_before + 1
+
+    def has(self, slot: int) -> bool:
+        return slot in self._deaths
 
     def forget(self, slot: int) -> None:
         self._deaths.pop(slot, None)

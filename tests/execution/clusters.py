@@ -40,8 +40,8 @@ SWEEP: dict[str, Any] = {
     "workload": "synthetic",
     "workload_parameters": {"n_train": 64, "n_validation": 32},
     "parameters": {"lr": [0.01, 0.1, 1.0], "batch_size": [16, 32], "capacity": [4]},
-    "seeds": 2,
-    "epochs": 60,
+    "seeds": 4,
+    "epochs": 400,
 }
 PACK_SIZE = 2
 
@@ -146,7 +146,7 @@ def lost_nodes(cluster: FakeCluster, place: Path, first: str, last: str) -> dict
     cluster.add_nodes(2)
     at = {}
     for seed in range(int(first), int(last)):
-        at[seed] = random.Random(seed).uniform(0.0, 0.9)
+        at[seed] = random.Random(seed).uniform(0.05, 0.6)
         run_sweep(
             **SWEEP,
             output=place / f"run-{seed}",
@@ -161,7 +161,7 @@ def lost_nodes(cluster: FakeCluster, place: Path, first: str, last: str) -> dict
 def all_nodes_lost(cluster: FakeCluster, place: Path, which: str) -> dict[str, Any]:
     """Take from the command line's sweep all nodes with GPUs, or Ray's first node."""
     cluster.add_nodes(2)
-    settings = {**SWEEP, "epochs": 2000, "execution": {"pack_size": PACK_SIZE}}
+    settings = {**SWEEP, "epochs": 4000, "execution": {"pack_size": PACK_SIZE}}
     (place / "sweep.yaml").write_text(json.dumps(settings))
     command = [
         *(sys.executable, "-m", "sweepdiag", "run", str(place / "sweep.yaml")),

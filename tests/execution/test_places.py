@@ -52,7 +52,7 @@ def test_packs_that_fail_everywhere_are_no_fault_of_the_place() -> None:
 def test_packs_that_are_trained_at_the_same_place_after_all_clear_it() -> None:
     health = PlaceHealth()
     assert dead_and_trained(health, A0, A0, 9) == []
-    assert not health.is_doubted(A0)
+    assert health.in_doubt() == set()
 
 
 def test_a_pack_that_dies_again_in_halves_counts_once() -> None:
@@ -60,7 +60,7 @@ def test_a_pack_that_dies_again_in_halves_counts_once() -> None:
     health.died(A0, ["x", "y"])
     for name in ("x", "y", "x", "y"):
         health.died(A0, [name])
-    assert not health.is_doubted(A0)
+    assert health.in_doubt() == set()
     assert health.record(B0, ended("x", "y")) == []
     assert not health.is_aside(A0)
 
@@ -74,15 +74,19 @@ def test_a_place_that_trains_more_than_it_kills_is_kept() -> None:
     assert health.record(A1, ended("z")) == ["GPU 0 of node aaaaaaaa (10.0.0.1)"]
 
 
-def test_a_place_is_doubted_after_two_packs_that_may_be_innocent() -> None:
+def test_a_device_is_in_doubt_from_its_second_pack_until_it_is_known_who_was_at_fault() -> None:
     health = PlaceHealth()
+    name = A0.device_name
     health.died(A0, ["x"])
-    assert not health.is_doubted(A0)
+    assert health.in_doubt() == set()
     health.died(A0, ["y"])
-    assert health.is_doubted(A0)
-    assert not health.is_doubted(A1)
+    assert health.in_doubt() == {name}
+    health.record(A1, ended("x"))
+    assert health.in_doubt() == {name}
     health.given_up(ended("y", state=State.FAILED))
-    assert not health.is_doubted(A0)
+    assert health.in_doubt() == set()
+    health.died(A0, ["z"])
+    assert health.in_doubt() == {name}
 
 
 def test_workers_without_a_gpu_sit_on_their_node() -> None:

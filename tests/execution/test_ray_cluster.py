@@ -98,21 +98,25 @@ def test_a_lost_node_costs_attempts_and_no_bit(
     attempts = [check_attempts(place / f"run-{seed}") for seed in range(first, last)]
     for seed in range(first, last):
         sweeps.check_same(place / f"run-{seed}", reference)
-    # One that goes early may have had nothing under way.
-    assert max(attempts) >= 2
+    assert min(attempts) == 2
     gone = [text for text in found["warnings"] if "has gone: what it trained begins again" in text]
-    assert 1 <= len(gone) <= last - first
+    assert len(gone) == last - first
     assert [text for text in found["warnings"] if text not in gone] == []
 
 
 @pytest.mark.faults
+@pytest.mark.parametrize("which", ["all", "head"])
 def test_without_any_node_left_a_sweep_stops_and_can_be_resumed(
-    run: Callable[..., dict[str, Any]], place: Path
+    run: Callable[..., dict[str, Any]], place: Path, which: str
 ) -> None:
-    found = run("all_nodes_lost", "all")
-    assert found["code"] == 75, found
-    assert "no worker is left: the nodes with a GPU have gone" in found["err"]
-    assert f"Go on:      sweepdiag resume {place / 'run'}" in found["err"]
+    found = run("all_nodes_lost", which)
+    if which == "all":
+        assert found["code"] == 75, found
+        assert "no worker is left: the nodes with a GPU have gone" in found["err"]
+        assert f"Go on:      sweepdiag resume {place / 'run'}" in found["err"]
+    else:  # Ray itself ends its driver
+        assert found["code"] == 1, found
+        assert "Failed to connect to GCS within 60 seconds" in found["err"]
     assert "Traceback" not in found["err"]
     assert found["out"] == ""
     assert found["seconds"] < 120
