@@ -83,18 +83,23 @@ class PackRun:
 
     def _hand_out(self) -> None:
         """Give idle slots packs, and start workers while packs are left over for them."""
+        self._fill_slots(self._in_doubt(), is_choosy=True)
+        if self._queue and all(slot.pending is None for slot in self._slots):
+            # Each waits for another place than those that there are.
+            self._fill_slots(set(), is_choosy=False)
+
+    def _fill_slots(self, in_doubt: set[str], *, is_choosy: bool) -> None:
         # Those that wait for long have no room, and may never get any.
         latest = time.monotonic() - _STARTS_WITHIN_S
         n_starting = sum(s.loading is not None and s.active_at > latest for s in self._slots)
         n_usable = max(sum(not self._is_aside(slot) for slot in self._slots), 1)
-        in_doubt = self._in_doubt()
         for slot in self._slots:
             if slot.pending is not None or self._is_aside(slot) or _is_at(slot, in_doubt):
                 continue
             if slot.actor is not None and slot.loaded is self._worker_reference:
                 share = -(-len(self._queue) // n_usable)
+                at = self._place_of_many(slot) if is_choosy else None
                 n_packs = min(share, self._packs_per_worker)
-                at = self._place_of_many(slot)
                 packs = self._queue.take(n_packs, at=at, in_doubt=in_doubt)
                 if packs:
                     slot.train(packs)
