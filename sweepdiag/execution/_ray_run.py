@@ -89,9 +89,7 @@ class PackRun:
             self._fill_slots(set(), is_choosy=False)
 
     def _fill_slots(self, in_doubt: set[str], *, is_choosy: bool) -> None:
-        # Those that wait for long have no room, and may never get any.
-        latest = time.monotonic() - _STARTS_WITHIN_S
-        n_starting = sum(s.loading is not None and s.active_at > latest for s in self._slots)
+        n_starting = sum(map(_is_starting, self._slots))
         n_usable = max(sum(not self._is_aside(slot) for slot in self._slots), 1)
         for slot in self._slots:
             if slot.pending is not None or self._is_aside(slot) or _is_at(slot, in_doubt):
@@ -259,23 +257,29 @@ class PackRun:
         None if there is no other that could find out.
         """
         in_doubt = self._places.in_doubt()
-        ready = [slot for slot in self._slots if slot.place is not None]
-        can_find_out = any(not self._is_aside(s) and not _is_at(s, in_doubt) for s in ready)
+        can_find_out = any(
+            _is_starting(slot)
+            or (slot.place and not self._is_aside(slot) and not _is_at(slot, in_doubt))
+            for slot in self._slots
+        )
         return in_doubt if can_find_out else set()
 
     def _place_of_many(self, slot: Slot) -> str | None:
         """Return which node a slot is on, or which device if there are no workers on other nodes.
 
-        ``None`` if no other device has a worker that is ready.
+        ``None`` if no other device has a worker, nor is one about to be ready.
         """
         ready = [s.place for s in self._slots if s.place is not None and not self._is_aside(s)]
         if slot.place is None:
             return None
         if len({place.node_name for place in ready}) > 1:
             return slot.place.node_name
-        if len({place.device_name for place in ready}) > 1:
-            return slot.place.device_name
-        return None
+        is_alone = len({place.device_name for place in ready}) == 1
+        return (
+            None
+            if is_alone and not any(map(_is_starting, self._slots))
+            else (slot.place.device_name)
+        )
 
     def _check_workers(self) -> None:
         """Give up if no worker is left, or none gets ready for too long.
@@ -317,6 +321,11 @@ class PackRun:
             message = f"no worker can be started: {cause}"
             raise LaunchError(message)
         _log.warning("going on with %d workers: %s", len(self._slots), cause)
+
+
+def _is_starting(slot: Slot) -> bool:
+    """Return whether a worker will be ready soon; one that waits for long has no room."""
+    return slot.loading is not None and time.monotonic() - slot.active_at < _STARTS_WITHIN_S
 
 
 def _is_at(slot: Slot, devices: set[str]) -> bool:

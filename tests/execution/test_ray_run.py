@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ class PlayedSlot(Slot):
     """A seat that always gets the device of its number: the only one that is free."""
 
     def load(self, _worker_reference: Any) -> None:
-        self.loading = object()
+        self.loading, self.active_at = object(), time.monotonic()
 
     def train(self, packs: Sequence[Pack]) -> None:
         self.progress, self.batches, self.n_points = HandfulProgress(packs), object(), 0
