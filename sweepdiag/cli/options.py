@@ -79,8 +79,6 @@ MaxFailedFraction = Annotated[
     float | None,
     typer.Option(
         "--max-failed-fraction",
-        min=0.0,
-        max=1.0,
         help="Stop once more than this share of the planned trials failed to execute; 1 for "
         "never. Default: 0.5.",
         rich_help_panel=_WHERE,

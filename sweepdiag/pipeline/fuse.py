@@ -56,8 +56,8 @@ class FailureFuse:
             counts = ", ".join(f"{count} {state}" for state, count in sorted(self._states.items()))
             message = (
                 f"{n_failed} of {n_planned} trials failed to execute ({counts}): more than "
-                f"execution.max_failed_fraction allows, which is {self._max_fraction:g}. The "
-                f"first was {_describe(trial)}, {self._first.state}: "
+                f"execution.max_failed_fraction allows, which is {self._max_fraction:g}\n"
+                f"The first was {_describe(trial)}, {self._first.state}: "
                 f"{last_line(self._first.reason)}"
             )
             raise FailedTrialsError(message)

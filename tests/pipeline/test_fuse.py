@@ -3,6 +3,7 @@ import json
 import pytest
 
 from sweepdiag import FailedTrialsError, resume_sweep, run_sweep
+from sweepdiag.config import load_config
 from sweepdiag.pipeline.fuse import FailureFuse
 from sweepdiag.records import State, TrialEnded
 from sweepdiag.store import History, RunFolder
@@ -57,7 +58,7 @@ def test_what_failed_first_is_told_and_how_many_of_each_kind(history):
     first = list(history.trials)[1]
     assert message.startswith(
         "4 of 8 trials failed to execute (2 failed, 1 out_of_memory, 1 timed_out): more than "
-        "execution.max_failed_fraction allows, which is 0.4. "
+        "execution.max_failed_fraction allows, which is 0.4\n"
     )
     assert f"The first was {first} (" in message
     assert message.endswith(f"seed 1), timed_out: why {first}")
@@ -89,9 +90,12 @@ def sweep(loop, path, fraction):
     )
 
 
+@pytest.mark.slow
 def test_a_sweep_that_fails_too_often_is_stopped_and_can_be_resumed(loop, tmp_path):
     path = tmp_path / "run"
-    with pytest.raises(FailedTrialsError, match=r"2 of 6 .*number 1.*failed: .*no luck with 1"):
+    with pytest.raises(
+        FailedTrialsError, match=r"(?s)2 of 6 .*number 1.*failed: .*no luck with 1"
+    ):
         sweep(loop, path, 0.2)
     history, damages = RunFolder(path).read_history()
     assert damages == []
@@ -109,13 +113,5 @@ def test_a_sweep_that_fails_too_often_is_stopped_and_can_be_resumed(loop, tmp_pa
     assert json.loads((path / "findings.json").read_text()) is not None
 
 
-def test_by_default_half_of_the_trials_may_fail(loop, tmp_path):
-    result = run_sweep(
-        f"{loop}:train",
-        parameters={"number": [0, 1, 2, 3, 4, 5]},
-        seeds=1,
-        epochs=5,
-        output=tmp_path / "run",
-        execution={"executor": "serial"},
-    )
-    assert result.n_failed == 3
+def test_by_default_half_of_the_trials_may_fail():
+    assert load_config(options={"workload": "digits"}).execution.max_failed_fraction == 0.5
