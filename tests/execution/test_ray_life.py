@@ -145,8 +145,8 @@ def test_signal_whose_handler_raises_ends_everything_while_ray_waits(place: Path
         time.sleep(0.5)  # by then it waits
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        output = process.communicate(timeout=30)
-    assert time.monotonic() - began < 10
+        output = process.communicate(timeout=60)
+    assert time.monotonic() - began < 45  # it would wait for 60
     assert output == ("", "")
     assert json.loads((place / "found").read_text()) == {"stopped": True, "handler_kept": True}
     assert processes_of(place) == []
