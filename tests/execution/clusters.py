@@ -244,7 +244,7 @@ def bad_place(cluster: FakeCluster, place: Path, kind: str) -> dict[str, Any]:
     bad = str(cluster.nodes[0].node_id) + ("/1" if kind == "device" else "")
     (place / "bad").write_text(bad)
     worker = DeadlyPlaceWorker(n_points=5, gate=str(place / "bad"), pause_s=0.1)
-    packs = scripted_packs([["train", "train", "train"]] * 24)
+    packs = scripted_packs([["train", "train", "train"]] * 60)
     with RayExecutor(4, gpus=4, address=cluster.address) as executor:
         events = [event for batch in executor.run(packs, worker) for event in batch]
     ends = _ends([events])

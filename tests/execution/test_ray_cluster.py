@@ -152,17 +152,18 @@ def test_a_place_that_kills_what_others_train_gets_no_more_work(
     run: Callable[..., dict[str, Any]], kind: str
 ) -> None:
     found = run("bad_place", kind)
-    assert found["states"] == {"finished": 72}
+    assert found["states"] == {"finished": 180}
     bad = found["bad"]
     assert not [seat for seat in found["seats"] if seat.startswith(bad)]
     told = [text for text in found["warnings"] if "gets no more work" in text]
     node = bad.partition("/")[0][:8]
+    n_deaths = sum(text.startswith("a worker process died") for text in found["warnings"])
     if kind == "device":
-        (only,) = told
-        assert only.startswith(f"GPU 1 of node {node} ")
+        # On a busy machine the others may be done before a third worker has started there.
+        assert len(told) == (n_deaths >= 3)
+        assert all(text.startswith(f"GPU 1 of node {node} ") for text in told)
+        assert 1 <= n_deaths <= 3
     else:
         assert all(node in text for text in told)
         assert sum(text.startswith("node ") for text in told) <= 1
-    # Three packs were enough to know, of each device.
-    n_deaths = sum(text.startswith("a worker process died") for text in found["warnings"])
-    assert n_deaths <= (6 if kind == "device" else 12)
+        assert 2 <= n_deaths <= 12
