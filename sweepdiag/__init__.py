@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sweepdiag.errors import (
         ConfigError,
+        FailedTrialsError,
         LaunchError,
         MissingExtraError,
         ReaderError,
         StoreError,
         SweepdiagError,
         TrainingError,
+        WorkersLostError,
         WorkloadError,
     )
     from sweepdiag.pipeline import CurvesResult, SweepResult, diagnose, resume_sweep, run_sweep
@@ -27,6 +29,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ConfigError",
     "CurvesResult",
+    "FailedTrialsError",
     "LaunchError",
     "MissingExtraError",
     "ReaderError",
@@ -35,6 +38,7 @@ __all__ = [
     "SweepdiagError",
     "TrainLoop",
     "TrainingError",
+    "WorkersLostError",
     "Workload",
     "WorkloadError",
     "__version__",

@@ -6,6 +6,8 @@
     ├── WorkloadError                     the data or the model of a workload is unusable
     ├── TrainingError                     a training cannot be carried out as asked
     ├── LaunchError                       workers, Ray or Slurm cannot be started
+    │   └── WorkersLostError              no worker is left to go on with; resume the sweep
+    ├── FailedTrialsError                 too many trials of a sweep failed to execute
     ├── ReaderError                       somebody's log file cannot be read
     └── MissingExtraError (ImportError)   an optional package is not installed
 
@@ -23,12 +25,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConfigError",
+    "FailedTrialsError",
     "LaunchError",
     "MissingExtraError",
     "ReaderError",
     "StoreError",
     "SweepdiagError",
     "TrainingError",
+    "WorkersLostError",
     "WorkloadError",
     "unknown_name",
 ]
@@ -56,6 +60,14 @@ class TrainingError(SweepdiagError):
 
 class LaunchError(SweepdiagError):
     """Workers, Ray or Slurm cannot be started as asked."""
+
+
+class WorkersLostError(LaunchError):
+    """Workers were there, and none of them is left; what they have done is kept."""
+
+
+class FailedTrialsError(SweepdiagError):
+    """More trials failed to execute than a sweep may lose; it was stopped and can be resumed."""
 
 
 class ReaderError(SweepdiagError):

@@ -19,6 +19,7 @@ __all__ = [
     "describe_error",
     "describe_peak_memory",
     "describe_traceback",
+    "last_line",
 ]
 
 MAX_MESSAGE_BYTES = 2048
@@ -54,6 +55,11 @@ def clean_message(text: str, *, max_bytes: int = MAX_MESSAGE_BYTES) -> str:
     head = encoded[: room // 2].decode(errors="ignore")
     tail = encoded[-(room - room // 2) :].decode(errors="ignore")
     return f"{head}{_CUT_MARK}{tail}"
+
+
+def last_line(reason: str) -> str:
+    """Return what a reason ends with: the error itself, where it is a traceback."""
+    return clean_message(reason).rpartition("\n")[2]
 
 
 def describe_error(error: BaseException, *, with_place: bool = False) -> str:

@@ -2,7 +2,7 @@
 
 0 it ran · 1 findings that --fail-on names, or something that doctor found broken ·
 2 wrong usage or configuration · 3 a trial failed to execute · 4 internal error ·
-5 file or disk error · 75 stopped by a signal and resumable · 130 Ctrl-C
+5 file or disk error · 75 stopped by a signal, or without a worker left, and resumable · 130 Ctrl-C
 """
 
 from __future__ import annotations

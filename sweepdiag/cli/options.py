@@ -16,6 +16,7 @@ __all__ = [
     "Gpus",
     "Ignore",
     "JUnit",
+    "MaxFailedFraction",
     "PackSize",
     "Quiet",
     "Record",
@@ -74,6 +75,15 @@ PackSize = Annotated[
 Address = Annotated[
     str | None,
     typer.Option("--address", help="Ray cluster to join.", rich_help_panel=_WHERE),
+]
+MaxFailedFraction = Annotated[
+    float | None,
+    typer.Option(
+        "--max-failed-fraction",
+        help="Stop once more than this share of the planned trials failed to execute; 1 for "
+        "never. Default: 0.5.",
+        rich_help_panel=_WHERE,
+    ),
 ]
 Shard = Annotated[
     str | None,
@@ -151,6 +161,7 @@ def execution_options(
     executor: str | None,
     pack_size: int | None,
     address: str | None,
+    max_failed_fraction: float | None,
     shard: str | None = None,
 ) -> dict[str, object]:
     """Return the options that were given, as settings of ``execution``."""
@@ -160,6 +171,7 @@ def execution_options(
         "executor": executor,
         "pack_size": pack_size,
         "address": address,
+        "max_failed_fraction": max_failed_fraction,
         "shard": shard,
     }
     return {name: value for name, value in given.items() if value is not None}

@@ -14,6 +14,7 @@ from sweepdiag.cli.exits import ExitCode, Stopped, exit_with, reported_errors, s
 from sweepdiag.cli.gate import Gate
 from sweepdiag.cli.terminal import print_text, terminal_width
 from sweepdiag.cli.watch import make_watch
+from sweepdiag.errors import FailedTrialsError, WorkersLostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,6 +82,7 @@ def run(
     executor: options.Executor = None,
     pack_size: options.PackSize = None,
     address: options.Address = None,
+    max_failed_fraction: options.MaxFailedFraction = None,
     shard: options.Shard = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the resolved settings and stop.")
@@ -120,6 +122,7 @@ def run(
                 executor=executor,
                 pack_size=pack_size,
                 address=address,
+                max_failed_fraction=max_failed_fraction,
                 shard=shard,
             ),
         }
@@ -153,6 +156,7 @@ def resume(
     executor: options.Executor = None,
     pack_size: options.PackSize = None,
     address: options.Address = None,
+    max_failed_fraction: options.MaxFailedFraction = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Continue an interrupted sweep: its plan minus what is done."""
@@ -160,7 +164,12 @@ def resume(
         from sweepdiag.pipeline import resume_sweep
 
         execution = options.execution_options(
-            gpus=gpus, workers=workers, executor=executor, pack_size=pack_size, address=address
+            gpus=gpus,
+            workers=workers,
+            executor=executor,
+            pack_size=pack_size,
+            address=address,
+            max_failed_fraction=max_failed_fraction,
         )
         states = _states(options.split_commas(retry))
         _watched(
@@ -223,18 +232,24 @@ def _watched(
     """Train under a panel, print the summary, and exit as the sweep went.
 
     Raises:
-        SystemExit: If the sweep was interrupted.
+        SystemExit: If the sweep was stopped before its end.
     """
     watch = make_watch(quiet=quiet)
     try:
         with stop_signals_raise(), watch.shown():
             result = train(watch)
     except KeyboardInterrupt:
-        _print_interrupted(watch)
+        _print_stopped(watch)
         raise SystemExit(ExitCode.INTERRUPTED) from None
     except Stopped:
-        _print_interrupted(watch)
+        _print_stopped(watch)
         raise SystemExit(ExitCode.STOPPED) from None
+    except FailedTrialsError as error:
+        _print_stopped(watch, str(error), is_retried=True)
+        raise SystemExit(ExitCode.FAILED_TRIALS) from error
+    except WorkersLostError as error:
+        _print_stopped(watch, str(error))
+        raise SystemExit(ExitCode.STOPPED) from error
     if not quiet:
         _print_result(result)
     from sweepdiag.pipeline import SweepResult
@@ -269,13 +284,16 @@ def _print_merged(result: SweepResult, output: str) -> None:
     exit_with(ExitCode.FAILED_TRIALS if result.n_failed else ExitCode.OK)
 
 
-def _print_interrupted(watch: Watch) -> None:
+def _print_stopped(watch: Watch, why: str = "", *, is_retried: bool = False) -> None:
+    """Print why a sweep was stopped, by default because of a signal, and how to go on."""
     if watch.path is None or watch.last is None:
-        sys.stderr.write("sweepdiag: interrupted before anything was trained\n")
+        sys.stderr.write(f"sweepdiag: {why or 'interrupted before anything was trained'}\n")
         return
+    headline = f"sweepdiag: {why}\nStopped" if why else "\nInterrupted"
+    retry = f"  Try again:  sweepdiag resume {watch.path} --retry failed\n" if is_retried else ""
     sys.stderr.write(
-        f"\nInterrupted: {watch.last.n_done} of {watch.last.n_trials} trials are done and kept; "
-        f"those under way begin again.\n  Go on:      sweepdiag resume {watch.path}\n"
+        f"{headline}: {watch.last.n_done} of {watch.last.n_trials} trials are done and kept; "
+        f"those under way begin again.\n  Go on:      sweepdiag resume {watch.path}\n{retry}"
         f"  Look at it: sweepdiag report {watch.path}\n"
     )
 

@@ -168,6 +168,11 @@ class ExecutionConfig(SettingsModel):
         default=None,
         description="How long a training may then go without an evaluation; null: for ever.",
     )
+    max_failed_fraction: Annotated[float, Number(at_least=0, at_most=1)] = Field(
+        default=0.5,
+        description="Share of the planned trials that may fail to execute before the sweep is "
+        "stopped; 1: it never is. Trainings that diverge have not failed.",
+    )
     address: Annotated[str | None, Text(what="an address", max_length=256, or_null=True)] = Field(
         default=None, description="Address of a Ray cluster to join; null: this machine."
     )

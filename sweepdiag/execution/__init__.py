@@ -9,6 +9,7 @@ from sweepdiag.execution.base import Executor, PackWorker
 from sweepdiag.execution.choose import ExecutorChoice, choose_executor, make_executor
 from sweepdiag.execution.devices import Devices, count_gpus, resolve_devices, usable_cpus
 from sweepdiag.execution.serial import SerialExecutor
+from sweepdiag.execution.stop_requests import StopRequests
 
 __all__ = [
     "Devices",
@@ -16,6 +17,7 @@ __all__ = [
     "ExecutorChoice",
     "PackWorker",
     "SerialExecutor",
+    "StopRequests",
     "choose_executor",
     "count_gpus",
     "make_executor",

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import ConfigError, LaunchError
-from sweepdiag.execution._ray_run import PackRun, Slot, Staff
+from sweepdiag.execution._ray_run import PackRun
 from sweepdiag.execution._ray_session import open_session
+from sweepdiag.execution._ray_staff import Slot, Staff
 from sweepdiag.execution.devices import n_fake_gpus
+from sweepdiag.execution.stop_requests import StopRequests
 from sweepdiag.messages import describe_error
 from sweepdiag.records import Deadlines
 
@@ -113,13 +115,17 @@ class RayExecutor:
             raise LaunchError(message)
         self._is_running = True
         try:
-            yield from PackRun(
-                self._slots,
-                packs,
-                self._send(worker),
-                self._staff,
-                packs_per_worker=self._packs_per_worker,
-            ).events()
+            with StopRequests() as stops:
+                with stops.held():
+                    reference = self._send(worker)
+                yield from PackRun(
+                    self._slots,
+                    packs,
+                    reference,
+                    self._staff,
+                    stops,
+                    packs_per_worker=self._packs_per_worker,
+                ).events()
         finally:
             self._is_running = False
             for slot in self._slots:

@@ -10,12 +10,15 @@ import time
 
 from sweepdiag.errors import LaunchError
 
-__all__ = ["ADDRESS_PATIENCE_S", "wait_for_address"]
+__all__ = ["ADDRESS_PATIENCE_S", "answers", "wait_for_address"]
 
 ADDRESS_PATIENCE_S = 10.0
 """How long an address is tried where nobody says otherwise."""
 
 _POLL_S = 0.5
+
+_ANSWER_S = 1.0
+"""How long a node that is alive may take to answer."""
 
 
 def wait_for_address(address: str, *, patience_s: float = ADDRESS_PATIENCE_S) -> None:
@@ -43,6 +46,16 @@ def wait_for_address(address: str, *, patience_s: float = ADDRESS_PATIENCE_S) ->
             message = f"no Ray cluster to join at {address!r}: {refusal}"
             raise LaunchError(message)
         time.sleep(_POLL_S)
+
+
+def answers(host: str, port: int) -> bool:
+    """Return whether anything listens at an address.
+
+    Args:
+        host: Name or address.
+        port: Port there.
+    """
+    return _refusal(host, port, _ANSWER_S) is None
 
 
 def _refusal(host: str, port: int, timeout_s: float) -> str | None:

@@ -3,136 +3,50 @@
 from __future__ import annotations
 
 import logging
-import re
-import sys
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sweepdiag.errors import LaunchError
-from sweepdiag.execution._ray_worker import WorkerActor
+from sweepdiag.errors import LaunchError, WorkersLostError
+from sweepdiag.execution.places import PlaceHealth
 from sweepdiag.execution.recovery import HandfulProgress, PackQueue, SlotHealth
-from sweepdiag.messages import clean_message
 from sweepdiag.records import PointMeasured, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sweepdiag.execution._ray_session import RaySession
-    from sweepdiag.records import Deadlines, Event, Pack
+    from sweepdiag.execution._ray_staff import Slot, Staff
+    from sweepdiag.execution.places import Place
+    from sweepdiag.execution.stop_requests import StopRequests
+    from sweepdiag.records import Event, Pack
 
-__all__ = ["PackRun", "Slot", "Staff"]
+__all__ = ["PackRun"]
 
 _log = logging.getLogger(__name__)
 
-_BATCHES_AHEAD = 16
-"""A worker pauses when so many of its batches have not been taken."""
+_POLL_S = 0.25
+"""How often deadlines, and requests to stop, are looked at while nothing happens."""
 
-_POLL_S = 1.0
-"""How often deadlines are looked at while nothing happens."""
+_FETCH_S = 60.0
+"""How long a batch that is there may take to arrive; it may be on a node that has just gone."""
+
+_STARTS_WITHIN_S = 20.0
+"""How long a worker may take to start before another one may start for the same pack."""
+
+_NO_ROOM_S = 30.0
+"""How long nodes that have all gone may take to be replaced."""
 
 _NO_RESULT = "the worker returned without ending this trial"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Staff:
-    """Starts workers and tells how they died.
-
-    Attributes:
-        session: The Ray that they are started on.
-        device: What they are told to train on.
-        has_gpu: Whether each of them owns a GPU, instead of a CPU core.
-        start_timeout_s: How long the run goes on while no worker at all is ready.
-        deadlines: How long a worker may send nothing.
-    """
-
-    session: RaySession
-    device: str
-    has_gpu: bool
-    start_timeout_s: float
-    deadlines: Deadlines
-
-    def start(self) -> Any:
-        """Return a new actor; Ray starts its process in the background."""
-        import ray
-
-        options: dict[str, Any] = {
-            "num_cpus": 0 if self.has_gpu else 1,
-            "num_gpus": 1 if self.has_gpu else 0,
-            "max_restarts": 0,
-            "max_task_retries": 0,
-        }
-        if self.session.actor_environment:
-            options["runtime_env"] = {"env_vars": dict(self.session.actor_environment)}
-        return ray.remote(WorkerActor).options(**options).remote(self.device)
-
-    def cause_of_death(self, error: Exception) -> str:
-        """Return how a worker process ended, as far as Ray and its last output tell."""
-        text = str(error)
-        told = re.search(
-            r"Worker exit detail: (.+?)(?: Some common causes| There are some|$)", text
-        )
-        cause = clean_message(told.group(1) if told else text, max_bytes=500)
-        if "connection error code 2" in cause:
-            cause = "it was killed (perhaps for memory) or crashed"
-        pid = re.search(r"\bpid: (\d+)", text)
-        last_words = self.session.last_words(int(pid.group(1))) if pid else ""
-        return f"{cause}\nIts last output:\n{last_words}" if last_words else cause
-
-
-@dataclass(slots=True)
-class Slot:
-    """The place of one worker process at a time.
-
-    Vacant without an actor, starting while it loads, idle with nothing to wait on, busy with some
-    packs in progress.
-    """
-
-    index: int
-    actor: Any = None
-    loading: Any = None
-    batches: Any = None
-    progress: HandfulProgress | None = None
-    loaded: Any = None
-    active_at: float = 0.0
-    n_points: int = 0
-
-    @property
-    def pending(self) -> Any:
-        """What the slot waits on, if anything."""
-        return self.loading if self.batches is None else self.batches
-
-    def load(self, worker_reference: Any) -> None:
-        """Have the process fetch the worker that the next packs are for."""
-        self.loading = self.actor.load.remote(worker_reference, sys.path)
-        self.active_at = time.monotonic()
-
-    def train(self, packs: Sequence[Pack]) -> None:
-        """Begin some packs, which take turns."""
-        self.progress = HandfulProgress(packs)
-        self.n_points = 0
-        self.batches = self.actor.train.options(
-            num_returns="streaming", _generator_backpressure_num_objects=_BATCHES_AHEAD
-        ).remote(packs)
-        self.active_at = time.monotonic()
-
-    def vacate(self) -> None:
-        """End the worker process, if there is one."""
-        import ray
-
-        if self.actor is not None and ray.is_initialized():
-            ray.kill(self.actor, no_restart=True)
-        self.actor = self.loading = self.batches = self.progress = self.loaded = None
 
 
 class PackRun:
     """Hands packs to slots, takes what they send, and replaces workers that die.
 
     Args:
-        slots: Places for workers, some with one that an earlier run has left there.
+        slots: Seats for workers, some with one that an earlier run has left there.
         packs: What to train.
         worker_reference: The pickled pack worker in Ray's store.
         staff: Starts workers.
+        stops: Holds requests to stop back while Ray's own code runs.
         packs_per_worker: Packs that take turns in one of them, at most.
     """
 
@@ -142,21 +56,26 @@ class PackRun:
         packs: Sequence[Pack],
         worker_reference: Any,
         staff: Staff,
+        stops: StopRequests,
         *,
         packs_per_worker: int = 1,
     ) -> None:
         self._slots = list(slots)
         self._queue = PackQueue(packs)
         self._health = SlotHealth()
+        self._places = PlaceHealth()
         self._worker_reference = worker_reference
         self._staff = staff
+        self._stops = stops
         self._packs_per_worker = packs_per_worker
         self._ready_at = time.monotonic()
+        self._was_ready = False
 
     def events(self) -> Iterator[list[Event]]:
         """Yield batches until every trial has ended."""
         while self._queue or any(slot.progress for slot in self._slots):
-            self._hand_out()
+            with self._stops.held():
+                self._hand_out()
             for batch in self._collect():
                 handed_at = time.monotonic()
                 yield batch
@@ -164,14 +83,24 @@ class PackRun:
 
     def _hand_out(self) -> None:
         """Give idle slots packs, and start workers while packs are left over for them."""
-        n_starting = sum(slot.loading is not None for slot in self._slots)
+        self._fill_slots(self._in_doubt(), is_choosy=True)
+        if self._queue and all(slot.pending is None for slot in self._slots):
+            # Each waits for another place than those that there are.
+            self._fill_slots(set(), is_choosy=False)
+
+    def _fill_slots(self, in_doubt: set[str], *, is_choosy: bool) -> None:
+        n_starting = sum(map(_is_starting, self._slots))
+        n_usable = max(sum(not self._is_aside(slot) for slot in self._slots), 1)
         for slot in self._slots:
-            if slot.pending is not None:
+            if slot.pending is not None or self._is_aside(slot) or _is_at(slot, in_doubt):
                 continue
             if slot.actor is not None and slot.loaded is self._worker_reference:
-                if self._queue:
-                    share = -(-len(self._queue) // len(self._slots))
-                    slot.train(self._queue.take(min(share, self._packs_per_worker)))
+                share = -(-len(self._queue) // n_usable)
+                at = self._place_of_many(slot) if is_choosy else None
+                n_packs = min(share, self._packs_per_worker)
+                packs = self._queue.take(n_packs, at=at, in_doubt=in_doubt)
+                if packs:
+                    slot.train(packs)
             elif n_starting < len(self._queue):
                 slot.actor = slot.actor or self._staff.start()
                 slot.load(self._worker_reference)
@@ -179,19 +108,25 @@ class PackRun:
 
     def _collect(self) -> Iterator[list[Event]]:
         """Wait until a slot has something, and yield what all of them have."""
-        ready = self._wait()
+        with self._stops.held():
+            ready = self._wait()
         for slot in self._slots.copy():
             is_ready = id(slot.pending) in ready
-            events = self._take(slot) if is_ready else self._check_silence(slot)
+            with self._stops.held():
+                events = self._take(slot) if is_ready else self._check_silence(slot)
             if events:
                 yield events
-        self._check_start()
+        with self._stops.held():
+            self._check_workers()
 
     def _wait(self) -> set[int]:
         """Return the identities of what slots wait on and can be had now."""
         import ray
 
         pending = [slot.pending for slot in self._slots if slot.pending is not None]
+        if not pending:
+            time.sleep(_POLL_S)
+            return set()
         if not ray.wait(pending, num_returns=1, timeout=_POLL_S)[0]:
             return set()
         # The first call stops at the first one in the list; all that are ready get their turn.
@@ -206,35 +141,42 @@ class PackRun:
     def _take(self, slot: Slot) -> list[Event]:
         """Return what a slot has, or what has to be said in its place."""
         import ray
-        from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+        from ray.exceptions import RayError, RayTaskError
 
         slot.active_at = time.monotonic()
         try:
             if slot.progress is None:
-                ray.get(slot.loading)
+                slot.place = ray.get(slot.loading)
                 slot.loaded, slot.loading = self._worker_reference, None
                 self._health.started(slot.index)
                 return []
-            return self._record(slot, slot.progress, ray.get(next(slot.batches)))
+            batch = ray.get(next(slot.batches), timeout=_FETCH_S)
+            return self._record(slot, slot.progress, batch)
         except StopIteration:
             return self._end(slot, _NO_RESULT)
         except RayTaskError as error:
             return self._raised(slot, error)
         except RayError as error:
-            is_memory = isinstance(error, OutOfMemoryError)
-            return self._died(slot, self._staff.cause_of_death(error), is_memory=is_memory)
+            return self._died(slot, error)
 
     def _record(self, slot: Slot, progress: HandfulProgress, events: list[Event]) -> list[Event]:
-        """Take note of a batch, and of a worker that has shown to work."""
+        """Take note of a batch, and of what it says about workers, this one and others."""
         progress.record(events)
         slot.n_points += sum(isinstance(event, PointMeasured) for event in events)
         if progress.has_results:
             self._health.finished_trial(slot.index)
+        if slot.place is not None:
+            for name in self._places.record(slot.place, events):
+                _log.warning(
+                    "%s gets no more work: workers died there with packs that others train", name
+                )
         return events
 
     def _end(self, slot: Slot, reason: str) -> list[Event]:
         """Free a slot; return the ends of the trials that its worker did not end."""
         progress, slot.batches, slot.progress = slot.progress, None, None
+        if slot.place is not None:
+            self._places.trained(slot.place)
         return [] if progress is None else progress.end_unfinished(State.FAILED, reason)
 
     def _raised(self, slot: Slot, error: Exception) -> list[Event]:
@@ -250,42 +192,123 @@ class PackRun:
             raise LaunchError(message) from error
         return self._end(slot, reason)
 
-    def _died(self, slot: Slot, cause: str, *, is_memory: bool) -> list[Event]:
+    def _died(self, slot: Slot, error: Exception) -> list[Event]:
         """Return the events for a worker process that is gone."""
-        progress = slot.progress
+        from ray.exceptions import OutOfMemoryError
+
+        progress, place = slot.progress, slot.place
+        cause = self._staff.cause_of_death(error)
         slot.vacate()
+        if self._is_lost(place, error):
+            if progress is None:
+                return []
+            return self._given_up(self._queue.worker_lost(progress, cause, at=_names(place)))
         _log.warning("a worker process died: %s", cause.partition("\n")[0])
         if progress is not None:
-            self._health.died_training(slot.index, cause)
-            return self._queue.worker_died(progress, cause, is_memory=is_memory)
+            others_train = any(
+                other.n_points and other.progress and not self._health.has_died(other.index)
+                for other in self._slots
+            )
+            self._health.died_training(slot.index, cause, others_train=others_train)
+            is_memory = isinstance(error, OutOfMemoryError)
+            self._suspect(place, progress)
+            return self._given_up(
+                self._queue.worker_died(progress, cause, is_memory=is_memory, at=_names(place))
+            )
         if not self._health.died_starting(slot.index, cause):
             self._retire(slot, self._health.why_none_starts(slot.index))
         return []
 
+    def _is_lost(self, place: Place | None, error: Exception) -> bool:
+        """Return whether a worker has gone with its node, and tell of a node once."""
+        is_known = place is None or place.node in self._staff.gone_nodes
+        is_gone = self._staff.is_node_gone(place, error)
+        if is_gone and place is not None and not is_known:
+            _log.warning("%s has gone: what it trained begins again elsewhere", place.node_name)
+        return is_gone
+
     def _check_silence(self, slot: Slot) -> list[Event]:
         """Give up a worker that has a pack in hand and has been silent for too long."""
-        progress, deadlines = slot.progress, self._staff.deadlines
+        progress, place, deadlines = slot.progress, slot.place, self._staff.deadlines
         limit_s = deadlines.after(slot.n_points)
         if progress is None or limit_s is None or time.monotonic() - slot.active_at <= limit_s:
             return []
         slot.vacate()
-        return self._queue.worker_hung(progress, deadlines.missed(slot.n_points))
+        self._suspect(place, progress)
+        reason = deadlines.missed(slot.n_points)
+        return self._given_up(self._queue.worker_hung(progress, reason, at=_names(place)))
 
-    def _check_start(self) -> None:
-        """Give up if no worker is ready for too long.
+    def _suspect(self, place: Place | None, progress: HandfulProgress) -> None:
+        """Take note that either a place is bad, or what was trained there."""
+        if place is not None:
+            packs = (of_pack.unfinished() for of_pack in progress.unfinished())
+            self._places.died(place, (trial.trial_id for pack in packs for trial in pack.trials))
+
+    def _given_up(self, events: list[Event]) -> list[Event]:
+        self._places.given_up(events)
+        return events
+
+    def _is_aside(self, slot: Slot) -> bool:
+        return slot.place is not None and self._places.is_aside(slot.place)
+
+    def _in_doubt(self) -> set[str]:
+        """Return the devices to be given no work until it is known whether they or packs are bad.
+
+        None if there is no other that could find out.
+        """
+        in_doubt = self._places.in_doubt()
+        can_find_out = any(
+            _is_starting(slot)
+            or (slot.place and not self._is_aside(slot) and not _is_at(slot, in_doubt))
+            for slot in self._slots
+        )
+        return in_doubt if can_find_out else set()
+
+    def _place_of_many(self, slot: Slot) -> str | None:
+        """Return which node a slot is on, or which device if there are no workers on other nodes.
+
+        ``None`` if no other device has a worker, nor is one about to be ready.
+        """
+        ready = [s.place for s in self._slots if s.place is not None and not self._is_aside(s)]
+        if slot.place is None:
+            return None
+        if len({place.node_name for place in ready}) > 1:
+            return slot.place.node_name
+        is_alone = len({place.device_name for place in ready}) == 1
+        return (
+            None
+            if is_alone and not any(map(_is_starting, self._slots))
+            else (slot.place.device_name)
+        )
+
+    def _check_workers(self) -> None:
+        """Give up if no worker is left, or none gets ready for too long.
 
         A worker that waits for room, on a Ray that others use as well, holds nobody up as long as
         another one trains: it may still get its turn.
 
         Raises:
-            LaunchError: If all of them have waited for too long.
+            WorkersLostError: If there have been workers, and they are gone or aside; if none was
+                ever ready, another LaunchError.
         """
         limit_s = self._staff.start_timeout_s
-        if any(slot.actor is not None and slot.loading is None for slot in self._slots):
-            self._ready_at = time.monotonic()
-        elif time.monotonic() - self._ready_at > limit_s:
+        if any(slot.loaded is not None and not self._is_aside(slot) for slot in self._slots):
+            self._ready_at, self._was_ready = time.monotonic(), True
+            return
+        waited_s = time.monotonic() - self._ready_at
+        if all(self._is_aside(slot) for slot in self._slots):
+            message = "no worker is left: all of them sit on devices that get no more work"
+            raise WorkersLostError(message)
+        if self._was_ready and waited_s > _NO_ROOM_S and not self._staff.has_room():
+            message = (
+                f"no worker is left: the nodes with a {self._staff.resource} have gone, and no "
+                f"other one came within {_NO_ROOM_S:g} s"
+            )
+            raise WorkersLostError(message)
+        if waited_s > limit_s:
             message = f"no worker can be started: none was ready within {limit_s:g} s"
-            raise LaunchError(message)
+            kind = WorkersLostError if self._was_ready else LaunchError
+            raise kind(message)
 
     def _retire(self, slot: Slot, cause: str) -> None:
         """Go on without a slot on which no worker starts.
@@ -298,3 +321,16 @@ class PackRun:
             message = f"no worker can be started: {cause}"
             raise LaunchError(message)
         _log.warning("going on with %d workers: %s", len(self._slots), cause)
+
+
+def _is_starting(slot: Slot) -> bool:
+    """Return whether a worker will be ready soon; one that waits for long has no room."""
+    return slot.loading is not None and time.monotonic() - slot.active_at < _STARTS_WITHIN_S
+
+
+def _is_at(slot: Slot, devices: set[str]) -> bool:
+    return slot.place is not None and slot.place.device_name in devices
+
+
+def _names(place: Place | None) -> tuple[str, ...]:
+    return () if place is None else (place.device_name, place.node_name)

@@ -27,6 +27,7 @@ from sweepdiag.execution._ray_state import (
     silenced,
 )
 from sweepdiag.execution.processes import RUN_ID_VARIABLE, end_processes
+from sweepdiag.execution.stop_requests import StopRequests
 from sweepdiag.messages import describe_error
 
 if TYPE_CHECKING:
@@ -323,9 +324,13 @@ def _resource(name: str) -> int:
 def _wait_for(name: str, needed: int, *, patience_s: float) -> int:
     """Return how much of a resource the nodes have, as soon as that is enough or time is up."""
     deadline = time.monotonic() + patience_s
-    while (present := _resource(name)) < needed and time.monotonic() < deadline:
-        time.sleep(_POLL_S)
-    return present
+    with StopRequests() as stops:
+        while True:
+            with stops.held():
+                present = _resource(name)
+            if present >= needed or time.monotonic() >= deadline:
+                return present
+            time.sleep(_POLL_S)
 
 
 def _check_size(present: int, needed: int, name: str) -> None:

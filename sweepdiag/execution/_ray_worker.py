@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from sweepdiag.errors import LaunchError, TrainingError
+from sweepdiag.execution.places import Place
 from sweepdiag.execution.turns import train_in_turns
 from sweepdiag.messages import describe_error
 
@@ -29,8 +30,8 @@ class WorkerActor:
         self._device = device
         self._worker: PackWorker | None = None
 
-    def load(self, pickled_worker: bytes, search_path: Sequence[str]) -> None:
-        """Unpickle the worker that the next packs are for.
+    def load(self, pickled_worker: bytes, search_path: Sequence[str]) -> Place:
+        """Unpickle the worker that the next packs are for, and tell where this process is.
 
         Args:
             pickled_worker: Pickled by the caller, who is trusted: it started this process.
@@ -46,6 +47,7 @@ class WorkerActor:
             self._worker = cloudpickle.loads(pickled_worker)
         except Exception as error:
             raise LaunchError(describe_error(error)) from error
+        return _own_place()
 
     def train(self, packs: Sequence[Pack]) -> Iterator[list[Event]]:
         """Yield the worker's batches of events for packs that take turns.
@@ -59,3 +61,12 @@ class WorkerActor:
             message = "a process trains before it has loaded its worker"
             raise TrainingError(message)
         yield from train_in_turns(packs, self._worker, device=self._device, n_at_once=len(packs))
+
+
+def _own_place() -> Place:
+    import ray
+
+    gpus = ",".join(str(index) for index in ray.get_gpu_ids())
+    node = ray.get_runtime_context().get_node_id()
+    host: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    return Place(node=node, host=host, gpu=gpus)

@@ -23,9 +23,14 @@ Contract of an executor
 * **A worker that falls silent** for longer than its deadline is ended, and its trials are sought
   through like those of one that died; a trial that is silent while alone ends as ``TIMED_OUT``. An
   executor that trains in the caller's own process knows no deadlines.
+* **A node that goes** takes its workers along. What they had under way begins again in one piece
+  under the next attempt number; a pack that loses a second node is sought through.
+* **A device or node that kills packs which others train** is given no more work. A trial's last
+  chance is elsewhere, as long as there is an elsewhere.
 * **Workers that never get anywhere.** If no worker can be started, or workers die again and again
   before any trial has ended, ``run`` raises :class:`~sweepdiag.errors.LaunchError` with the first
-  cause. Everything delivered until then stays valid.
+  cause; :class:`~sweepdiag.errors.WorkersLostError` if there have been some, and none is left.
+  Everything delivered until then stays valid.
 * **Liveness.** Batches are delivered as they come. A caller that takes them slowly slows the
   workers down instead of filling the memory.
 * **Ownership.** Whoever makes an executor closes it (``with`` does). Workers outlive ``run``, so

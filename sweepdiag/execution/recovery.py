@@ -16,7 +16,7 @@ from sweepdiag.messages import clean_message
 from sweepdiag.records import Event, Pack, State, TrialEnded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 __all__ = ["MAX_DEATHS_IN_A_ROW", "HandfulProgress", "PackProgress", "PackQueue", "SlotHealth"]
 
@@ -105,6 +105,10 @@ class HandfulProgress:
         """Whether any trial has ended."""
         return any(progress.has_results for progress in self.of_packs)
 
+    def unfinished(self) -> list[PackProgress]:
+        """Return those of the packs that have trials which have not ended."""
+        return [progress for progress in self.of_packs if progress.unfinished().trials]
+
     def end_unfinished(self, state: State, reason: str) -> list[Event]:
         """Return the events that end every trial that has not ended yet."""
         ends = (progress.end_unfinished(state, reason) for progress in self.of_packs)
@@ -116,27 +120,59 @@ class PackQueue:
 
     def __init__(self, packs: Iterable[Pack]) -> None:
         self._waiting = deque(packs)
-        self._suspects: deque[Pack] = deque()
+        self._suspects: deque[_Suspect] = deque()
         self._lone_failures: dict[str, int] = {}
+        self._lost: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._suspects)
 
-    def take(self, n_packs: int = 1) -> list[Pack]:
-        """Return the packs that are next, and remove them; there has to be one.
+    def take(
+        self, n_packs: int = 1, *, at: str | None = None, in_doubt: Collection[str] = ()
+    ) -> list[Pack]:
+        """Return the packs that are next, and remove them.
 
         Packs that never harmed anyone are trained first. A suspect is trained alone, so that it
-        takes no other pack with it, and its guilt is its own.
+        takes no other pack with it, and its guilt is its own. So that it is not the place's, a
+        trial's last chance is elsewhere. Where that place is in doubt, its suspects come before
+        all others: if they train well, the place is known to be bad.
 
         Args:
             n_packs: How many, at most.
+            at: The place where they are to be trained; ``None``: there is no other.
+            in_doubt: Places that may be at fault for the deaths of workers.
+
+        Returns:
+            The packs; none if there is none for this place.
         """
-        if not self._waiting:
-            return [self._suspects.popleft()]
-        return [self._waiting.popleft() for _ in range(min(n_packs, len(self._waiting)))]
+        # Those from elsewhere first.
+        suspects = sorted(self._suspects, key=lambda suspect: at in suspect.was_at)
+        for suspect in suspects:
+            is_urgent = not set(in_doubt).isdisjoint(suspect.was_at)
+            if is_urgent and at not in suspect.was_at:
+                return self._take_suspect(suspect)
+        if self._waiting:
+            return [self._waiting.popleft() for _ in range(min(n_packs, len(self._waiting)))]
+        for suspect in suspects:
+            is_elsewhere = at is None or at not in suspect.was_at
+            if is_elsewhere or not self._is_last_chance(suspect.pack):
+                return self._take_suspect(suspect)
+        return []
+
+    def _take_suspect(self, suspect: _Suspect) -> list[Pack]:
+        self._suspects.remove(suspect)
+        return [suspect.pack]
+
+    def _is_last_chance(self, pack: Pack) -> bool:
+        return len(pack.trials) == 1 and pack.trials[0].trial_id in self._lone_failures
 
     def worker_died(
-        self, progress: HandfulProgress, cause: str, *, is_memory: bool = False
+        self,
+        progress: HandfulProgress,
+        cause: str,
+        *,
+        is_memory: bool = False,
+        at: Sequence[str] = (),
     ) -> list[Event]:
         """Queue what a dead worker left unfinished, or give its only trial up.
 
@@ -147,16 +183,41 @@ class PackQueue:
             progress: The dead worker's packs.
             cause: How it died, for the reason of a trial that is given up.
             is_memory: Whether it is known to have been ended for its memory.
+            at: Names of the worker's place, such as its device and its node.
 
         Returns:
             The event that ends the trial that is given up, if one is.
         """
-        unfinished = [of_pack for of_pack in progress.of_packs if of_pack.unfinished().trials]
         state = State.OUT_OF_MEMORY if is_memory else State.FAILED
         reason = f"worker process died twice: {cause}"
-        return self._search(unfinished, state, reason, n_chances=_MAX_LONE_DEATHS)
+        return self._search(progress.unfinished(), state, reason, _MAX_LONE_DEATHS, at)
 
-    def worker_hung(self, progress: HandfulProgress, reason: str) -> list[Event]:
+    def worker_lost(
+        self, progress: HandfulProgress, cause: str, *, at: Sequence[str] = ()
+    ) -> list[Event]:
+        """Queue what was under way on a node that has gone, which is not the packs' fault.
+
+        They begin again at once and in one piece. Those that lose a second node are suspects.
+
+        Args:
+            progress: The packs of the worker that went with its node.
+            cause: What became of it, for the reason of a trial that is given up.
+            at: Names of the worker's place, such as its device and its node.
+
+        Returns:
+            The event that ends the trial that is given up, if one is.
+        """
+        unfinished = [of_pack.unfinished() for of_pack in progress.unfinished()]
+        trial_ids = {trial.trial_id for pack in unfinished for trial in pack.trials}
+        if trial_ids & self._lost:
+            return self.worker_died(progress, cause, at=at)
+        self._lost |= trial_ids
+        self._waiting.extendleft(_next_attempt(pack) for pack in reversed(unfinished))
+        return []
+
+    def worker_hung(
+        self, progress: HandfulProgress, reason: str, *, at: Sequence[str] = ()
+    ) -> list[Event]:
         """Queue what a silent worker left unfinished, or give its only trial up.
 
         As for a worker that died, but for a second chance: it would cost the deadline again.
@@ -164,19 +225,25 @@ class PackQueue:
         Args:
             progress: The packs of the worker, which has been ended.
             reason: Why; of a trial that is given up.
+            at: Names of the worker's place, such as its device and its node.
 
         Returns:
             The event that ends the trial that is given up, if one is.
         """
-        unfinished = [of_pack for of_pack in progress.of_packs if of_pack.unfinished().trials]
-        return self._search(unfinished, State.TIMED_OUT, reason, n_chances=1)
+        return self._search(progress.unfinished(), State.TIMED_OUT, reason, 1, at)
 
     def _search(
-        self, unfinished: Sequence[PackProgress], state: State, reason: str, *, n_chances: int
+        self,
+        unfinished: Sequence[PackProgress],
+        state: State,
+        reason: str,
+        n_chances: int,
+        at: Sequence[str],
     ) -> list[Event]:
         """Put packs under suspicion, or end the only trial that is left to be suspected."""
         if len(unfinished) != 1:
-            self._suspects.extend(_next_attempt(of_pack.unfinished()) for of_pack in unfinished)
+            packs = [_next_attempt(of_pack.unfinished()) for of_pack in unfinished]
+            self._suspects.extend(_Suspect(pack, at) for pack in packs)
             return []
         (progress,) = unfinished
         rest = progress.unfinished()
@@ -186,8 +253,16 @@ class PackQueue:
             self._lone_failures[trial_id] = failures
             if failures >= n_chances:
                 return progress.end_unfinished(state, reason)
-        self._suspects.extend(_halves(_next_attempt(rest)))
+        self._suspects.extend(_Suspect(half, at) for half in _halves(_next_attempt(rest)))
         return []
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class _Suspect:
+    """A pack whose worker died, and where that was."""
+
+    pack: Pack
+    was_at: Sequence[str]
 
 
 class SlotHealth:
@@ -212,18 +287,24 @@ class SlotHealth:
         self._has_result = True
         self._training.forget(slot)
 
-    def died_training(self, slot: int, cause: str) -> None:
+    def has_died(self, slot: int) -> bool:
+        """Return whether the last worker of a slot that had a pack in hand died."""
+        return self._training.has(slot)
+
+    def died_training(self, slot: int, cause: str, *, others_train: bool = False) -> None:
         """Take note that a slot's worker died with a pack in hand.
 
         Args:
             slot: Number of the slot.
             cause: How it died.
+            others_train: Whether workers of other slots get somewhere.
 
         Raises:
-            LaunchError: If workers of this slot keep dying and no trial has ever ended.
+            LaunchError: If workers of this slot keep dying, and no trial has ever ended nor is
+                any on its way.
         """
         deaths = self._training.add(slot, cause)
-        if deaths >= self._limit and not self._has_result:
+        if deaths >= self._limit and not self._has_result and not others_train:
             message = (
                 f"{deaths} workers in a row died before any trial ended; "
                 f"the first: {self._training.first_cause(slot)}"
@@ -257,6 +338,9 @@ class _DeathsInARow:
         n_before, first_cause = self._deaths.get(slot, (0, clean_message(cause)))
         self._deaths[slot] = (n_before + 1, first_cause)
         return n_before + 1
+
+    def has(self, slot: int) -> bool:
+        return slot in self._deaths
 
     def forget(self, slot: int) -> None:
         self._deaths.pop(slot, None)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sweepdiag.errors import ConfigError
 from sweepdiag.pipeline.environment import now
+from sweepdiag.pipeline.fuse import FailureFuse
 from sweepdiag.pipeline.progress import ProgressMeter, SweepObserver
 from sweepdiag.rules import Thresholds
 from sweepdiag.space import plan_packs
@@ -14,7 +15,7 @@ from sweepdiag.store.driver import session_record
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sweepdiag.execution import Devices, Executor
+    from sweepdiag.execution import Devices, Executor, StopRequests
     from sweepdiag.pipeline.resolve import ResolvedSweep
     from sweepdiag.records import Pack, State
     from sweepdiag.store import History, Journal, RunFolder
@@ -30,6 +31,7 @@ def train(
     devices: Devices,
     watcher: SweepObserver,
     retry: Sequence[State],
+    stops: StopRequests,
 ) -> None:
     """Train what is to be done and record every event before anybody sees it."""
     thresholds = Thresholds.from_overrides(sweep.config.diagnosis.thresholds)
@@ -42,13 +44,18 @@ def train(
     watcher.started(folder.path, [devices.line, reason], meter.progress())
     journal.append([session_record(started=now())])
     sweep.worker.most_threads = n_threads
+    fuse = FailureFuse(history, max_fraction=sweep.config.execution.max_failed_fraction)
     with make() as executor:
+        stops.check()
         # The hosts of a cluster are not known here: there each core may have a worker.
         is_cluster = sweep.config.execution.address not in {None, "local"}
         sweep.worker.n_workers = None if is_cluster else executor.n_workers
         for events in executor.run(packs, sweep.worker):
             journal.append(history.add_events(events))
-            watcher.progressed(meter.update(events))
+            progress = meter.update(events)
+            watcher.progressed(progress)
+            fuse.update(events, n_left=progress.n_trials - progress.n_done)
+            stops.check()
 
 
 def _packs(history: History, sweep: ResolvedSweep, retry: Sequence[State]) -> tuple[Pack, ...]:

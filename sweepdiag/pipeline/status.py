@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sweepdiag.messages import clean_message, describe_peak_memory
+from sweepdiag.messages import describe_peak_memory, last_line
 from sweepdiag.pipeline.diagnosis import read_config
 from sweepdiag.pipeline.progress import failed_states, step_weight
 from sweepdiag.records import DONE_STATES, State
@@ -166,12 +166,7 @@ def _last_errors(history: History) -> tuple[tuple[str, State, str], ...]:
     latest = list(dict.fromkeys(reversed(history.failures)))
     failed = (history.trials[trial_id] for trial_id in latest)
     return tuple(
-        (trial.trial.trial_id, trial.state, _last_line(trial.reason))
+        (trial.trial.trial_id, trial.state, last_line(trial.reason))
         for trial in failed
         if trial.state in failed_states()
     )[:_MOST_ERRORS]
-
-
-def _last_line(reason: str) -> str:
-    """Return what a reason ends with: the error itself, where it is a traceback."""
-    return clean_message(reason).rpartition("\n")[2]

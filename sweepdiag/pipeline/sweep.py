@@ -308,30 +308,38 @@ def _train(
     retry: Sequence[State],
 ) -> tuple[RunFolder, History]:
     """Train what a configuration asks for; of a shard, the history has its own trials only."""
-    from sweepdiag.execution import resolve_devices
+    from sweepdiag.execution import StopRequests, resolve_devices
 
     Thresholds.from_overrides(config.diagnosis.thresholds)  # refused now rather than in the end
     check_codes(config.diagnosis.ignore, option="diagnosis.ignore")
-    devices = resolve_devices(
-        config.execution.gpus,
-        address=config.execution.address,
-        join_timeout_s=config.execution.join_timeout_s,
-    )
-    sweep = resolve_sweep(config, workload)
-    shard = config.execution.shard_parts
-    part = None if shard is None else shard_trials(sweep.plan, *shard)
-    folder = RunFolder(Path(config.output) if config.output else default_output(workload.name))
-    claim(folder, sweep, overwrite=overwrite)
-    with folder.open_journal() as journal:
-        history = recorded_history(
-            folder, journal, sweep, overwrite=overwrite, accept_changed_code=accept_changed_code
+    with StopRequests() as stops:
+        devices = resolve_devices(
+            config.execution.gpus,
+            address=config.execution.address,
+            join_timeout_s=config.execution.join_timeout_s,
         )
-        if part is not None:
-            history.keep(trial.trial_id for trial in part)
-        if history.todo(retry=retry):
-            environment = describe_environment(version=sweepdiag.__version__, devices=devices.line)
-            folder.write_json("environment.json", environment)
-        train(folder, journal, history, sweep, devices, observer, retry)
+        stops.check()
+        sweep = resolve_sweep(config, workload)
+        shard = config.execution.shard_parts
+        part = None if shard is None else shard_trials(sweep.plan, *shard)
+        folder = RunFolder(Path(config.output) if config.output else default_output(workload.name))
+        claim(folder, sweep, overwrite=overwrite)
+        with folder.open_journal() as journal:
+            history = recorded_history(
+                folder,
+                journal,
+                sweep,
+                overwrite=overwrite,
+                accept_changed_code=accept_changed_code,
+            )
+            if part is not None:
+                history.keep(trial.trial_id for trial in part)
+            if history.todo(retry=retry):
+                environment = describe_environment(
+                    version=sweepdiag.__version__, devices=devices.line
+                )
+                folder.write_json("environment.json", environment)
+            train(folder, journal, history, sweep, devices, observer, retry, stops)
     return folder, history
 
 

@@ -199,6 +199,26 @@ def test_a_trial_that_fails_is_exit_code_3(tmp_path):
     assert "too fast" in done.stdout
 
 
+def test_a_sweep_that_fails_too_often_stops_with_exit_code_3_and_says_how_to_go_on(tmp_path):
+    path = tmp_path / "my_loop.py"
+    path.write_text("def train(config, report):\n    raise ValueError('no such column')\n")
+    run = tmp_path / "run"
+    arguments = ["parameters.speed=1,2,3,4", "--seeds=1", "--epochs=7", "--executor=serial"]
+    done = command(
+        "run", f"{path}:train", *arguments, "--output", run, "--max-failed-fraction=0.3"
+    )
+    assert done.returncode == 3, done.stderr
+    assert done.stdout == ""
+    assert "sweepdiag: 2 of 4 trials failed to execute (2 failed)" in done.stderr
+    assert "ValueError: no such column" in done.stderr
+    assert f"Go on:      sweepdiag resume {run}\n" in done.stderr
+    assert "Traceback" not in done.stderr
+    resumed = command("resume", run, "--max-failed-fraction=1", "--retry=failed")
+    assert resumed.returncode == 3, resumed.stderr
+    assert "Report: " in resumed.stdout
+    assert command("run", "digits", "--max-failed-fraction=2").returncode == 2
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
 def test_a_signal_keeps_the_points_and_says_how_to_go_on(tmp_path, number, code):
     process = subprocess.Popen(

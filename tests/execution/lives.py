@@ -130,6 +130,30 @@ def interrupted() -> dict[str, Any]:
     return {"interrupted": False, "ended": ended}
 
 
+class Stopped(BaseException):
+    """As the command line raises it at SIGTERM; Ray knows ``KeyboardInterrupt`` alone."""
+
+
+def stopped() -> dict[str, Any]:
+    """Wait for batches that take long, until a signal comes whose handler raises."""
+
+    def stop(_number: int, _frame: object) -> None:
+        raise Stopped
+
+    signal.signal(signal.SIGTERM, stop)
+    worker = ScriptedWorker(n_points=3, pause_s=60.0)
+    n_batches = 0
+    try:
+        with RayExecutor(2) as executor:
+            for _ in executor.run(scripted_packs([["train"], ["train"]]), worker):
+                n_batches += 1
+                if n_batches == 4:  # starts and first points of both
+                    announce()
+    except Stopped:
+        return {"stopped": True, "handler_kept": signal.getsignal(signal.SIGTERM) is stop}
+    return {"stopped": False}
+
+
 def joined() -> dict[str, Any]:
     """Join the cluster of another process, and leave it."""
     import ray
@@ -149,5 +173,7 @@ def announce() -> None:
 
 
 if __name__ == "__main__":
-    lives = {"whole_life": whole_life, "interrupted": interrupted, "joined": joined}
+    # As on a terminal. What a script starts with "&" ignores Ctrl-C, and all that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    lives = {life.__name__: life for life in (whole_life, interrupted, stopped, joined)}
     Path(sys.argv[2]).write_text(json.dumps(lives[sys.argv[1]]()))

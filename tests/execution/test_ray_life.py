@@ -128,9 +128,6 @@ def test_callers_own_ray_starts_before_and_after(whole_life: dict[str, Any]) -> 
     assert whole_life["callers_own_ray_starts"]
 
 
-@pytest.mark.xfail(
-    reason="failed once: workers' ends were told before the interrupt", strict=False
-)
 def test_interrupt_ends_everything_and_fails_no_trial(place: Path) -> None:
     with life("interrupted", place) as process:
         wait_until_training(process, place)
@@ -140,6 +137,19 @@ def test_interrupt_ends_everything_and_fails_no_trial(place: Path) -> None:
     assert json.loads((place / "found").read_text()) == {"interrupted": True, "ended": []}
     assert processes_of(place) == []
     assert list(place.glob("sweepdiag-*")) == []
+
+
+def test_signal_whose_handler_raises_ends_everything_while_ray_waits(place: Path) -> None:
+    with life("stopped", place) as process:
+        wait_until_training(process, place)
+        time.sleep(0.5)  # by then it waits
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        output = process.communicate(timeout=60)
+    assert time.monotonic() - began < 45  # it would wait for 60
+    assert output == ("", "")
+    assert json.loads((place / "found").read_text()) == {"stopped": True, "handler_kept": True}
+    assert processes_of(place) == []
 
 
 def test_killed_caller_takes_its_workers_along(place: Path) -> None:

@@ -95,6 +95,54 @@ def test_packs_that_took_turns_with_a_guilty_one_are_trained_alone_next() -> Non
     assert [pack.attempts for packs in taken for pack in packs] == [(1,), (2,), (2,)]
 
 
+def test_what_was_lost_with_its_node_begins_again_at_once_and_whole() -> None:
+    queue = PackQueue([make_pack("a", "b"), make_pack("c"), make_pack("d")])
+    progress = HandfulProgress(queue.take(2))
+    progress.record([finished("a")])
+    assert queue.worker_lost(progress, "its node has died", at=["here"]) == []
+    taken = [pack for _ in range(3) for pack in queue.take(at="here", in_doubt={"here"})]
+    assert [names(pack) for pack in taken] == [["b"], ["c"], ["d"]]
+    assert [pack.attempts for pack in taken] == [(2,), (2,), (1,)]
+
+
+def test_a_pack_that_loses_a_second_node_is_a_suspect() -> None:
+    queue = PackQueue([make_pack("a", "b"), make_pack("other")])
+    assert queue.worker_lost(HandfulProgress(queue.take()), "gone") == []
+    assert queue.worker_lost(HandfulProgress(queue.take()), "gone") == []
+    taken = [pack for _ in range(3) for pack in queue.take()]
+    assert [names(pack) for pack in taken] == [["other"], ["a"], ["b"]]
+    assert [pack.attempts for pack in taken] == [(1,), (3,), (3,)]
+
+
+def test_a_trials_last_chance_is_elsewhere_if_there_is_an_elsewhere() -> None:
+    queue = PackQueue([make_pack("a")])
+    queue.worker_died(HandfulProgress(queue.take(at="here")), "killed", at=["here"])
+    assert queue.take(at="here") == []
+    (pack,) = queue.take(at="there")
+    assert pack.attempts == (2,)
+    (end,) = queue.worker_died(HandfulProgress([pack]), "killed", at=["there"])
+    assert isinstance(end, TrialEnded)
+    queue = PackQueue([make_pack("a")])
+    queue.worker_died(HandfulProgress(queue.take()), "killed", at=["here"])
+    assert [names(pack) for pack in queue.take(at=None)] == [["a"]]
+
+
+def test_suspects_prefer_another_place() -> None:
+    queue = PackQueue([make_pack("a", "b"), make_pack("c", "d")])
+    queue.worker_died(HandfulProgress(queue.take()), "killed", at=["here"])
+    queue.worker_died(HandfulProgress(queue.take()), "killed", at=["there"])
+    taken = [pack for _ in range(4) for pack in queue.take(at="here")]
+    assert [names(pack) for pack in taken] == [["c"], ["d"], ["a"], ["b"]]
+
+
+def test_suspects_of_a_place_in_doubt_come_first_and_elsewhere() -> None:
+    queue = PackQueue([make_pack("a"), make_pack("b"), make_pack("c")])
+    queue.worker_died(HandfulProgress(queue.take()), "killed", at=["gpu 1", "here"])
+    assert [names(pack) for pack in queue.take(at="gpu 1", in_doubt={"gpu 1"})] == [["b"]]
+    assert [names(pack) for pack in queue.take(at="gpu 2", in_doubt={"gpu 1"})] == [["a"]]
+    assert [names(pack) for pack in queue.take(at="gpu 2", in_doubt={"gpu 1"})] == [["c"]]
+
+
 def test_death_after_the_last_end_costs_nothing() -> None:
     queue = PackQueue([])
     progress = HandfulProgress([make_pack("a")])
@@ -154,6 +202,16 @@ def test_endless_deaths_without_any_result_are_an_error_with_the_first_cause() -
     health.died_training(1, "elsewhere")
     with pytest.raises(LaunchError, match=r"3 workers in a row .* the first: first cause"):
         health.died_training(0, "third cause")
+
+
+def test_deaths_of_one_slot_are_no_error_while_others_train() -> None:
+    health = SlotHealth(limit=2)
+    assert not health.has_died(0)
+    for _ in range(5):
+        health.died_training(0, "a bad device", others_train=True)
+    assert health.has_died(0)
+    with pytest.raises(LaunchError, match="6 workers in a row died"):
+        health.died_training(0, "a bad device")
 
 
 def test_deadly_packs_are_no_fault_of_the_worker_once_a_trial_has_ended() -> None:
