@@ -194,11 +194,15 @@ def doctor(
             n_broken += check.health is Health.BROKEN
         print_text(describe_health(n_broken))
         if what:
+            from sweepdiag.execution import resolve_devices
             from sweepdiag.pipeline import examine_workload, resolve_config
 
             target, overrides = options.split_arguments(what)
             config, workload = resolve_config(**options.asked(target, {}, overrides))
-            examinations = examine_workload(config, workload)
+            devices = resolve_devices(config.execution.wanted_gpus)
+            device = "cuda:0" if devices.kind == "cuda" else "cpu"
+            examinations = examine_workload(config, workload, device=device)
+            print_text(f"\n{devices.line}")
             print_text(describe_training(workload.name, examinations, terminal_width()))
         exit_with(ExitCode.FINDINGS if n_broken else ExitCode.OK)
 

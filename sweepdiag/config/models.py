@@ -191,6 +191,11 @@ class ExecutionConfig(SettingsModel):
     )
 
     @property
+    def wanted_gpus(self) -> int | None:
+        """GPUs asked for; ``None``: all there are. Worker processes are asked for the CPU."""
+        return 0 if self.gpus is None and self.workers is not None else self.gpus
+
+    @property
     def shard_parts(self) -> tuple[int, int] | None:
         """The shard as numbers: which part, of how many; None for the whole plan."""
         if self.shard is None:
@@ -351,7 +356,13 @@ class SweepConfig(SettingsModel):
         if self.execution.executor == "serial" and self.execution.address is not None:
             rule = "belongs to the executors ray and tune, and execution.executor is serial"
             yield _conflict(("execution", "address"), f"{rule}; got {self.execution.address!r}")
-
+        workers, gpus = self.execution.workers, self.execution.gpus
+        if workers is not None and gpus:
+            rule = f"are processes on the CPU, and execution.gpus is {gpus}"
+            yield _conflict(("execution", "workers"), f"{rule}; got {workers}")
+        if workers is not None and workers > 1 and self.execution.executor == "serial":
+            rule = "must be 1 where execution.executor is serial"
+            yield _conflict(("execution", "workers"), f"{rule}; got {workers}")
         index, count = self.execution.shard_parts or (0, 1)
         if index >= count:
             rule = f"must be i/K with i from 0 to {count - 1}"

@@ -137,7 +137,8 @@ def _expected_sooner(
     if devices.count > 1:
         return "ray", f"Ray: a worker for each of {devices.count} GPUs."
     device = "cuda:0" if devices.kind == "cuda" else "cpu"
-    pack_s = sweep.worker.estimate_seconds(packs, device=device) if n_workers > 1 else [0.0]
+    is_open = n_workers > 1 and sweep.config.execution.address in {None, "local"}
+    pack_s = sweep.worker.estimate_seconds(packs, device=device) if is_open else [0.0]
     if pack_s is None:
         return "ray", f"Ray: {n_workers} workers, each trial in a process of its own."
     choice = choose_executor(

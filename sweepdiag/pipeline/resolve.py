@@ -149,6 +149,8 @@ def resolve_sweep(config: SweepConfig, workload: Workload | TrainLoop) -> Resolv
     elif "epochs" in {axis.name for axis in axes}:
         message = "axis 'epochs' is the budget of a training; set epochs instead"
         raise ConfigError(message)
+    else:
+        _check_loop_settings(config)
     is_in_memory = config.workload.startswith(IN_MEMORY)
     facts = _facts(workload, prepared)
     thresholds = Thresholds.from_overrides(config.diagnosis.thresholds)
@@ -185,6 +187,25 @@ def resolve_sweep(config: SweepConfig, workload: Workload | TrainLoop) -> Resolv
             ),
         ),
     )
+
+
+_NOT_FOR_LOOPS = ("optimizer", "schedule", "evaluation", "loss", "numerics", "split", "record")
+
+
+def _check_loop_settings(config: SweepConfig) -> None:
+    """Check that nothing is asked for that only a loop's own code could do.
+
+    Raises:
+        ConfigError: If something is.
+    """
+    fields = type(config).model_fields
+    for name in _NOT_FOR_LOOPS:
+        if getattr(config, name) != fields[name].get_default(call_default_factory=True):
+            message = (
+                f"{name} says how a Workload is trained, and a training loop of your own does "
+                "that itself: make it an axis (parameters), or set it in your code"
+            )
+            raise ConfigError(message)
 
 
 def _effective(

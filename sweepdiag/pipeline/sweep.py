@@ -314,7 +314,7 @@ def _train(
     check_codes(config.diagnosis.ignore, option="diagnosis.ignore")
     with StopRequests() as stops:
         devices = resolve_devices(
-            config.execution.gpus,
+            config.execution.wanted_gpus,
             address=config.execution.address,
             join_timeout_s=config.execution.join_timeout_s,
         )

@@ -10,6 +10,8 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
+
 from sweepdiag.errors import TrainingError
 from sweepdiag.messages import describe_bytes, describe_error, describe_traceback
 from sweepdiag.records import Event, PackSettings, State, TrialEnded
@@ -45,6 +47,8 @@ _Attempt: TypeAlias = "tuple[Trial, int]"
 
 logger = logging.getLogger(__name__)
 
+_MOST_ESTIMATED = 32
+"""Architectures that are tried to tell how long a sweep will take."""
 _MOST_PLANS = 256
 """Architectures that are remembered; each holds two modules and a traced program or more."""
 
@@ -107,10 +111,24 @@ class PackTrainer:
     def estimate_seconds(self, packs: Sequence[Pack]) -> list[float]:
         """Return how long each pack would take here, from a few real steps of its architecture.
 
-        A model that cannot be built or run counts as no time: its trials will fail.
+        A model that cannot be built or run counts as no time: its trials will fail. Of very many
+        architectures some are tried, and the others are taken to be like them.
         """
+        buckets = list(dict.fromkeys(_bucket(pack) for pack in packs))
+        places = np.linspace(0, len(buckets) - 1, min(_MOST_ESTIMATED, len(buckets)))
+        tried = {buckets[round(place)] for place in places}
         with reproducible_cpu(), self._rounding():
-            return [self._estimate(pack) for pack in packs]
+            known = [self._estimate(pack) if _bucket(pack) in tried else None for pack in packs]
+        if None not in known:
+            return [seconds for seconds in known if seconds is not None]
+        steps = [self._n_steps(pack) for pack in packs]
+        told = [(s, n) for s, n in zip(known, steps, strict=True) if s is not None]
+        step_s = sum(s for s, _ in told) / sum(n for _, n in told)
+        return [n * step_s if s is None else s for s, n in zip(known, steps, strict=True)]
+
+    def _n_steps(self, pack: Pack) -> int:
+        timetable = common_timetable(pack.trials, self._prepared, self._settings)
+        return len(pack.trials) * timetable.evaluations[-1]
 
     def plan(self, pack: Pack) -> Plan:
         """Return how a pack would be trained here, and why; the model's own errors are raised."""

@@ -45,6 +45,8 @@ __all__ = ["LoopSource", "run_user_loop"]
 
 _TAIL_BYTES = 2000
 _READ_BYTES = 1 << 16
+_POLL_S = 0.5
+"""How often a silent process is looked at."""
 _NO_DEADLINES = Deadlines()
 _CHILD = "from sweepdiag.training.loop_child import main; main()"
 
@@ -142,6 +144,11 @@ class _Outcome:
             self.state, self.reason = State.STOPPED, reason
         return bool(reason)
 
+    def missed_deadline(self) -> None:
+        """Take note that nothing came in time."""
+        self.state = State.TIMED_OUT
+        self.reason = self.deadlines.missed(self.n_points)
+
     def returned(self) -> None:
         if self.n_points:
             self.state = State.FINISHED
@@ -194,9 +201,9 @@ def _in_child(
     with tempfile.TemporaryFile() as output, os.fdopen(read_fd, "rb"):
         process = _start(request, write_fd, output)
         try:
-            yield from _read(read_fd, outcome)
+            yield from _read(read_fd, process, outcome)
             if outcome.is_open:
-                process.wait()
+                _wait(process, outcome)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -235,8 +242,18 @@ def _start(
     return process
 
 
-def _read(messages: int, outcome: _Outcome) -> Iterator[CurvePoint]:
-    for line in _lines(messages, outcome):
+def _wait(process: subprocess.Popen[bytes], outcome: _Outcome) -> None:
+    """Wait for the end of a process that can send nothing more."""
+    try:
+        process.wait(timeout=outcome.deadlines.after(outcome.n_points))
+    except subprocess.TimeoutExpired:
+        outcome.missed_deadline()
+
+
+def _read(
+    messages: int, process: subprocess.Popen[bytes], outcome: _Outcome
+) -> Iterator[CurvePoint]:
+    for line in _lines(messages, process, outcome):
         message = json.loads(line)
         if message["kind"] == "point":
             point = decode_point(message)
@@ -254,20 +271,28 @@ def _read(messages: int, outcome: _Outcome) -> Iterator[CurvePoint]:
         return  # a process that the loop left behind may keep the pipe open
 
 
-def _lines(messages: int, outcome: _Outcome) -> Iterator[bytes]:
+def _lines(messages: int, process: subprocess.Popen[bytes], outcome: _Outcome) -> Iterator[bytes]:
     """Yield whole lines as they come, until there are no more or the next one is too late."""
     rest = b""
     while True:
         limit_s = outcome.deadlines.after(outcome.n_points)
-        if not select.select([messages], [], [], limit_s)[0]:
-            outcome.state = State.TIMED_OUT
-            outcome.reason = outcome.deadlines.missed(outcome.n_points)
-            return
+        is_late_at = math.inf if limit_s is None else time.monotonic() + limit_s
+        # A process that the loop has forked keeps the pipe open when the loop itself has died.
+        while not _has_data(messages, min(_POLL_S, max(is_late_at - time.monotonic(), 0.0))):
+            if process.poll() is not None and not _has_data(messages, 0.0):
+                return
+            if time.monotonic() >= is_late_at:
+                outcome.missed_deadline()
+                return
         data = os.read(messages, _READ_BYTES)
         if not data:
             return  # a line that is torn was being written when the process died
         *lines, rest = (rest + data).split(b"\n")
         yield from lines
+
+
+def _has_data(messages: int, wait_s: float) -> bool:
+    return bool(select.select([messages], [], [], wait_s)[0])
 
 
 def _memory_or_failed(error: Exception) -> State:
@@ -276,7 +301,8 @@ def _memory_or_failed(error: Exception) -> State:
 
 def _exit_text(code: int) -> str:
     if code < 0:
-        return f"the training's process was ended by {signal.Signals(-code).name}"
+        names = {number.value: number.name for number in signal.Signals}
+        return f"the training's process was ended by {names.get(-code, f'signal {-code}')}"
     return f"the training's process ended with exit code {code} before the loop returned"
 
 

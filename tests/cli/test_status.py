@@ -2,16 +2,15 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from sweepdiag.store import RunFolder
 from sweepdiag.store.journal import encode_line
+from sweepdiag.store.process import this_process
 from tests.cli.test_cli import SMALL, command
 
 
@@ -143,10 +142,9 @@ def test_a_lease_tells_any_machine_whether_its_holder_lives(
     path = tmp_path / "run"
     pid = os.getpid() if pid is None else pid
     shutil.copytree(finished, path)
-    here = {"host": socket.gethostname(), "namespace": str(Path("/proc/self/ns/pid").readlink())}
-    elsewhere = {"host": host, "namespace": "pid:[1]"}
+    place = {"host": host, "namespace": "pid:[1]"} if host else this_process()
     lease = path / "journal.lock"
-    lease.write_text(json.dumps({**(elsewhere if host else here), "pid": pid, "token": "x"}))
+    lease.write_text(json.dumps({**place, "pid": pid, "token": "x"}))
     for file in (lease, path / "journal.jsonl"):
         os.utime(file, (time.time() - age_s, time.time() - age_s))
     status = told(path)

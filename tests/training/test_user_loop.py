@@ -73,6 +73,20 @@ LOOPS = """
         os.write(int(sys.argv[1]), b'{"kind": "po')
         os._exit(3)
 
+    def forks_and_is_killed(config, report):
+        if os.fork() == 0:  # which inherits the pipe, and lives on
+            time.sleep(1e6)
+        report(epoch=0, train_loss=1.0, val_loss=1.0)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def closes_its_pipe(config, report):
+        report(epoch=0, train_loss=1.0, val_loss=1.0)
+        os.closerange(3, 1000)
+        time.sleep(1e6)
+
+    def ends_by_a_nameless_signal(config, report):
+        os.kill(os.getpid(), 40)
+
     def noisy(config, report):
         raise ValueError("\x1b[31mred\x07\u202e" + 9999 * "\u00e9")
 
@@ -182,6 +196,9 @@ def test_divergence_is_data(loops):
         ("stops", State.TIMED_OUT, "no evaluation within 1 s"),
         ("exits", State.FAILED, "enough"),
         ("ends_half_a_line", State.FAILED, "ended with exit code 3 before the loop returned"),
+        ("forks_and_is_killed", State.FAILED, "SIGKILL"),
+        ("closes_its_pipe", State.TIMED_OUT, "no evaluation within 1 s"),
+        ("ends_by_a_nameless_signal", State.FAILED, "was ended by signal 40"),
         ("noisy", State.FAILED, "ValueError: red"),
     ],
 )
