@@ -148,6 +148,8 @@ def _verdict_table(
             for name, told in _VERDICT_COLUMNS.items()
         }
     )
+    for name in ("confidence", "turning_epoch", "margin"):
+        table[name] = table[name].astype(float)  # also where there is no verdict
     keys = trials[["trial_id", "config_id", *axis_names, "seed"]]
     return keys.merge(table, on="trial_id", how="inner", validate="one_to_one")
 
