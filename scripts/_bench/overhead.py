@@ -52,7 +52,8 @@ class Accounts:
     def figures(self, marks: Path) -> dict[str, float]:
         """Return the core-seconds of training and orchestration, with and without starting up.
 
-        Starting up ends for a worker when it gets its first pack, for others at the first batch.
+        Starting up ends for a worker when it is ready for its first pack, for others at the first
+        batch.
         """
         begun = {int(mark.name): float(mark.read_text()) for mark in marks.iterdir()}
         after = sum(

@@ -149,6 +149,8 @@ def _verdict_table(
         }
     )
     table["trial_id"] = table["trial_id"].astype(trials["trial_id"].dtype)  # also without rows
+    for name in ("confidence", "turning_epoch", "margin"):
+        table[name] = table[name].astype(float)  # also where there is no verdict
     keys = trials[["trial_id", "config_id", *axis_names, "seed"]]
     return keys.merge(table, on="trial_id", how="inner", validate="one_to_one")
 

@@ -222,10 +222,6 @@ class History:
                 history.state = State.LOST
                 history.reason = "the run ended before this training did"
 
-    def plan_table(self) -> pd.DataFrame:
-        """Return the table ``plan.parquet``."""
-        return self._table([_trial_row(history.trial) for history in self.trials.values()])
-
     def trials_table(self) -> pd.DataFrame:
         """Return the table ``trials.parquet``."""
         rows = [

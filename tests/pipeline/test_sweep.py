@@ -398,7 +398,10 @@ def test_a_sweep_in_which_every_trial_fails_says_so(tmp_path):
         in_memory(), model=model, axes={"lr": [0.01, 0.1], "batch_size": [16], "capacity": [4]}
     )
     result = run_sweep(
-        workload, output=tmp_path / "run", epochs=2, execution={"executor": "serial"}
+        workload,
+        output=tmp_path / "run",
+        epochs=2,
+        execution={"executor": "serial", "max_failed_fraction": 1.0},
     )
     assert result.n_failed == len(result.trials)
     assert result.verdicts.empty

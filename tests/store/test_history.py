@@ -148,14 +148,6 @@ def test_a_trial_whose_run_is_gone_is_lost_and_to_do():
 
 def test_tables_have_their_columns():
     history = history_of(*attempt(IDS[1], 1, 3))
-    assert list(history.plan_table()) == [
-        "trial_id",
-        "config_id",
-        "lr",
-        "batch_size",
-        "capacity",
-        "seed",
-    ]
     assert list(history.trials_table()) == [
         "trial_id",
         "config_id",
