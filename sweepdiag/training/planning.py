@@ -193,7 +193,7 @@ class Planner:
             plan = _plan(entry, members[0].n_parameters)
             if plan.way is None:
                 return plan
-            width = plan.wanted_width(len(members))
+            width = min(plan.width or len(members), len(members))
             if plan.memory.fitting(width, self._room_bytes()) < width:
                 logger.info("a remembered plan takes more memory than there is: measuring again")
                 return None
@@ -237,7 +237,7 @@ class Planner:
 
 def _entry(plan: Plan, n_members: int) -> dict[str, Any]:
     """Return what is remembered of a plan."""
-    width = plan.wanted_width(n_members)
+    width = min(plan.width or n_members, n_members)
     return {
         "tier": plan.tier.name,
         "reason": plan.reason,
