@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.execution._ray_address import answers
+from sweepdiag.execution._ray_deaths import cause_of_death
 from sweepdiag.execution._ray_worker import WorkerActor
 from sweepdiag.execution.recovery import HandfulProgress
-from sweepdiag.messages import clean_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,16 +114,7 @@ class Staff:
 
         if isinstance(error, ActorUnavailableError):
             return _OUT_OF_REACH
-        text = str(error)
-        told = re.search(
-            r"Worker exit detail: (.+?)(?: Some common causes| There are some|$)", text
-        ) or re.search(r"died because (its node has died)", text)
-        cause = clean_message(told.group(1) if told else text, max_bytes=500)
-        if "connection error code 2" in cause:
-            cause = "it was killed (perhaps for memory) or crashed"
-        pid = re.search(r"\bpid: (\d+)", text)
-        last_words = self.session.last_words(int(pid.group(1))) if pid else ""
-        return f"{cause}\nIts last output:\n{last_words}" if last_words else cause
+        return cause_of_death(str(error), self.session)
 
 
 @dataclass(slots=True)
@@ -151,7 +142,7 @@ class Slot:
 
     def load(self, worker_reference: Any) -> None:
         """Have the process fetch the worker that the next packs are for."""
-        self.loading = self.actor.load.remote(worker_reference, sys.path)
+        self.loading = self.actor.load.remote(worker_reference, sys.path, str(Path.cwd()))
         self.active_at = time.monotonic()
 
     def train(self, packs: Sequence[Pack]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -30,18 +32,22 @@ class WorkerActor:
         self._device = device
         self._worker: PackWorker | None = None
 
-    def load(self, pickled_worker: bytes, search_path: Sequence[str]) -> Place:
+    def load(self, pickled_worker: bytes, search_path: Sequence[str], directory: str) -> Place:
         """Unpickle the worker that the next packs are for, and tell where this process is.
 
         Args:
             pickled_worker: Pickled by the caller, who is trusted: it started this process.
             search_path: The caller's ``sys.path``; what it can import must be importable here.
+            directory: Where the caller runs, which names of files are relative to.
 
         Raises:
             LaunchError: If it cannot be unpickled here.
         """
         from ray import cloudpickle
 
+        # The workers of a cluster that is joined are elsewhere; not all nodes need have the place.
+        with contextlib.suppress(OSError):
+            os.chdir(directory)
         sys.path.extend(path for path in search_path if path not in sys.path)
         try:
             self._worker = cloudpickle.loads(pickled_worker)

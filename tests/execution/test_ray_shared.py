@@ -220,16 +220,18 @@ def test_tune_on_the_callers_ray_gives_each_trial_a_gpu(monkeypatch: pytest.Monk
     assert ray.is_initialized()
 
 
-def test_tune_joins_a_cluster_from_the_command_line(
-    callers_ray: str, token: Path, tmp_path: Path
+@pytest.mark.parametrize("executor", ["ray", "tune"])
+def test_a_cluster_is_joined_from_the_command_line(
+    callers_ray: str, token: Path, tmp_path: Path, executor: str
 ) -> None:
+    """The loop's file is named relative to where the command runs, which is not the cluster's."""
     (tmp_path / "loop.py").write_text(
         "def train(config, report):\n"
         "    for epoch in range(config['epochs'] + 1):\n"
         "        loss = config['lr'] ** epoch\n"
         "        report(epoch=epoch, train_loss=loss, val_loss=loss)\n"
     )
-    options = ["--executor=tune", f"--address={callers_ray}", "--gpus=0", "--workers=2"]
+    options = [f"--executor={executor}", f"--address={callers_ray}", "--gpus=0", "--workers=2"]
     what = ["loop.py:train", "--lr=0.5,0.9", "--seeds=1", "--epochs=5", "--output=run"]
     done = subprocess.run(
         [sys.executable, "-m", "sweepdiag", "run", *what, *options],
