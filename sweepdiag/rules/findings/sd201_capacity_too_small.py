@@ -157,6 +157,6 @@ def _is_beaten(view: SweepView, best: pd.DataFrame, place: int, thresholds: Thre
         trains_better = own["train"] - larger["train"] > thresholds.sibling_relative * abs(
             own["train"]
         )
-        if trains_better and gain > max(noise, share * abs(own["monitor"])):
+        if trains_better and gain > max(noise, share * view.share_unit.at(float(own["monitor"]))):
             return True
     return False

@@ -80,6 +80,7 @@ def _epoch_near_best(view: SweepView, config_id: str, least_share: float) -> flo
         if np.isfinite(costs).any():
             best = float(np.min(costs[np.isfinite(costs)]))
             known = costs[np.isfinite(costs)]
-            near = max(NEAR_BEST * abs(best), least_share * float(known[0] - best))
+            level = view.share_unit.at(view.cost_sign * best, start=view.cost_sign * known[0])
+            near = max(NEAR_BEST * level, least_share * float(known[0] - best))
             epochs.append(float(epoch[costs <= best + near][0]))
     return float(np.median(epochs)) if epochs else float("inf")
