@@ -136,13 +136,27 @@ class SweepView:
         unit: ShareUnit = self.once("share unit", self._share_unit)
         return unit
 
+    @property
+    def loss_unit(self) -> ShareUnit:
+        """What shares of a loss are taken of, whatever is monitored."""
+        unit: ShareUnit = self.once(
+            "loss unit", lambda: unit_of_loss(self.loss_floor, start=self._start("val_loss"))
+        )
+        return unit
+
     def _share_unit(self) -> ShareUnit:
-        start = self.cost_sign * self._costs().typical_start()
         if self.monitored == "val_loss":
-            return unit_of_loss(self.loss_floor, start=start)
-        values = self.curves["val_metric"].to_numpy(dtype=float)
-        known = values[np.isfinite(values)]
-        return unit_of_metric(known, larger_is_better=self.metric_mode == "max", start=start)
+            return self.loss_unit
+        return unit_of_metric(
+            self.curves["val_metric"].to_numpy(dtype=float),
+            larger_is_better=self.metric_mode == "max",
+            start=self._start("val_metric"),
+        )
+
+    def _start(self, column: str) -> float:
+        """Return the median over trials of the first value of a column; NaN if there is none."""
+        known = self.curves.loc[np.isfinite(self.curves[column]), ["trial_id", column]]
+        return float(known.drop_duplicates("trial_id")[column].median())
 
     @property
     def cost_sign(self) -> float:
@@ -243,11 +257,8 @@ class SweepView:
         Returns:
             Per trial its epochs and monitored values, turned so that smaller is better.
         """
-        return self._costs().of(config_id)
-
-    def _costs(self) -> CostsByConfig:
         costs: CostsByConfig = self.once("costs", self._costs_by_config)
-        return costs
+        return costs.of(config_id)
 
     def _costs_by_config(self) -> CostsByConfig:
         is_judged = self.trials["trial_id"].isin(self.verdicts["trial_id"])

@@ -35,12 +35,6 @@ class CostsByConfig:
     ends: NDArray[np.int64]
     places: dict[str, int]
 
-    def typical_start(self) -> float:
-        """Return the median first cost of the trials; NaN if there is none."""
-        starts = self.costs[self.bounds[:-1]]
-        known = starts[np.isfinite(starts)]
-        return float(np.median(known)) if known.size else float("nan")
-
     def of(self, config_id: str) -> list[tuple[FloatArray, FloatArray]]:
         """Return epochs and costs of each trial of a configuration."""
         place = self.places.get(config_id)

@@ -141,7 +141,8 @@ def _matched(view: SweepView) -> tuple[pd.Series[float], pd.Series[float], int]:
     table["capacity"] = table["capacity"].astype(float)
     table["overfits"] = table["verdict"].isin(_OVERFITS).astype(float)
     best = table["best_val_loss"]
-    table["rise"] = ((table["last_val_loss"] - best) / best.abs()).fillna(0.0)
+    level = view.loss_unit.at(best.to_numpy(dtype=float))
+    table["rise"] = ((table["last_val_loss"] - best) / level).fillna(0.0)
     table["setting"] = list(zip(*(table[name] for name in others), strict=True)) if others else 0
     tables = [
         table.pivot_table(index="setting", columns="capacity", values=name, aggfunc="mean")

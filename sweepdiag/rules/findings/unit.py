@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from sweepdiag.features.curves import FloatArray
@@ -71,15 +72,16 @@ def unit_of_metric(values: FloatArray, *, larger_is_better: bool, start: float) 
     accuracy. A metric that falls below zero is taken to have no bound.
 
     Args:
-        values: All finite values of the metric in a sweep.
+        values: All values of the metric in a sweep; those that are not finite do not count.
         larger_is_better: Whether larger ones are better.
         start: What trainings typically start from.
 
     Returns:
         The unit.
     """
-    if values.size and values.min() < 0:
+    values = values[np.isfinite(values)]
+    if (values < 0).any():
         return ShareUnit(origin=None, start=start, words=_LEARNED)
-    if larger_is_better and values.size and values.max() <= 1:
+    if larger_is_better and values.size and (values <= 1).all():
         return ShareUnit(origin=1.0, start=start, words="what val_metric lacks of 1")
     return ShareUnit(origin=0.0, start=start, words="val_metric")
