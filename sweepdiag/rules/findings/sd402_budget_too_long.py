@@ -30,8 +30,8 @@ class BudgetTooLong(Check):
 
     How it is detected: good are the configurations within two standard deviations between seeds,
     or 2 %, of the best. In their median they come within 2 % of their best value, or within 0.5 %
-    of all that they learn, in the first tenth of the budget. The epoch of the very best value is
-    not used: noise puts it anywhere on a plateau.
+    of all that they learn, in the first tenth of the budget. Shares of an accuracy are of what it
+    lacks of 1. The epoch of the very best value is not used: noise puts it anywhere on a plateau.
 
     Known false alarms: losses that overfit at once while the metric improves for long; monitor the
     metric instead.

@@ -63,9 +63,8 @@ class TrialsFailed(Check):
         return self.finding(
             "Every trial failed" if is_all else f"{len(failed)} trials failed",
             evidence,
-            f"Read the reasons in trials.parquet, mend them, and run sweepdiag resume DIR "
-            f"{retry} (and --accept-changed-code where the workload's own code was "
-            "mended).",
+            f"Read the reasons in trials.parquet, mend them, and run sweepdiag resume DIR {retry} "
+            "(and --accept-changed-code where the workload's own code was mended).",
             severity=Severity.ERROR if is_all else Severity.WARNING,
             states=counts,
         )
