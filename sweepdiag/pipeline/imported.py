@@ -238,6 +238,7 @@ class _Job:
             # A floor of 0 means here: at 0, if no loss of the curve is negative.
             facts=SweepFacts(
                 workload=self.reading.name,
+                loss="unknown",
                 metric=metric,
                 metric_mode=metric_mode(metric or ""),
                 loss_floor=0.0,

@@ -64,7 +64,7 @@ class SweepFacts:
         workload: Name of the workload.
         workload_version: Its version, part of every trial's identity.
         task: ``classification``, ``binary``, ``regression`` or ``custom``.
-        loss: Name of the loss.
+        loss: Name of the loss; ``unknown`` in curves that other programs have logged.
         metric: Name of the metric, if there is one.
         metric_mode: ``max`` if larger is better, ``min`` if smaller is.
         n_train: Training samples.

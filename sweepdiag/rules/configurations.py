@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from sweepdiag.errors import ConfigError
-from sweepdiag.records import State, Tag, VerdictClass
+from sweepdiag.records import DONE_STATES, JUDGED_STATES, Tag, VerdictClass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["FAILED_STATES", "judge_configurations", "majority_class"]
 
 
-FAILED_STATES = frozenset({State.FAILED, State.TIMED_OUT, State.OUT_OF_MEMORY, State.LOST})
-"""States of trials whose training broke off without a curve to judge."""
+FAILED_STATES = DONE_STATES - JUDGED_STATES
+"""States of trials whose training broke off without a curve to judge, and which are not repeated.
+A trial that is lost with its driver is open still."""
 
 _CLASSES = [verdict.value for verdict in VerdictClass]
 _TAGS = [tag.value for tag in Tag]

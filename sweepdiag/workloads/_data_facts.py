@@ -74,9 +74,16 @@ def _evenly(n: int, most: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64))
 
 
+def _has_classes(task: str, targets: NDArray[Any]) -> bool:
+    """Return whether each sample has one target, and that is a class."""
+    if task not in {"classification", "binary"} or targets.size != len(targets):
+        return False
+    return task == "classification" or bool(np.isin(targets, (0, 1)).all())
+
+
 def _classes(task: str, targets: NDArray[Any]) -> dict[str, float]:
     """Return how many classes there are and the share of the most frequent one."""
-    if task == "regression" or targets.size != len(targets) or not len(targets):
+    if not _has_classes(task, targets) or not len(targets):
         return {}
     counts = np.unique(targets, return_counts=True)[1]
     return {"n_classes": len(counts), "largest_class": float(counts.max() / counts.sum())}
@@ -104,7 +111,7 @@ def _compare(train: _Rows, validation: _Rows, task: str) -> dict[str, float | No
         "validation_shift": _shift(x[:, moving], val_x[:, moving]),
         "validation_spread": float(np.median(spread)),
     }
-    if task == "classification" and train[1].shape[1] == 1:
+    if _has_classes(task, train[1]) and _has_classes(task, validation[1]):
         facts |= _neighbours((x, train[1].ravel()), (val_x, validation[1].ravel()))
     return facts
 

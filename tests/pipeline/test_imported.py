@@ -97,6 +97,7 @@ def test_one_sweep_has_axes_seeds_findings_and_a_region(sweep, tmp_path):
     states = {f.code: f.state for f in result.findings}
     assert states["SD102"] is not FindingState.NOT_APPLICABLE
     assert states["SD303"] is states["SD902"] is FindingState.NOT_APPLICABLE
+    assert states["SD903"] is FindingState.NOT_APPLICABLE
     names = {path.name for path in RunFolder(tmp_path / "out")}
     assert {"class_heatmap.png", "loss_heatmap.svg"} <= names
     lines = result.data.origin.lines

@@ -13,7 +13,7 @@ from sweepdiag.rules import SweepView, judge_configurations, judge_curves
 if TYPE_CHECKING:
     from sweepdiag.testing.simulated import SimulatedSweep
 
-FACTS = SweepFacts(workload="test", n_validation=400)
+FACTS = SweepFacts(workload="test", n_validation=400, loss_floor=0.0)
 
 
 def trials_table(rows: list[dict[str, Any]]) -> pd.DataFrame:

@@ -110,3 +110,19 @@ def test_a_sum_is_told_from_a_mean(loss: Any, growth: float | None) -> None:
     x = np.random.default_rng(0).standard_normal((30, 3)).astype(np.float32)
     data = facts_of((x, np.arange(30) % 3), (x[:10] + 1, np.arange(10) % 3), loss=loss)
     assert data.loss_growth == (None if growth is None else pytest.approx(growth, rel=1e-5))
+
+
+def test_binary_labels_in_one_column_are_looked_at_like_classes() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 600)
+    inputs = (0.5 * rng.standard_normal((600, 8)) + 2 * labels[:, None] - 1).astype(np.float32)
+    labels[:400] ^= rng.random(400) < 0.25
+    parts = (inputs[:400], labels[:400]), (inputs[400:], labels[400:])
+    classes = facts_of(*parts)
+    columns = [(x, y[:, None].astype(np.float32)) for x, y in parts]
+    binary = facts_of(columns[0], columns[1], task="binary")
+    assert binary == classes
+    assert binary.label_noise == pytest.approx(0.25, abs=0.06)
+    two = [(x, np.column_stack([y, y]).astype(np.float32)) for x, y in parts]
+    several = facts_of(two[0], two[1], task="binary")
+    assert several.n_classes is several.label_noise is None

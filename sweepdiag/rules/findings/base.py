@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -17,14 +16,16 @@ from sweepdiag.records import (
     SweepFacts,
     VerdictClass,
 )
+from sweepdiag.rules.findings.costs import costs_by_config
+from sweepdiag.rules.findings.unit import unit_of_loss, unit_of_metric
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import pandas as pd
-    from numpy.typing import NDArray
 
-    from sweepdiag.features.curves import FloatArray
+    from sweepdiag.rules.findings.costs import CostsByConfig
+    from sweepdiag.rules.findings.unit import ShareUnit
     from sweepdiag.rules.thresholds import Thresholds
 
 __all__ = [
@@ -43,34 +44,11 @@ BAD_CLASSES = (VerdictClass.DIVERGING.value, VerdictClass.NOT_LEARNING.value)
 _FEWEST_FOR_NOISE = 4
 """Configurations over which the noise between seeds is taken at least."""
 
+_ROUNDING = 1e-6
+"""How far below its floor single precision may carry a loss, relative to it."""
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _CostsByConfig:
-    """The monitored values of all judged trials, sorted by configuration and trial.
-
-    Attributes:
-        epochs: Of every evaluation.
-        costs: The monitored values, turned so that smaller is better.
-        bounds: Where the evaluations of each trial begin, and where the last one's end.
-        ends: Per configuration, the number of trials up to its last.
-        places: Number of each configuration.
-    """
-
-    epochs: FloatArray
-    costs: FloatArray
-    bounds: NDArray[np.int64]
-    ends: NDArray[np.int64]
-    places: dict[str, int]
-
-    def of(self, config_id: str) -> list[tuple[FloatArray, FloatArray]]:
-        """Return epochs and costs of each trial of a configuration."""
-        place = self.places.get(config_id)
-        if place is None:
-            return []
-        first = int(self.ends[place - 1]) if place else 0
-        bounds = self.bounds[first : int(self.ends[place]) + 1]
-        slices = [slice(start, end) for start, end in itertools.pairwise(bounds)]
-        return [(self.epochs[rows], self.costs[rows]) for rows in slices]
+_MOST_LISTED = 6
+"""Numbers that a sentence lists one by one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,7 +95,10 @@ class SweepView:
     @property
     def judged(self) -> pd.DataFrame:
         """Configurations of which at least one seed was judged."""
-        return self.configurations[self.configurations["n_judged"] > 0]
+        table: pd.DataFrame = self.once(
+            "judged", lambda: self.configurations[self.configurations["n_judged"] > 0]
+        )
+        return table
 
     @property
     def data(self) -> DataFacts:
@@ -127,7 +108,55 @@ class SweepView:
     @property
     def usable(self) -> pd.DataFrame:
         """Judged configurations that neither diverge nor fail to learn."""
-        return self.judged[~self.judged["verdict"].isin(BAD_CLASSES)]
+        table: pd.DataFrame = self.once(
+            "usable", lambda: self.judged[~self.judged["verdict"].isin(BAD_CLASSES)]
+        )
+        return table
+
+    @property
+    def loss_floor(self) -> float | None:
+        """The lowest value the loss can take; ``None`` if it has none, so that ratios say nothing.
+
+        Where nothing is known of the task, a loss that is never negative has its floor at 0.
+        """
+        floor: float | None = self.once("loss floor", self._loss_floor)
+        return floor
+
+    def _loss_floor(self) -> float | None:
+        floor = 0.0 if self.facts is None else self.facts.loss_floor
+        if floor is None:
+            return None
+        losses = self.curves[["train_loss", "val_loss"]].to_numpy(dtype=float)
+        lowest = losses[np.isfinite(losses)].min(initial=np.inf)
+        return floor if lowest >= floor - _ROUNDING * max(1.0, abs(floor)) else None
+
+    @property
+    def share_unit(self) -> ShareUnit:
+        """What shares of the monitored quantity are taken of."""
+        unit: ShareUnit = self.once("share unit", self._share_unit)
+        return unit
+
+    @property
+    def loss_unit(self) -> ShareUnit:
+        """What shares of a loss are taken of, whatever is monitored."""
+        unit: ShareUnit = self.once(
+            "loss unit", lambda: unit_of_loss(self.loss_floor, start=self._start("val_loss"))
+        )
+        return unit
+
+    def _share_unit(self) -> ShareUnit:
+        if self.monitored == "val_loss":
+            return self.loss_unit
+        return unit_of_metric(
+            self.curves["val_metric"].to_numpy(dtype=float),
+            larger_is_better=self.metric_mode == "max",
+            start=self._start("val_metric"),
+        )
+
+    def _start(self, column: str) -> float:
+        """Return the median over trials of the first value of a column; NaN if there is none."""
+        known = self.curves.loc[np.isfinite(self.curves[column]), ["trial_id", column]]
+        return float(known.drop_duplicates("trial_id")[column].median())
 
     @property
     def cost_sign(self) -> float:
@@ -136,7 +165,7 @@ class SweepView:
 
     def ranked(self) -> pd.DataFrame:
         """Return the usable configurations with a monitored value, best first."""
-        table: pd.DataFrame = self._once("ranked", self._ranked)
+        table: pd.DataFrame = self.once("ranked", self._ranked)
         return table
 
     def _ranked(self) -> pd.DataFrame:
@@ -170,11 +199,11 @@ class SweepView:
         Returns:
             A distance in the monitored quantity's unit; ``None`` with one seed.
         """
-        best: pd.DataFrame = self._once("best of seeds", self._best_of_seeds)
-        is_positive = self._once("is positive", lambda: bool((best["best"] > 0).all()))
+        best: pd.DataFrame = self.once("best of seeds", self._best_of_seeds)
+        is_positive = self.once("is positive", lambda: bool((best["best"] > 0).all()))
         is_relative = self.monitor == "val_loss" and is_positive and value > 0
         name = "relative deviation" if is_relative else "deviation"
-        deviation = self._once(name, lambda: _deviation(best, is_relative=is_relative))
+        deviation = self.once(name, lambda: _deviation(best, is_relative=is_relative))
         if deviation is None:
             return None
         return float(value * np.expm1(factor * deviation)) if is_relative else factor * deviation
@@ -198,7 +227,7 @@ class SweepView:
 
         Args:
             n_deviations: Standard deviations between seeds within which two are tied.
-            least_share: Share of the best value within which they are tied in any case.
+            least_share: Share (of ``share_unit``) within which they are tied in any case.
 
         Returns:
             Rows of ``ranked()``; none where nothing was learned.
@@ -207,7 +236,8 @@ class SweepView:
         if ranked.empty:
             return ranked
         best = float(ranked["best_monitor"].iloc[0])
-        margin = max(self.seed_margin(best, n_deviations) or 0.0, least_share * abs(best))
+        least = least_share * self.share_unit.at(best)
+        margin = max(self.seed_margin(best, n_deviations) or 0.0, least)
         tied: pd.DataFrame = ranked[
             self.cost_sign * ranked["best_monitor"] <= self.cost_sign * best + margin
         ]
@@ -227,39 +257,27 @@ class SweepView:
         Returns:
             Per trial its epochs and monitored values, turned so that smaller is better.
         """
-        costs: _CostsByConfig = self._once("costs", self._costs_by_config)
+        costs: CostsByConfig = self.once("costs", self._costs_by_config)
         return costs.of(config_id)
 
-    def _once(self, name: str, make: Callable[[], Any]) -> Any:
-        """Return what is made of whole tables, made for the first check that asks."""
+    def _costs_by_config(self) -> CostsByConfig:
+        is_judged = self.trials["trial_id"].isin(self.verdicts["trial_id"])
+        costs = self.cost_sign * self.curves[self.monitored].to_numpy(dtype=float)
+        return costs_by_config(self.trials[is_judged], self.curves, costs)
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return what is made of whole tables, made for the first check that asks.
+
+        Args:
+            name: What it is called: one name for one thing.
+            make: Makes it.
+
+        Returns:
+            The same object for every check; do not change it.
+        """
         if name not in self._kept:
             self._kept[name] = make()
         return self._kept[name]
-
-    def _costs_by_config(self) -> _CostsByConfig:
-        """Sort the curves by configuration once: checks ask for one after the other."""
-        import pandas as pd
-
-        trials = self.trials[self.trials["trial_id"].isin(self.verdicts["trial_id"])]
-        config_of = dict(zip(trials["trial_id"], trials["config_id"], strict=True))
-        codes, trial_ids = pd.factorize(self.curves["trial_id"])
-        configs = {name: code for code, name in enumerate(dict.fromkeys(config_of.values()))}
-        config_codes = np.array(
-            [configs[config_of[name]] if name in config_of else -1 for name in trial_ids],
-            dtype=np.int64,
-        )
-        rows = np.flatnonzero(config_codes[codes] >= 0)
-        rows = rows[np.lexsort((codes[rows], config_codes[codes[rows]]))]
-        is_first = np.diff(codes[rows], prepend=-1) != 0
-        starts = np.flatnonzero(is_first)
-        ends = np.cumsum(np.bincount(config_codes[codes[rows[starts]]], minlength=len(configs)))
-        return _CostsByConfig(
-            epochs=self.curves["epoch"].to_numpy(dtype=float)[rows],
-            costs=self.cost_sign * self.curves[self.monitored].to_numpy(dtype=float)[rows],
-            bounds=np.append(starts, rows.size),
-            ends=ends,
-            places=configs,
-        )
 
     def lack_of_evaluations(self, needed: float) -> str:
         """Return why classes say nothing, if most configurations have too few evaluations.
@@ -371,9 +389,11 @@ def format_value(value: float) -> str:
     return f"{value:.3g}"
 
 
-def format_values(values: list[float]) -> str:
-    """Return numbers in a sentence: ``1, 2 and 4``."""
+def format_values(values: list[float], *, noun: str = "values") -> str:
+    """Return numbers in a sentence: ``1, 2 and 4``, or of many ``12 values from 1 to 90``."""
     words = [format_value(value) for value in values]
+    if len(words) > _MOST_LISTED:
+        return f"{len(words)} {noun} from {words[0]} to {words[-1]}"
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"

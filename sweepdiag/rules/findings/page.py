@@ -35,6 +35,11 @@ not apply are skipped. `findings.json` in the run folder has all of it.
 Checks of the data rest on a look at the samples before training: at all of them for copies, at up
 to 2,000 of each part for scale, shift and neighbours. For other tools' logs nothing is known of
 the samples; what curves alone can tell is then all there is, and often a tip only.
+
+"Within 2 % of the best" and the like are shares of the value, of which the floor of the loss is
+taken off. Of an accuracy, or whatever else lies in [0, 1] and is better the larger it is, they are
+shares of what it lacks of 1: 0.98 is twice as wrong as 0.99. Of a loss without a floor they are
+shares of all that was learned.
 """
 
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from sweepdiag.records import Severity, Tag, VerdictClass
+from sweepdiag.records import Severity
 from sweepdiag.rules.base import percent
 from sweepdiag.rules.findings.base import Check, format_value
+from sweepdiag.rules.findings.edges import (
+    edge_slope,
+    find_edges,
+    pooled_axes,
+    share_beyond,
+    sits_on_edge,
+)
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from sweepdiag.records import Finding
     from sweepdiag.rules.findings.base import SweepView
+    from sweepdiag.rules.findings.edges import Edge
     from sweepdiag.rules.thresholds import Thresholds
 
-__all__ = ["LearningRateTooHigh", "find_edges", "sits_on_edge"]
+__all__ = ["LearningRateTooHigh"]
 
 _NEARLY_ALL = 0.5
 """Share of the configurations beyond the edge from which the axis lies too high, if its lowest
@@ -29,7 +32,8 @@ class LearningRateTooHigh(Check):
     """With part of the learning rates the training diverges or learns nothing.
 
     What it checks: for each batch size and capacity (and each combination of further axes), the
-    stability edge: the highest learning rate below the first one that does not train.
+    stability edge: the highest learning rate below the first one that does not train. Axes that
+    would leave most configurations alone with their rate, as drawn values do, are pooled.
 
     Why it matters: the best learning rate is often just below the edge, and the edge moves with
     the batch size: a rate that is safe for a large batch may be far too high for a small one.
@@ -43,8 +47,9 @@ class LearningRateTooHigh(Check):
     linear scaling rule, near 0.5 the square-root rule, near 0 says that the batch size does not
     matter.
 
-    It is a finding where every rate of some setting is beyond the edge, or where half of the
-    configurations are and the lowest rate of the axis is the best.
+    It is a finding where at least two rates were tried with a setting, the lowest of them is
+    beyond the edge and so is half of its configurations; or where half of all configurations are
+    and the lowest rate of the axis is the best.
 
     Known false alarms: none as a tip: a sweep that is wide enough finds the edge. The edge is
     known only up to the spacing of the rates.
@@ -80,8 +85,9 @@ class LearningRateTooHigh(Check):
             )
         slope = edge_slope(edges)
         numbers: dict[str, Any] = {"edges": [edge.as_numbers() for edge in edges], "slope": slope}
-        everywhere = [edge for edge in edges if edge.edge is None]
-        if len(everywhere) == len(edges):
+        telling = [edge for edge in edges if edge.n_rates > 1]
+        everywhere = [edge for edge in telling if edge.is_everywhere]
+        if telling and len(everywhere) == len(telling):
             lowest = format_value(min(edge.lowest_diverging or edge.highest for edge in edges))
             return self.finding(
                 "Every learning rate diverges",
@@ -90,7 +96,8 @@ class LearningRateTooHigh(Check):
                 severity=Severity.ERROR,
                 **numbers,
             )
-        evidence = f"highest learning rate that trains with every seed: {_describe(edges)}"
+        pooled = "".join(f" and {name}" for name in pooled_axes(view))
+        evidence = f"highest learning rate that trains with every seed{pooled}: {_describe(edges)}"
         evidence += _slope_sentence(slope, thresholds)
         if everywhere:
             return self.finding(
@@ -99,7 +106,7 @@ class LearningRateTooHigh(Check):
                 "Extend the lr axis downwards for these settings.",
                 **numbers,
             )
-        beyond = _share_beyond(view, edges)
+        beyond = share_beyond(view)
         if beyond >= _NEARLY_ALL and _is_lowest_best(view):
             return self.finding(
                 "Nearly all learning rates are too high",
@@ -114,151 +121,10 @@ class LearningRateTooHigh(Check):
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Edge:
-    """The stability edge of one group of configurations that differ in the learning rate only."""
-
-    group: dict[str, object]
-    edge: float | None
-    lowest_diverging: float | None
-    highest: float
-    trains: bool
-
-    def as_numbers(self) -> dict[str, object]:
-        """Return the edge as plain numbers."""
-        return {**self.group, "edge": self.edge, "lowest_diverging": self.lowest_diverging}
-
-
-def find_edges(view: SweepView) -> list[Edge]:
-    """Return the edge of every combination of the other axes.
-
-    Args:
-        view: A sweep with an ``lr`` axis.
-
-    Returns:
-        Per group the highest rate that is stable and below every one beyond the edge (``None`` if
-        the lowest judged rate is beyond) and the lowest rate beyond (``None`` if none is).
-    """
-    others = view.other_axes("lr")
-    table = view.judged
-    groups = table.groupby(others, sort=True) if others else [((), table)]
-    edges = []
-    for key, rows in groups:
-        values = key if isinstance(key, tuple) else (key,)
-        is_beyond = _is_beyond(rows)
-        rates = rows["lr"].astype(float)
-        lowest = float(rates[is_beyond].min()) if is_beyond.any() else None
-        stable = rates if lowest is None else rates[rates < lowest]
-        group = {name: _plain(value) for name, value in zip(others, values, strict=True)}
-        edges.append(
-            Edge(
-                group=group,
-                edge=float(stable.max()) if len(stable) else None,
-                lowest_diverging=lowest,
-                highest=float(rates.max()),
-                trains=bool(
-                    (
-                        rates.isin(stable) & (rows["verdict"] != VerdictClass.NOT_LEARNING.value)
-                    ).any()
-                ),
-            )
-        )
-    return edges
-
-
-def sits_on_edge(view: SweepView, row: pd.Series[float]) -> bool:
-    """Return whether the next higher rate than a configuration's does not train.
-
-    Args:
-        view: The sweep.
-        row: A row of its ``configurations``.
-
-    Returns:
-        False as well where there is no ``lr`` axis.
-    """
-    if view.axis("lr") is None:
-        return False
-    others = view.other_axes("lr")
-    for edge in find_edges(view):
-        if all(edge.group[name] == row[name] for name in others):
-            return edge.lowest_diverging is not None and edge.edge == float(row["lr"])
-    return False
-
-
-def edge_slope(edges: list[Edge]) -> float | None:
-    """Return the slope of log edge against log batch size, or ``None`` below two batch sizes.
-
-    Only edges that were seen from both sides count. Each value of the other axes has an intercept
-    of its own.
-
-    Args:
-        edges: The edges of a sweep.
-
-    Returns:
-        The least-squares slope.
-    """
-    seen = [
-        e for e in edges if e.edge and e.lowest_diverging is not None and "batch_size" in e.group
-    ]
-    heights: dict[tuple[object, ...], list[tuple[float, float]]] = {}
-    for edge in seen:
-        batch = edge.group["batch_size"]
-        if isinstance(batch, int | float) and batch > 0 and edge.lowest_diverging:
-            key = tuple(v for name, v in sorted(edge.group.items()) if name != "batch_size")
-            # The true edge lies somewhere between the two rates: take the middle.
-            middle = 0.5 * (np.log(edge.edge or 1.0) + np.log(edge.lowest_diverging))
-            heights.setdefault(key, []).append((float(np.log(batch)), float(middle)))
-    x = np.concatenate(
-        [np.array([p[0] for p in g]) - np.mean([p[0] for p in g]) for g in heights.values()]
-        or [np.empty(0)]
-    )
-    y = np.concatenate(
-        [np.array([p[1] for p in g]) - np.mean([p[1] for p in g]) for g in heights.values()]
-        or [np.empty(0)]
-    )
-    if x.size < 2 or not (x * x).sum() > 0:
-        return None
-    return float((x * y).sum() / (x * x).sum())
-
-
-def _share_beyond(view: SweepView, edges: list[Edge]) -> float:
-    """Return the share of the judged configurations at or above the lowest rate beyond."""
-    others = view.other_axes("lr")
-    n_beyond = 0
-    for edge in edges:
-        rows = view.judged
-        for name in others:
-            rows = rows[rows[name] == edge.group[name]]
-        if edge.lowest_diverging is not None:
-            n_beyond += int((rows["lr"].astype(float) >= edge.lowest_diverging).sum())
-    return n_beyond / max(1, len(view.judged))
-
-
 def _is_lowest_best(view: SweepView) -> bool:
     ranked = view.ranked()
     lowest = view.judged["lr"].astype(float).min()
     return bool(len(ranked)) and float(ranked["lr"].iloc[0]) == float(lowest)
-
-
-def _diverges(rows: pd.DataFrame) -> pd.Series[bool]:
-    is_unstable = rows["tags"].map(lambda tags: Tag.UNSTABLE.value in list(tags)).astype(bool)
-    diverges: pd.Series[bool] = (rows["verdict"] == VerdictClass.DIVERGING.value) | is_unstable
-    return diverges
-
-
-def _is_beyond(rows: pd.DataFrame) -> pd.Series[bool]:
-    """Diverging, or at chance where a lower rate learns: there too the rate is too high."""
-    diverges = _diverges(rows)
-    is_idle = rows["verdict"] == VerdictClass.NOT_LEARNING.value
-    lowest_learning = rows.loc[~diverges & ~is_idle, "lr"].astype(float).min()
-    is_beyond: pd.Series[bool] = diverges | (
-        is_idle & (rows["lr"].astype(float) > lowest_learning)
-    )
-    return is_beyond
-
-
-def _plain(value: object) -> object:
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _advice(view: SweepView) -> str:

@@ -13,11 +13,13 @@ from sweepdiag.rules.findings.base import (
     format_values,
     in_words,
 )
-from sweepdiag.rules.findings.sd101_learning_rate_too_high import find_edges
+from sweepdiag.rules.findings.edges import find_edges
 from sweepdiag.rules.findings.sd901_nothing_learned import only_starts_to_fall
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from sweepdiag.records import Finding
     from sweepdiag.rules.findings.base import SweepView
@@ -39,7 +41,7 @@ _FEWEST_STEPS = 100
 """Optimizer steps below which more of them are wanted before higher rates."""
 
 _NEAR_BEST = 0.1
-"""Distance from the best monitored value, relative to it, within which a rate is good enough."""
+"""Distance from the best monitored value, as a share, within which a rate is good enough."""
 
 
 class LearningRateTooLow(Check):
@@ -87,15 +89,11 @@ class LearningRateTooLow(Check):
                 "Raise the learning rates by a factor of 10 before training longer.",
                 too_low=rates,
             )
-        slow = []
-        for rate in rates:
-            if not _is_slow(view, view.judged[view.judged["lr"] == rate]):
-                break
-            slow.append(rate)
+        slow = _lowest_slow(view)
         if not slow:
             return self.passed("The lowest learning rate is not too low", _lowest(view, rates[0]))
         rows = view.judged[view.judged["lr"].isin(slow)]
-        evidence = f"at lr {format_values(slow)}: {_count_classes(rows)}"
+        evidence = f"at lr {format_values(slow, noun='rates')}: {_count_classes(rows)}"
         rest = view.judged[~view.judged["lr"].isin(slow)]
         if (~rest["verdict"].isin(BAD_CLASSES)).any():
             return self.tip(
@@ -145,10 +143,10 @@ def _why_not(view: SweepView, thresholds: Thresholds) -> str:
 
 
 def _lowest(view: SweepView, rate: float) -> str:
-    rows = view.judged[view.judged["lr"] == rate]
-    if _comes_near_best(view, rows):
+    is_lowest = view.judged["lr"] == rate
+    if (is_lowest & _is_near_best(view)).any():
         return f"at lr {format_value(rate)} a configuration comes within 10 % of the best"
-    return f"at lr {format_value(rate)}: {_count_classes(rows)}"
+    return f"at lr {format_value(rate)}: {_count_classes(view.judged[is_lowest])}"
 
 
 def _count_classes(rows: pd.DataFrame) -> str:
@@ -158,21 +156,31 @@ def _count_classes(rows: pd.DataFrame) -> str:
     )
 
 
-def _is_slow(view: SweepView, rows: pd.DataFrame) -> bool:
-    slow = (VerdictClass.NOT_LEARNING.value, VerdictClass.UNDERFIT.value)
-    of_class = rows[rows["verdict"].isin(slow)]
-    if len(of_class) < _MOSTLY * len(rows) or _comes_near_best(view, rows):
-        return False
-    moves = of_class["tags"].map(lambda tags: Tag.STILL_IMPROVING.value in list(tags))
-    is_idle = of_class["verdict"] == VerdictClass.NOT_LEARNING.value
-    return bool((moves.astype(bool) | is_idle).mean() >= _MOVING)
+def _lowest_slow(view: SweepView) -> list[float]:
+    """Return the lowest rates, up to the first at which training is not too slow."""
+    table = view.judged
+    moves = table["tags"].map(lambda tags: Tag.STILL_IMPROVING.value in list(tags)).astype(bool)
+    is_idle = table["verdict"] == VerdictClass.NOT_LEARNING.value
+    is_slow = is_idle | (table["verdict"] == VerdictClass.UNDERFIT.value)
+    counts = table[["lr"]].astype(float)
+    counts["n"] = 1
+    counts["slow"] = is_slow
+    counts["moving"] = is_slow & (moves | is_idle)
+    counts["good"] = _is_near_best(view)
+    by_rate = counts.groupby("lr", sort=True).sum()
+    is_too_low = (
+        (by_rate["slow"] >= _MOSTLY * by_rate["n"])
+        & (by_rate["good"] == 0)
+        & (by_rate["slow"] > 0)
+        & (by_rate["moving"] >= _MOVING * by_rate["slow"])
+    )
+    return [float(rate) for rate in by_rate.index[is_too_low.cumprod().astype(bool)]]
 
 
-def _comes_near_best(view: SweepView, rows: pd.DataFrame) -> bool:
-    """Return whether a usable configuration of these rows is about as good as the best."""
+def _is_near_best(view: SweepView) -> NDArray[np.bool_]:
+    """Return which judged configurations are usable and about as good as the best."""
     ranked = view.ranked()
-    if ranked.empty:
-        return False
-    best = float(ranked["best_monitor"].iloc[0])
-    own = ranked.loc[ranked.index.intersection(rows.index), "best_monitor"]
-    return bool((view.cost_sign * (own - best) <= _NEAR_BEST * abs(best)).any())
+    best = float(ranked["best_monitor"].iloc[0]) if len(ranked) else float("nan")
+    distance = view.cost_sign * (ranked["best_monitor"] - best)
+    near = ranked.index[distance <= _NEAR_BEST * view.share_unit.at(best)]
+    return view.judged.index.isin(near)

@@ -23,7 +23,7 @@ _MOSTLY = 0.5
 """Share of the common settings at which a small batch must do badly."""
 
 _WORSE = 0.1
-"""How much worse the best value with a small batch must be, relative to that with the largest."""
+"""How much worse the best value with a small batch must be than with the largest, as a share."""
 
 _UNSTEADY = {Tag.OSCILLATING.value, Tag.NOISY_VALIDATION.value, Tag.UNSTABLE.value}
 
@@ -112,7 +112,7 @@ class BatchTooSmall(Check):
             return bool(len(best))
         margin = max(
             view.seed_margin(float(best.iloc[0]), thresholds.seed_noise) or 0.0,
-            _WORSE * abs(float(best.iloc[0])),
+            _WORSE * view.share_unit.at(float(best.iloc[0])),
         )
         return bool(view.cost_sign * (float(own.iloc[0]) - float(best.iloc[0])) > margin)
 
@@ -132,6 +132,7 @@ def _share_of_bad(view: SweepView, rows: pd.DataFrame, largest: pd.DataFrame) ->
     is_unsteady = pairs["tags"].map(lambda tags: bool(_UNSTEADY & set(tags)))
     was_unsteady = pairs["tags_large"].map(lambda tags: bool(_UNSTEADY & set(tags)))
     costs = view.cost_sign * pairs["best_monitor"], view.cost_sign * pairs["best_monitor_large"]
-    is_worse = costs[0] - costs[1] > _WORSE * costs[1].abs()
+    levels = view.share_unit.at(pairs["best_monitor_large"].to_numpy(dtype=float))
+    is_worse = costs[0] - costs[1] > _WORSE * levels
     is_bad = pairs["verdict"].isin(BAD_CLASSES) | (is_unsteady & ~was_unsteady) | is_worse
     return float(is_bad.mean())

@@ -154,9 +154,8 @@ def _is_beaten(view: SweepView, best: pd.DataFrame, place: int, thresholds: Thre
     for _, larger in best.iloc[place + 1 :].iterrows():
         noise = view.seed_margin(float(larger["monitor"]), thresholds.seed_noise) or 0.0
         gain = view.cost_sign * (own["monitor"] - larger["monitor"])
-        trains_better = own["train"] - larger["train"] > thresholds.sibling_relative * abs(
-            own["train"]
-        )
-        if trains_better and gain > max(noise, share * abs(own["monitor"])):
+        least = thresholds.sibling_relative * view.loss_unit.at(float(own["train"]))
+        trains_better = own["train"] - larger["train"] > least
+        if trains_better and gain > max(noise, share * view.share_unit.at(float(own["monitor"]))):
             return True
     return False

@@ -107,13 +107,9 @@ class CapacityTooLarge(Check):
             return self.passed("Overfitting does not grow with capacity", evidence, **numbers)
         best = best_by_capacity(view)["monitor"]
         costs = view.cost_sign * best.to_numpy()
-        tolerance = max(
-            thresholds.u_shape_rise * abs(costs[-1]),
-            min(
-                view.seed_margin(float(best.iloc[-1]), thresholds.seed_noise) or 0.0,
-                _MOST_NOISE * abs(costs[-1]),
-            ),
-        )
+        level = view.share_unit.at(float(best.iloc[-1]))
+        noise = view.seed_margin(float(best.iloc[-1]), thresholds.seed_noise) or 0.0
+        tolerance = max(thresholds.u_shape_rise * level, min(noise, _MOST_NOISE * level))
         is_clear = grows_far or shares.iloc[-1] - shares.iloc[0] >= _MUCH_LARGER_SHARE
         is_clear = is_clear and shares.iloc[-1] >= _FREQUENT
         if is_clear and len(costs) > 1 and costs[:-1].min() <= costs[-1] + tolerance:
@@ -145,7 +141,8 @@ def _matched(view: SweepView) -> tuple[pd.Series[float], pd.Series[float], int]:
     table["capacity"] = table["capacity"].astype(float)
     table["overfits"] = table["verdict"].isin(_OVERFITS).astype(float)
     best = table["best_val_loss"]
-    table["rise"] = ((table["last_val_loss"] - best) / best.abs()).fillna(0.0)
+    level = view.loss_unit.at(best.to_numpy(dtype=float))
+    table["rise"] = ((table["last_val_loss"] - best) / level).fillna(0.0)
     table["setting"] = list(zip(*(table[name] for name in others), strict=True)) if others else 0
     tables = [
         table.pivot_table(index="setting", columns="capacity", values=name, aggfunc="mean")

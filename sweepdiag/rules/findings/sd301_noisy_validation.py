@@ -38,7 +38,8 @@ class NoisyValidation(Check):
     of the optimiser is cured by a lower rate or a larger batch; noise of a small validation set
     only by more validation data.
 
-    What it needs: validation losses, and an ``lr`` or ``batch_size`` axis to tell the two apart.
+    What it needs: validation losses, and an ``lr`` or ``batch_size`` axis with six noisy
+    configurations to tell the two apart.
 
     How it is detected: at least 20 % of the usable configurations are tagged
     ``noisy_validation``. Then a straight line of log noise (relative to the level) against log
@@ -81,9 +82,14 @@ class NoisyValidation(Check):
         axes = [name for name in ("lr", "batch_size") if view.axis(name) is not None]
         slopes = _noise_slopes(view, table, axes)
         if slopes is None:
+            lack = (
+                f"with fewer than {_MIN_CONFIGURATIONS} configurations whose noise is known"
+                if axes
+                else "without an lr or batch_size axis"
+            )
             return self.tip(
                 "Validation is noisy",
-                f"{evidence} loss; without an lr or batch_size axis its cause cannot be told",
+                f"{evidence} loss; {lack} its cause cannot be told",
                 "Lower the learning rate, raise the batch size or validate on more samples.",
                 noisy_share=share,
             )
@@ -124,10 +130,11 @@ def _noise_slopes(
         curves["val_loss"].to_numpy(),
     )
     features = compute_features(arrays)
-    known = trials.set_index("trial_id").loc[list(arrays.run_ids), axes].astype(float)
+    place = trials.set_index("trial_id").loc[list(arrays.run_ids)]
+    known = place[axes].astype(float)
     noise = features.column("val_noise_level")
     is_known = np.isfinite(noise) & (noise > 0) & (known > 0).all(axis=1).to_numpy()
-    if is_known.sum() < _MIN_CONFIGURATIONS:
+    if place.loc[is_known, "config_id"].nunique() < _MIN_CONFIGURATIONS:
         return None
     design = np.column_stack([np.ones(is_known.sum()), np.log(known.to_numpy()[is_known])])
     solution = np.linalg.lstsq(design, np.log(noise[is_known]), rcond=None)[0]

@@ -8,7 +8,7 @@ from sweepdiag.rules.base import percent
 from sweepdiag.rules.findings.base import Check
 
 if TYPE_CHECKING:
-    from sweepdiag.records import DataFacts, Finding
+    from sweepdiag.records import DataFacts, Finding, SweepFacts
     from sweepdiag.rules.findings.base import SweepView
     from sweepdiag.rules.thresholds import Thresholds
 
@@ -69,7 +69,7 @@ class LabelNoise(Check):
         data = view.data
         noise, told, largest = data.label_noise, data.neighbour_accuracy, data.largest_class
         if noise is None or told is None or largest is None:
-            return self.not_applicable("no samples with classes were seen, only curves")
+            return self.not_applicable(_why_unknown(view.facts))
         evidence = (
             f"where neighbours agree most they contradict {percent(noise)} of the training labels;"
             f" over all samples {percent(1 - told)}"
@@ -91,6 +91,15 @@ class LabelNoise(Check):
             "or use a robust loss.",
             **numbers,
         )
+
+
+def _why_unknown(facts: SweepFacts | None) -> str:
+    """Return why nothing is known of the neighbours' labels."""
+    if facts is None or facts.data is None:
+        return "the samples were not seen, only curves"
+    if facts.data.n_classes is None:
+        return "the samples have no class each"
+    return "the inputs are no numbers between which there are distances"
 
 
 def _is_validation_clean(data: DataFacts, noise: float, told: float) -> bool:

@@ -10,6 +10,8 @@ from sweepdiag.rules.base import percent
 from sweepdiag.rules.findings.base import Check, format_value
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from sweepdiag.records import Finding
     from sweepdiag.rules.findings.base import SweepView
     from sweepdiag.rules.thresholds import Thresholds
@@ -32,7 +34,7 @@ class TrainingSetTiny(Check):
     Why it matters: with a few dozen samples every network that can fit them overfits, whatever
     the settings; which configuration is best is then largely a matter of which samples there are.
 
-    What it needs: the number of training samples.
+    What it needs: the number of training samples; a loss that has a floor.
 
     How it is detected: fewer than 100 samples, or fewer than ten per class, and the configurations
     that learn end, in their median, with a training loss below half of their best validation loss.
@@ -61,15 +63,21 @@ class TrainingSetTiny(Check):
         if usable.empty:
             return self.not_applicable("no configuration learned anything")
         n_classes = view.data.n_classes or 0
-        gap = float(np.median(usable["best_train_loss"] / usable["best_val_loss"].abs()))
+        gap = _gap(view, usable)
         evidence = f"{n} training samples" + (f" of {n_classes} classes" if n_classes else "")
-        evidence += (
-            f"; lowest training loss over lowest validation loss: {format_value(gap)} in the "
-            "median over configurations that learn"
-        )
+        if gap is not None:
+            evidence += (
+                f"; lowest training loss over lowest validation loss: {format_value(gap)} in the "
+                "median over configurations that learn"
+            )
         numbers: dict[str, Any] = {"n_train": n, "gap": gap}
         if n >= max(_FEW, _FEW_PER_CLASS * n_classes):
             return self.passed("The training set is not tiny", evidence, **numbers)
+        if gap is None:
+            return self.not_applicable(
+                f"{evidence}; the loss has no floor, so that training and validation loss have "
+                "no ratio"
+            )
         if gap >= _GAP:
             return self.tip(
                 "The training set is tiny",
@@ -84,3 +92,13 @@ class TrainingSetTiny(Check):
             "Get more data, augment, start from a pretrained model, or cross-validate.",
             **numbers,
         )
+
+
+def _gap(view: SweepView, usable: pd.DataFrame) -> float | None:
+    """Return the median ratio of the lowest losses; ``None`` where there is none."""
+    floor = view.loss_floor
+    if floor is None:
+        return None
+    known = usable[usable["best_val_loss"] > floor]
+    ratios = (known["best_train_loss"] - floor) / (known["best_val_loss"] - floor)
+    return float(np.median(ratios)) if len(ratios) else None

@@ -37,7 +37,7 @@ class ValidationShifted(Check):
     Why it matters: settings are chosen on validation. If its inputs are scaled, cropped or
     recorded in another way, the choice is made for another task, and no setting closes the gap.
 
-    What it needs: a look at the samples; or, for a tip, validation losses.
+    What it needs: a look at the samples; or, for a tip, validation losses that have a floor.
 
     How it is detected: the means differ by a quarter of a deviation or more in the root mean
     square over features, beyond what chance explains. Without the samples: when training loss has
@@ -101,13 +101,23 @@ def early_gap(view: SweepView) -> float | None:
         view: The sweep.
 
     Returns:
-        Validation over training loss minus one; ``None`` where no training learned anything.
+        Validation over training loss minus one, both above the floor; ``None`` where no training
+        learned anything, or the loss has no floor, so that there is no ratio.
     """
+    gap: float | None = view.once("early gap", lambda: _early_gap(view))
+    return gap
+
+
+def _early_gap(view: SweepView) -> float | None:
+    floor = view.loss_floor
+    if floor is None:
+        return None
     ids = view.trials.loc[view.trials["config_id"].isin(view.usable["config_id"]), "trial_id"]
+    curves = view.curves[view.curves["trial_id"].isin(ids)]
+    losses = curves[["train_loss", "val_loss"]].to_numpy(dtype=float) - floor
     gaps = []
-    for _, curve in view.curves[view.curves["trial_id"].isin(ids)].groupby("trial_id"):
-        train = curve["train_loss"].to_numpy(dtype=float)
-        validation = curve["val_loss"].to_numpy(dtype=float)
+    for rows in curves.groupby("trial_id").indices.values():
+        train, validation = losses[rows].T
         if train.size < _FEWEST or not np.isfinite(train).all() or train[0] <= train.min():
             continue
         early = train <= train[0] - _EARLY_FALL * (train[0] - train.min())

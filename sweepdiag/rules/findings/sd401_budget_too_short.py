@@ -29,7 +29,7 @@ _FEWEST_LATE = 4
 """Evaluations of that part at least: a line through fewer has no error to speak of."""
 
 _LATE_GAIN = 0.02
-"""Improvement over that part, relative to the level, from which more epochs are worth it."""
+"""Improvement over that part, as a share of the level, from which more epochs are worth it."""
 
 _LATE_ERRORS = 3.0
 """The same in standard errors of a straight line through that part."""
@@ -44,7 +44,7 @@ _SLOWING = 0.5
 """Share of the late improvement that is expected of as many evaluations again."""
 
 _OVERTAKES = 0.05
-"""How much better than the best, relative to it, another one must be about to become."""
+"""How much better than the best, as a share, another one must be about to become."""
 
 
 class BudgetTooShort(Check):
@@ -61,8 +61,12 @@ class BudgetTooShort(Check):
     How it is detected: good are the configurations within two standard deviations between seeds,
     or 2 %, of the best. A straight line through the last fifth of the monitored curve of a trial
     (at least four evaluations) improves by more than 2 % of its level, by more than three of its
-    standard errors, and by more than 0.5 % of all that was learned. At least half of the good
-    configurations do so in the median of their seeds.
+    standard errors, and by more than 0.5 % of all that was learned. More than half of the good
+    configurations do so in the median of their seeds. Otherwise it is a finding as well where
+    every configuration that learns is ``underfit`` or ``inconclusive`` and at least half of them
+    are still improving; or where another configuration, if it gains half as much again in as many
+    evaluations, overtakes the best by 5 %. The level of an accuracy is what it lacks of 1, and
+    that of a loss without a floor all that was learned.
 
     Known false alarms: losses that shrink for ever while the metric is long at its best; monitor
     the metric instead. A decaying learning rate flattens curves, so that nothing is found.
@@ -104,7 +108,8 @@ class BudgetTooShort(Check):
         gain = float(np.median([gain for gain in gains if gain > 0]))
         return self.finding(
             "The budget is too short",
-            f"{evidence}, by {percent(gain)} of {view.monitor} over {_late_text(view, good)}",
+            f"{evidence}, by {percent(gain)} of {view.share_unit.words} over "
+            f"{_late_text(view, good)}",
             f"Train for {format_value(2 * budget)} epochs.",
             n_late=n_late,
             n_good=len(good),
@@ -135,18 +140,19 @@ def _overtaking(view: SweepView, good: pd.DataFrame, thresholds: Thresholds) -> 
     One that improves at the end is expected to gain half as much again in as many evaluations.
     """
     best = float(good["best_monitor"].iloc[0])
-    limit = view.cost_sign * best - _OVERTAKES * abs(best)
+    limit = view.cost_sign * best - _OVERTAKES * view.share_unit.at(best)
     ranked, are_good = view.ranked(), set(good["config_id"])
     for config_id, value in zip(ranked["config_id"], ranked["best_monitor"], strict=True):
         if config_id in are_good:
             continue
         gain = _late_gain(view, str(config_id), thresholds)
         cost = view.cost_sign * float(value)
-        if gain > 0 and cost - _SLOWING * gain * abs(cost) < limit:
+        expected = _SLOWING * gain * view.share_unit.at(float(value))
+        if gain > 0 and cost - expected < limit:
             return (
                 f"a configuration with {view.monitor} {format_value(float(value))} "
-                f"improves by {percent(gain)} over {_late_text(view, good)} and is about to "
-                f"overtake the best, {format_value(best)}"
+                f"improves by {percent(gain)} of {view.share_unit.words} over "
+                f"{_late_text(view, good)} and is about to overtake the best, {format_value(best)}"
             )
     return ""
 
@@ -169,7 +175,7 @@ def good_configurations(view: SweepView, thresholds: Thresholds) -> tuple[pd.Dat
 def _late_gain(view: SweepView, config_id: str, thresholds: Thresholds) -> float:
     """Return the median over seeds of the late improvement as a share; 0 where it is none."""
     gains = [
-        _gain(costs, thresholds.tag_improving_share)
+        _gain(view, costs, thresholds.tag_improving_share)
         for _, costs in view.monitored_costs(config_id)
     ]
     return float(np.median(gains)) if gains else 0.0
@@ -187,7 +193,8 @@ def _late_text(view: SweepView, good: pd.DataFrame) -> str:
     return f"the last {n_late} evaluations"
 
 
-def _gain(costs: np.ndarray, least_share: float) -> float:
+def _gain(view: SweepView, costs: np.ndarray, least_share: float) -> float:
+    """Return the improvement of one trial at its end as a share of its level; 0 where none."""
     costs = costs[np.isfinite(costs)]
     n_late = _n_late(costs.size)
     if costs.size <= n_late:
@@ -197,6 +204,7 @@ def _gain(costs: np.ndarray, least_share: float) -> float:
     slope = float(x @ late / (x @ x))
     residuals = late - late.mean() - slope * x
     error = float(np.sqrt(residuals @ residuals / (n_late - 2) / (x @ x)))
-    gain, level = -slope * (n_late - 1), abs(float(late.mean()))
+    gain, sign = -slope * (n_late - 1), view.cost_sign
+    level = view.share_unit.at(sign * float(late.mean()), start=sign * float(costs[0]))
     is_clear = -slope > _LATE_ERRORS * error and gain > least_share * (costs[0] - costs.min())
     return gain / level if is_clear and gain > _LATE_GAIN * level > 0 else 0.0

@@ -30,8 +30,8 @@ class BudgetTooLong(Check):
 
     How it is detected: good are the configurations within two standard deviations between seeds,
     or 2 %, of the best. In their median they come within 2 % of their best value, or within 0.5 %
-    of all that they learn, in the first tenth of the budget. The epoch of the very best value is
-    not used: noise puts it anywhere on a plateau.
+    of all that they learn, in the first tenth of the budget. Shares of an accuracy are of what it
+    lacks of 1. The epoch of the very best value is not used: noise puts it anywhere on a plateau.
 
     Known false alarms: losses that overfit at once while the metric improves for long; monitor the
     metric instead.
@@ -80,6 +80,7 @@ def _epoch_near_best(view: SweepView, config_id: str, least_share: float) -> flo
         if np.isfinite(costs).any():
             best = float(np.min(costs[np.isfinite(costs)]))
             known = costs[np.isfinite(costs)]
-            near = max(NEAR_BEST * abs(best), least_share * float(known[0] - best))
+            level = view.share_unit.at(view.cost_sign * best, start=view.cost_sign * known[0])
+            near = max(NEAR_BEST * level, least_share * float(known[0] - best))
             epochs.append(float(epoch[costs <= best + near][0]))
     return float(np.median(epochs)) if epochs else float("inf")

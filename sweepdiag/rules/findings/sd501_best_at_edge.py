@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweepdiag.records import Scale
 from sweepdiag.rules.findings.base import Check, format_value
-from sweepdiag.rules.findings.sd101_learning_rate_too_high import sits_on_edge
+from sweepdiag.rules.findings.edges import sits_on_edge
 
 if TYPE_CHECKING:
     import pandas as pd

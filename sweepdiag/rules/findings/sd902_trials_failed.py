@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from sweepdiag.records import Severity
+from sweepdiag.records import DONE_STATES, Severity
 from sweepdiag.rules.configurations import FAILED_STATES
 from sweepdiag.rules.findings.base import Check
 
@@ -29,7 +29,9 @@ class TrialsFailed(Check):
 
     What it needs: nothing.
 
-    How it is detected: states ``failed``, ``timed_out``, ``out_of_memory`` and ``lost``.
+    How it is detected: states ``failed``, ``timed_out`` and ``out_of_memory``. Trials that are
+    pending, or were lost when the sweep was interrupted, have not failed: ``sweepdiag resume``
+    trains them.
 
     Known false alarms: none.
 
@@ -46,8 +48,9 @@ class TrialsFailed(Check):
         if view.trials.empty:
             return self.not_applicable("no trial was planned")
         failed = view.trials[view.trials["state"].isin([s.value for s in FAILED_STATES])]
+        n_done = int(view.trials["state"].isin([s.value for s in DONE_STATES]).sum())
         if failed.empty:
-            return self.passed("No trial failed", f"all {len(view.trials)} trials were executed")
+            return self.passed("No trial failed", _none_failed(n_done, len(view.trials)))
         counts = {str(k): int(v) for k, v in failed["state"].value_counts().items()}
         listed = ", ".join(f"{count} {state}" for state, count in counts.items())
         reasons = failed["reason"].fillna("").astype(str)
@@ -56,14 +59,21 @@ class TrialsFailed(Check):
         if lines:
             evidence += f"; most frequent reason: {max(lines, key=lines.count)}"
         is_all = len(failed) == len(view.trials)
+        retry = " ".join(f"--retry {state}" for state in counts)
         return self.finding(
             "Every trial failed" if is_all else f"{len(failed)} trials failed",
             evidence,
-            "Read the reasons in trials.parquet, mend them, and run sweepdiag resume DIR --retry "
-            "failed (and --accept-changed-code where the workload's own code was mended).",
+            f"Read the reasons in trials.parquet, mend them, and run sweepdiag resume DIR {retry} "
+            "(and --accept-changed-code where the workload's own code was mended).",
             severity=Severity.ERROR if is_all else Severity.WARNING,
             states=counts,
         )
+
+
+def _none_failed(n_done: int, n_trials: int) -> str:
+    if n_done == n_trials:
+        return f"all {n_trials} trials were executed"
+    return f"{n_done} of {n_trials} trials are done, none failed"
 
 
 def _telling_line(reason: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +11,9 @@ from sweepdiag.rules.base import plural
 from sweepdiag.rules.findings.base import Check, format_value
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from sweepdiag.features.curves import FloatArray
     from sweepdiag.records import Finding
     from sweepdiag.rules.findings.base import SweepView
     from sweepdiag.rules.thresholds import Thresholds
@@ -25,11 +27,15 @@ _FALL = 0.2
 """Fall of the training loss, relative to its start, from which a training has gone somewhere."""
 
 _BETTER = 0.05
-"""Gain of the metric (for accuracy in points beyond the most frequent class, otherwise relative to
-its start) from which predictions have become better."""
+"""Gain of the metric (of an accuracy as a share of what was wrong at the start, or with the most
+frequent class; otherwise relative to its start) from which predictions have become better."""
+
+_UNKNOWN = "unknown"
+"""Name of the loss of curves that other programs have logged."""
 
 _NAMED = frozenset({"cross_entropy", "binary_cross_entropy", "mse"})
 _FEWEST = 3
+_TINY = 1e-12
 
 
 class LossBroken(Check):
@@ -42,12 +48,13 @@ class LossBroken(Check):
     over the batch instead of a mean makes every learning rate too high by the batch size, and
     losses of sets of different size cannot be compared.
 
-    What it needs: a loss that is not one of sweepdiag's own, and a metric or a look at the
-    samples.
+    What it needs: a loss of the user's own, and a metric or a look at the samples. Of other
+    programs' curves the loss is not known.
 
     How it is detected: at least three trainings reduced their loss by 20 % or more, and none of
-    them got a better training metric by 5 points of accuracy over the most frequent class (5 % for
-    other metrics). Or: taken twice, the same samples with random outputs have 1.5 times the loss
+    them got a better metric (that of training where it was recorded): by 5 % of its start, or for
+    shares such as an accuracy by 5 % of what was still wrong at the start or with the most
+    frequent class. Or: taken twice, the same samples with random outputs have 1.5 times the loss
     or more.
 
     Known false alarms: metrics that measure something else than the loss on purpose; imbalanced
@@ -68,7 +75,9 @@ class LossBroken(Check):
         del thresholds
         if view.judged.empty:
             return self.not_applicable("no trial was judged")
-        if view.facts is not None and view.facts.loss in _NAMED:
+        if view.facts is None or view.facts.loss == _UNKNOWN:
+            return self.not_applicable("the loss is not known")
+        if view.facts.loss in _NAMED:
             return self.not_applicable("the loss is one of sweepdiag's own")
         growth = view.data.loss_growth
         gains = _metric_gains(view)
@@ -76,7 +85,7 @@ class LossBroken(Check):
         if len(gains) >= _FEWEST and max(gains) < _BETTER:
             return self.finding(
                 "The loss falls and predictions get no better",
-                f"{evidence}; the largest gain of the training metric among them is "
+                f"{evidence}; the largest gain of the metric among them is "
                 f"{format_value(max(gains))}",
                 "Look at the sign of the loss, and at what it expects: logits or probabilities.",
                 severity=Severity.ERROR,
@@ -97,25 +106,42 @@ class LossBroken(Check):
 
 
 def _metric_gains(view: SweepView) -> list[float]:
-    """Return the best gain of the training metric of each training whose loss fell far.
+    """Return the best gain of the metric of each training whose loss fell far.
 
     Losses may fall below any number, so that only finite evaluations count.
     """
-    sign = {"max": 1.0, "min": -1.0}.get(view.metric_mode or "")
-    if sign is None:
+    if view.metric_mode is None:
         return []
-    column = "train_metric" if "train_metric" in view.curves else "val_metric"
-    is_accuracy = view.facts is not None and view.facts.metric == "accuracy"
-    chance = (view.data.largest_class or 0.0) if is_accuracy else -math.inf
     gains = []
     for _, curve in view.curves.groupby("trial_id", sort=False):
         loss = curve["train_loss"].to_numpy(dtype=float)
-        metric = sign * curve[column].to_numpy(dtype=float)
+        metric = _metric_of(curve)
         known = np.isfinite(loss) & np.isfinite(metric)
         if known.sum() < 2:
             continue
         loss, metric = loss[known], metric[known]
         if loss.min() < loss[0] - _FALL * abs(loss[0]):
-            gain = float(metric.max() - max(metric[0], chance))
-            gains.append(gain if is_accuracy else gain / max(abs(float(metric[0])), 1e-12))
+            gain = _gain(view, metric)
+            if gain is not None:
+                gains.append(gain)
     return gains
+
+
+def _metric_of(curve: pd.DataFrame) -> FloatArray:
+    """Return the metric of training where it was recorded, else that of validation."""
+    if "train_metric" in curve and curve["train_metric"].notna().any():
+        return curve["train_metric"].to_numpy(dtype=float)
+    return curve["val_metric"].to_numpy(dtype=float)
+
+
+def _gain(view: SweepView, metric: FloatArray) -> float | None:
+    """Return how much better a metric became, as a share; ``None`` where it could not."""
+    if view.metric_mode == "min":
+        return float(metric[0] - metric.min()) / max(abs(float(metric[0])), _TINY)
+    start, best = float(metric[0]), float(metric.max())
+    if metric.min() < 0 or best > 1:
+        return (best - start) / max(abs(start), _TINY)
+    is_accuracy = view.facts is not None and view.facts.metric == "accuracy"
+    start = max(start, (view.data.largest_class or 0.0) if is_accuracy else 0.0)
+    # The share of what was wrong is never less than the gain in points.
+    return (best - start) / (1 - start) if start < 1 - _TINY else None

@@ -26,6 +26,7 @@ FACTS = SweepFacts(
     baseline_train_loss=2.3,
     baseline_val_loss=2.3,
     baseline_metric=0.1,
+    loss_floor=0.0,
 )
 CLEAN = DataFacts(
     n_classes=10,
@@ -344,6 +345,76 @@ def test_losses_that_are_not_finite_say_nothing_of_the_metric() -> None:
 
 def test_named_losses_are_known_to_be_right() -> None:
     assert run("SD903", with_facts(healthy())).state is NOT_APPLICABLE
+
+
+@pytest.mark.parametrize("facts", [None, dataclasses.replace(OWN_LOSS, loss="unknown")])
+def test_a_loss_that_is_not_known_is_not_judged(facts: SweepFacts | None) -> None:
+    view = with_curves(healthy(), [2.3, 1.0, 0.1], [2.3, 1.0, 0.2], [0.1, 0.1, 0.1])
+    finding = run("SD903", with_facts(view, facts))
+    assert finding.state is NOT_APPLICABLE
+    assert finding.evidence == "the loss is not known"
+
+
+def test_a_gain_of_an_accuracy_is_a_share_of_what_was_wrong() -> None:
+    good = with_curves(healthy(), [0.15, 0.1, 0.02], [0.15, 0.1, 0.04], [0.955, 0.97, 0.99])
+    assert run("SD903", with_facts(good, OWN_LOSS)).state is PASSED
+    stuck = with_curves(healthy(), [0.15, 0.1, 0.02], [0.15, 0.1, 0.04], [0.955, 0.955, 0.956])
+    finding = run("SD903", with_facts(stuck, OWN_LOSS))
+    assert finding.numbers["largest_gain"] == pytest.approx(0.001 / 0.045)
+    perfect = with_curves(healthy(), [0.15, 0.1, 0.02], [0.15, 0.1, 0.04], [1.0, 1.0, 1.0])
+    assert run("SD903", with_facts(perfect, OWN_LOSS)).state is NOT_APPLICABLE
+
+
+def test_a_metric_of_training_counts_only_where_it_has_numbers() -> None:
+    losses = [2.3, 1.0, 0.1]
+    for train_metric, state in (([float("nan")] * 3, PASSED), ([0.1, 0.1, 0.1], FINDING)):
+        view = with_curves(healthy(), losses, losses, [0.1, 0.6, 0.9], train_metric=train_metric)
+        assert run("SD903", with_facts(view, OWN_LOSS)).state is state
+
+
+# losses without a floor
+
+
+@pytest.mark.parametrize(("low", "floor"), [(-1.0, 0.0), (0.1, None)])
+def test_ratios_of_losses_without_a_floor_say_nothing(low: float, floor: float | None) -> None:
+    facts = dataclasses.replace(FACTS, loss="own", loss_floor=floor, n_train=60)
+    view = with_curves(
+        healthy(best_train_loss=low, best_val_loss=low + 0.1),
+        [10.0, 0.05, low, low - 0.1],
+        [10.2, 0.25, low + 0.2, low + 0.1],
+    )
+    assert run("SD307", with_facts(view, facts, data=None)).state is NOT_APPLICABLE
+    finding = run("SD306", with_facts(view, facts))
+    assert finding.state is NOT_APPLICABLE
+    assert "no floor" in finding.evidence
+    many = dataclasses.replace(facts, n_train=5000)
+    assert run("SD306", with_facts(view, many)).evidence == "5000 training samples of 10 classes"
+
+
+def test_ratios_are_of_what_lies_above_the_floor() -> None:
+    facts = dataclasses.replace(FACTS, loss="own", loss_floor=-10.0)
+    losses = [[2.0, 1.0, 0.5], [2.5, 1.9, 1.8]]
+    view = with_curves(healthy(), *([v - 10 for v in part] for part in losses))
+    assert run("SD307", with_facts(view, facts, data=None)).numbers["early_gap"] == pytest.approx(
+        0.9
+    )
+
+
+# SD304, samples without classes
+
+
+def test_why_labels_cannot_be_asked_is_told_apart() -> None:
+    reasons = {
+        run("SD304", with_facts(healthy(), data=data)).evidence
+        for data in (
+            None,
+            DataFacts(input_size=1.0),
+            DataFacts(n_classes=2, largest_class=0.5),
+        )
+    }
+    assert len(reasons) == 3
+    assert "the samples were not seen, only curves" in reasons
+    assert "the samples have no class each" in reasons
 
 
 # the settings' findings, where they were widened

@@ -14,6 +14,7 @@ from sweepdiag.testing.simulated import simulate_sweep
 from tests.rules.tables import FACTS, axis, judged_view, view_of
 
 LRS = axis("lr", 0.001, 0.01, 0.1, 1.0)
+CAPACITIES = axis("capacity", 8, 64, 512)
 
 
 def run(code: str, view: SweepView) -> Finding:
@@ -174,6 +175,17 @@ def test_the_slope_of_the_edge_is_measured_in_log_log(power: int) -> None:
 # SD102
 
 
+def test_many_rates_are_counted_not_listed() -> None:
+    rates = [float(rate) for rate in np.geomspace(1e-4, 0.1, 30)]
+    rows = [
+        {"lr": rate, "verdict": "not_learning" if i < 20 else "healthy"}
+        for i, rate in enumerate(rates)
+    ]
+    finding = run("SD102", view_of(rows, axis("lr", *rates)))
+    assert finding.numbers["too_low"] == rates[:20]
+    assert finding.evidence.startswith("at lr 20 rates from 0.0001 to 0.00924: 20 conf")
+
+
 def test_lowest_rates_that_do_not_learn_are_a_tip() -> None:
     rows = by_lr(
         "not_learning",
@@ -223,8 +235,6 @@ def test_plateaus_are_no_sign_of_a_low_rate() -> None:
 
 
 # SD201, SD202
-
-CAPACITIES = axis("capacity", 8, 64, 512)
 
 
 def test_capacities_beaten_in_both_losses_are_too_small() -> None:
@@ -387,6 +397,19 @@ def test_noise_that_stays_is_the_validation_sets() -> None:
     assert "400 samples" in finding.evidence
 
 
+@pytest.mark.parametrize(
+    ("axes", "told"),
+    [((LRS,), "with fewer than 6 configurations"), ((), "without an lr or batch_size axis")],
+)
+def test_noise_of_few_configurations_has_no_known_cause(axes: Any, told: str) -> None:
+    rows = by_lr(*["healthy"] * 4, tags=[["noisy_validation"]] * 4)
+    finding = run(
+        "SD301", view_of(rows, *axes, seed_losses={f"c{i}": [1.0, 1.0] for i in range(4)})
+    )
+    assert finding.state is FindingState.TIP
+    assert told in finding.evidence
+
+
 def test_quiet_validation_passes() -> None:
     assert run("SD301", view_of(by_lr(*["healthy"] * 4), LRS)).state is FindingState.PASSED
 
@@ -474,6 +497,54 @@ def test_sweeps_with_too_few_evaluations_are_not_judged() -> None:
         assert "11 of 12 configurations have fewer than 5 evaluations" in other.evidence
 
 
+# shares of what is left
+
+
+def with_accuracies(view: SweepView, accuracies: list[float]) -> SweepView:
+    """Monitor an accuracy that every trial has."""
+    n_trials = view.curves["trial_id"].nunique()
+    return dataclasses.replace(
+        view,
+        curves=view.curves.assign(val_metric=accuracies * n_trials),
+        configurations=view.configurations.assign(
+            best_val_metric=max(accuracies), best_monitor=max(accuracies)
+        ),
+        monitor="val_metric",
+        metric_mode="max",
+    )
+
+
+def test_an_accuracy_near_1_still_improves_while_errors_fall() -> None:
+    view = view_of(by_lr(*["healthy"] * 4), LRS, epochs=100)
+    slow = [0.989 - 0.6 * np.exp(-e / 1.2) - 0.02 * np.exp(-e / 30) for e in range(101)]
+    assert run("SD402", with_accuracies(view, slow)).state is FindingState.PASSED
+    fast = [0.989 - 0.8 * float(np.exp(-e / 1.2)) for e in range(101)]
+    assert run("SD402", with_accuracies(view, fast)).state is FindingState.FINDING
+    late = [0.98 + 0.0001 * e for e in range(101)]
+    finding = run("SD401", with_accuracies(view, late))
+    assert finding.state is FindingState.FINDING
+    assert "of what val_metric lacks of 1" in finding.evidence
+
+
+def test_accuracies_tie_by_their_errors() -> None:
+    view = with_accuracies(view_of(by_lr(*["healthy"] * 4), LRS), [0.5] * 31)
+    table = view.configurations.assign(best_monitor=[0.97, 0.98, 0.99, 0.9899])
+    view = dataclasses.replace(view, configurations=table)
+    assert view.tied(2.0, least_share=0.02)["best_monitor"].tolist() == [0.99, 0.9899]
+
+
+@pytest.mark.parametrize("level", [-1000.0, -50.0])
+def test_a_loss_without_a_floor_is_judged_alike_at_any_level(level: float) -> None:
+    view = view_of(by_lr(*["healthy"] * 4), LRS)
+    view = with_losses(view, **{f"c{i}": [v + level for v in decay(0.1, -2.0)] for i in range(4)})
+    table = view.configurations.assign(best_monitor=level - 2.0 + np.array([0.1, 0.2, 0.3, 0.12]))
+    finding = run("SD401", dataclasses.replace(view, configurations=table))
+    # From 0.164 to 0.1 over the last six of a fall by 2, of which 0.13 is left.
+    assert finding.numbers["late_gain"] == pytest.approx(0.064 / 1.87, rel=0.02)
+    assert finding.numbers["n_good"] == 2
+    assert "of all that was learned" in finding.evidence
+
+
 # SD501, SD502
 
 
@@ -558,3 +629,18 @@ def test_failed_trials_are_counted_with_their_most_frequent_reason() -> None:
     assert finding.state is FindingState.FINDING
     assert finding.numbers["states"] == {"failed": 2, "out_of_memory": 1}
     assert finding.evidence.endswith("ValueError: bad")
+    assert "--retry failed --retry out_of_memory (" in finding.action
+
+
+@pytest.mark.parametrize(
+    ("states", "evidence"),
+    [
+        (["finished"] * 4, "all 4 trials were executed"),
+        (["finished", "stopped", "pending", "pending"], "2 of 4 trials are done, none failed"),
+        (["finished", "lost", "lost", "running"], "1 of 4 trials are done, none failed"),
+    ],
+)
+def test_trials_of_an_interrupted_sweep_have_not_failed(states: list[str], evidence: str) -> None:
+    finding = run("SD902", view_of(by_lr(*["healthy"] * 4), LRS, states=states))
+    assert finding.state is FindingState.PASSED
+    assert finding.evidence == evidence
