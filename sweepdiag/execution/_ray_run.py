@@ -267,19 +267,15 @@ class PackRun:
     def _place_of_many(self, slot: Slot) -> str | None:
         """Return which node a slot is on, or which device if there are no workers on other nodes.
 
-        ``None`` if no other device has a worker, nor is one about to be ready.
+        One that is about to be ready may be on another node. ``None`` if there is no other device.
         """
         ready = [s.place for s in self._slots if s.place is not None and not self._is_aside(s)]
         if slot.place is None:
             return None
-        if len({place.node_name for place in ready}) > 1:
+        if len({place.node_name for place in ready}) > 1 or any(map(_is_starting, self._slots)):
             return slot.place.node_name
         is_alone = len({place.device_name for place in ready}) == 1
-        return (
-            None
-            if is_alone and not any(map(_is_starting, self._slots))
-            else (slot.place.device_name)
-        )
+        return None if is_alone else slot.place.device_name
 
     def _check_workers(self) -> None:
         """Give up if no worker is left, or none gets ready for too long.

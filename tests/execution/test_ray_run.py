@@ -176,7 +176,7 @@ def test_a_bad_device_costs_no_trial_and_a_few_deaths(
         play.step(rng, set(), {min(bad, n_gpus - 1)})
     assert {end.state for end in play.ends} == {State.FINISHED}
     assert len(play.ends) == sum(sizes)
-    assert play.n_deaths.total() <= 3
+    assert play.n_deaths.total() <= 4
 
 
 @settings(max_examples=100)
@@ -187,7 +187,8 @@ def test_a_bad_node_costs_no_trial(seed: int, sizes: list[int]) -> None:
     while not play.is_over:
         play.step(rng, set(), {0, 1})
     assert {end.state for end in play.ends} == {State.FINISHED}
-    assert play.n_deaths.total() <= 6
+    # Three of each device, and one more that was under way when the third was found out.
+    assert play.n_deaths.total() <= 8
 
 
 def test_workers_that_are_all_aside_end_the_run() -> None:
