@@ -97,8 +97,8 @@ def test_tune_reports_what_the_serial_executor_reports(tmp_path, loops, monkeypa
         "epochs": 12,
         "stop_early": True,
     }
-    deadlines = {"start_timeout_s": 30.0}
-    tuned = run_sweep("loops.py:train", **sweep, output="tuned", execution=TUNE | deadlines)
+    settings = {"start_timeout_s": 30.0, "max_failed_fraction": 1.0}
+    tuned = run_sweep("loops.py:train", **sweep, output="tuned", execution=TUNE | settings)
     trials = tuned.trials.set_index("act")
     for act, (state, reason) in EXPECTED.items():
         assert (act, trials.loc[act, "state"]) == (act, state)
@@ -111,7 +111,7 @@ def test_tune_reports_what_the_serial_executor_reports(tmp_path, loops, monkeypa
     assert damages == []
 
     serial = run_sweep(
-        "loops.py:train", **sweep, output="serial", execution={"executor": "serial"} | deadlines
+        "loops.py:train", **sweep, output="serial", execution={"executor": "serial"} | settings
     )
     for there, here in zip(compared(tuned), compared(serial), strict=True):
         pd.testing.assert_frame_equal(there, here, check_exact=True)
@@ -120,7 +120,7 @@ def test_tune_reports_what_the_serial_executor_reports(tmp_path, loops, monkeypa
         path.name for path in serial.path.iterdir()
     }
     journal = (tuned.path / "journal.jsonl").read_bytes()
-    again = run_sweep("loops.py:train", **sweep, output="tuned", execution=TUNE | deadlines)
+    again = run_sweep("loops.py:train", **sweep, output="tuned", execution=TUNE | settings)
     assert (tuned.path / "journal.jsonl").read_bytes() == journal
     assert again.n_missing == 0
 
