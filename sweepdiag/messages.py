@@ -80,8 +80,12 @@ def describe_error(error: BaseException, *, with_place: bool = False) -> str:
 
 
 def describe_traceback(error: BaseException) -> str:
-    """Return an exception with its traceback, cleaned."""
-    return clean_message("".join(traceback.format_exception(error)))
+    """Return an exception with its traceback, cleaned; the beginning of its message is kept."""
+    ending = "".join(traceback.format_exception_only(error))
+    calls = "".join(traceback.format_exception(error)).removesuffix(ending)
+    message = clean_message(ending, max_bytes=MAX_MESSAGE_BYTES // 2)
+    room = MAX_MESSAGE_BYTES - len(message.encode()) - 1
+    return f"{clean_message(calls, max_bytes=room)}\n{message}".strip()
 
 
 def describe_bytes(n_bytes: float) -> str:

@@ -12,6 +12,7 @@ from sweepdiag.messages import (
     describe_bytes,
     describe_error,
     describe_peak_memory,
+    describe_traceback,
 )
 
 
@@ -96,3 +97,14 @@ def test_the_highest_peak_is_told_for_workers_and_for_gpus():
         "2.0 GB per GPU, 300 MB per worker"
     )
     assert describe_peak_memory([("cpu", nan)]) == ""
+
+
+def test_of_a_long_message_the_beginning_is_kept_below_its_traceback() -> None:
+    try:
+        raise ValueError("no luck " + 3000 * "é")
+    except ValueError as error:
+        told = describe_traceback(error)
+    assert "ValueError: no luck" in told
+    assert told.startswith("Traceback (most recent call last)")
+    assert len(told.encode()) <= MAX_MESSAGE_BYTES
+    assert describe_traceback(ValueError("short")) == "ValueError: short"
