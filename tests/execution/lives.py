@@ -87,8 +87,7 @@ def whole_life() -> dict[str, Any]:
             if b"dashboard/dashboard.py" in c
             and not {b"--minimal", b"--disable-frontend"} <= set(c.split(b"\0"))
         ]
-        # A process that is just ending has no environment any more.
-        found["telemetry"] = sorted({usage_setting(pid) for pid in marked} - {""})
+        found["telemetry"] = sorted({usage_setting(pid, end.reason) for pid in marked} - {""})
         found["listening"] = sorted(listening_addresses([*marked, os.getpid()]))
     found["left"] = find_processes(end.reason)
     found["directory_left"] = directory.exists()
@@ -102,13 +101,17 @@ def whole_life() -> dict[str, Any]:
     return found
 
 
-def usage_setting(pid: int) -> str:
-    """Return what a process is told about sending usage statistics."""
+def usage_setting(pid: int, mark: str) -> str:
+    """Return what a process is told about sending usage statistics; empty where it cannot be seen.
+
+    A process that is just ending has no environment any more, and Ray's processes write a title
+    for themselves over the beginning of theirs.
+    """
     try:
         variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return ""
-    if variables == [b""]:
+    if not any(mark.encode() in variable for variable in variables):
         return ""
     settings = [
         v.partition(b"=")[2] for v in variables if v.startswith(b"RAY_USAGE_STATS_ENABLED=")
