@@ -69,6 +69,8 @@ def main() -> None:
         Path(arguments.json).write_text(json.dumps(text, indent=1) + "\n")
     if arguments.figure is not None:
         draw_confusion(outcomes, Path(arguments.figure))
+    if any("error" in outcome for outcome in outcomes):
+        sys.exit(1)
 
 
 def _parse() -> argparse.Namespace:
@@ -191,7 +193,7 @@ def _outcome(spec: Spec, folder: Path, *, curves_only: bool) -> dict[str, Any]:
 
 def _diagnosed(spec: Spec, folder: Path, *, curves_only: bool) -> ReportData:
     """Train what is not trained yet, and return the diagnosis with the findings of today."""
-    from sweepdiag.execution import resolve_devices
+    from sweepdiag.execution import StopRequests, resolve_devices
     from sweepdiag.pipeline.diagnosis import judge_folder
     from sweepdiag.pipeline.execute import train
     from sweepdiag.pipeline.recording import claim, recorded_history
@@ -205,9 +207,9 @@ def _diagnosed(spec: Spec, folder: Path, *, curves_only: bool) -> ReportData:
     sweep, devices = resolve_sweep(config, workload), resolve_devices(0, address=None)
     run = RunFolder(folder)
     claim(run, sweep)
-    with run.open_journal() as journal:
+    with StopRequests() as stops, run.open_journal() as journal:
         history = recorded_history(run, journal, sweep, overwrite=True, accept_changed_code=False)
-        train(run, journal, history, sweep, devices, _Silent(), ())
+        train(run, journal, history, sweep, devices, _Silent(), (), stops)
     facts = dataclasses.replace(sweep.facts, data=None) if curves_only else sweep.facts
     return judge_folder(run, facts=facts).data
 
