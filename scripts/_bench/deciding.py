@@ -8,6 +8,7 @@ counts for nothing. Tracing is told apart: it makes the programs that the traini
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import tempfile
 import time
@@ -52,6 +53,7 @@ def trainer(sweep: ResolvedSweep) -> TimedTrainer:
 
 def train(sweep: ResolvedSweep, packs: Sequence[Pack], row: str, results: Results) -> None:
     """Train all packs and add a row."""
+    gc.collect()  # the programs of the row before, which no row is to pay for
     timed, started = trainer(sweep), time.process_time()
     for pack in packs:
         for _ in timed.train(pack):

@@ -21,7 +21,7 @@ from sweepdiag.training.memory import is_out_of_memory
 from sweepdiag.training.numerics import float32_products, reproducible_cpu
 from sweepdiag.training.openmp import on_threads
 from sweepdiag.training.pack_run import PackRun
-from sweepdiag.training.peak_memory import start_meter
+from sweepdiag.training.peak_memory import give_back, start_meter
 from sweepdiag.training.plan_cache import PlanCache, cache_folder
 from sweepdiag.training.planning import Planner
 from sweepdiag.training.plans import Plan, Structure, structure
@@ -106,6 +106,7 @@ class PackTrainer:
         """Threads that this worker may train on; may change at any time."""
         self._plans: dict[tuple[Structure, int], Plan] = {}
         self._threads: dict[tuple[Structure, int, int], Plan] = {}
+        self._trained: Structure | None = None
         self._models: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
 
     def estimate_seconds(self, packs: Sequence[Pack]) -> list[float]:
@@ -211,6 +212,11 @@ class PackTrainer:
     def _train(self, pack: Pack) -> Generator[list[Event]]:
         timetable = common_timetable(pack.trials, self._prepared, self._settings)
         model, width, n_threads = self._fused_model(pack, timetable)
+        if structure(pack) != self._trained:
+            # What an unlike architecture took would show in the peaks of this one; what a like one
+            # took is about to be taken again.
+            give_back(self._device)
+            self._trained = structure(pack)
         batches = self._train_in_parts(pack, timetable, model, width)
         # Inside of the environment of the pack, which says one thread each time it is entered.
         yield from resumed_in(partial(on_threads, n_threads), batches)
@@ -288,6 +294,7 @@ class PackTrainer:
             return
         # Out of the handler, so that what the failed attempt held is free again.
         members.clear()
+        give_back(self._device)
         again = [(trial, attempt + 1) for trial, attempt in left.values()]
         half = len(again) // 2
         if is_memory and half > 1:

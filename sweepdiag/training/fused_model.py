@@ -130,12 +130,14 @@ class FusedModel:
     def trained_of(self, model: torch.nn.Module) -> dict[str, torch.Tensor]:
         """Return a member's trained parameters by name."""
         parameters = dict(model.named_parameters())
-        return {name: parameters[name].detach() for name in self._trained}
+        return {name: parameters[name] for name in self._trained}
 
     def stacked_state_of(self, models: Sequence[torch.nn.Module]) -> dict[str, torch.Tensor]:
         """Return what else the members' models hold, frozen parameters and buffers, stacked."""
         import torch
 
+        if not self._state:
+            return {}
         states = [{**dict(m.named_parameters()), **dict(m.named_buffers())} for m in models]
         return {name: torch.stack([s[name].detach() for s in states]) for name in self._state}
 

@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from sweepdiag.training.peak_memory import start_meter
+from sweepdiag.training.peak_memory import give_back, start_meter
 from sweepdiag.training.programs import steps_ahead
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def _peak_bytes(
     device: str,
 ) -> float:
     is_cuda = device.startswith("cuda")
+    give_back(device)
     meter = start_meter(device)
     program = make(members)
     program.advance(0, 1).result()

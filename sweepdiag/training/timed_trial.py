@@ -20,7 +20,7 @@ from sweepdiag.training.agreement import (
     single_gradients,
 )
 from sweepdiag.training.memory import is_out_of_memory, measure_need, most_need
-from sweepdiag.training.peak_memory import start_meter
+from sweepdiag.training.peak_memory import give_back, start_meter
 from sweepdiag.training.programs import FusedProgram, make_program
 from sweepdiag.workloads import StreamedSamples
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import torch
 
     from sweepdiag.training.fused_model import FusedModel
+    from sweepdiag.training.measures import Evaluation
     from sweepdiag.training.members import Member, Timetable
     from sweepdiag.training.memory import MemoryNeed
     from sweepdiag.training.programs import Program
@@ -44,7 +45,7 @@ T = TypeVar("T")
 COMPARED = 3
 """How many of the members that are fused for the trial are trained alone as well."""
 CANNOT = "cannot be fused"
-_BLOCKS = (0, 1, 2, 4, 6)
+_BLOCKS = (0, 1, 3, 5)
 """Steps between which time is taken; the first one warms up."""
 _ENOUGH_S = 0.05
 """Steps that take longer than this together are timed well enough."""
@@ -66,7 +67,7 @@ class Run:
 
     Attributes:
         numbers: Mean losses of the first and the last steps, evaluations and parameters.
-        start: Mean losses of the first step, and losses of the evaluation before it.
+        start: Mean losses of the first step, and losses of the evaluation before it, if any.
         step_s: Seconds per step and member.
         evaluation_s: Seconds per evaluation and member.
         untrained: Parameters without a gradient.
@@ -137,9 +138,14 @@ class TimedTrial:
         places = compared_places(len(self._members))
         for place in places[len(self._alone) : n]:
             is_first = not self._alone
-            meter = start_meter(self._device) if is_first else None
+            meter = None
+            if is_first:
+                give_back(self._device)
+                meter = start_meter(self._device)
             own = own_model(self._members[place])
-            self._alone.append(self.run(None, [own], is_first=is_first))
+            # Bits are compared at the end only, and the first run has warmed up for the others.
+            begins = is_first or not self._keeps_bits
+            self._alone.append(self.run(None, [own], is_first=is_first, evaluates_start=begins))
             if meter is not None:
                 self._first_bytes = meter.grown_bytes()
         runs = self._alone
@@ -245,7 +251,12 @@ class TimedTrial:
         return cost_s < _SHARE_FOR_WIDTH * len(self._members) * self.seconds(fused)
 
     def run(
-        self, model: FusedModel | None, members: Sequence[Member], *, is_first: bool = False
+        self,
+        model: FusedModel | None,
+        members: Sequence[Member],
+        *,
+        is_first: bool = False,
+        evaluates_start: bool = True,
     ) -> Run:
         """Take a few steps between two evaluations.
 
@@ -254,12 +265,16 @@ class TimedTrial:
             members: Who is trained; a member alone is trained in place.
             is_first: Whether this run decides how many steps are taken. If it also ends the
                 trial, it does without a second evaluation.
+            evaluates_start: Whether there is a first evaluation.
         """
         clock = self._clock()
         started = clock()
         made_before_s = model.made_s if model else 0.0
         program = make_program(model, members, **self._where)
-        before, evaluation_s = _timed(clock, lambda: program.evaluate().result())  # warms up
+        before: list[tuple[Evaluation, Evaluation]] = []
+        evaluation_s = math.nan
+        if evaluates_start:  # which warms up
+            before, evaluation_s = _timed(clock, lambda: program.evaluate().result())
         first_losses = program.advance(0, 1).result()  # pays for warming up, and is not timed
         losses, step_s = self._advance(program, clock, is_first=is_first)
         evaluations = before
@@ -273,7 +288,10 @@ class TimedTrial:
                 np.array([[t.loss, t.metric, v.loss, v.metric] for t, v in evaluations]),
                 _parameters(program),
             ),
-            start=(np.array(first_losses), np.array([[t.loss, v.loss] for t, v in before])),
+            start=(
+                np.array(first_losses),
+                np.array([[t.loss, v.loss] for t, v in before]).reshape(-1, 2),
+            ),
             step_s=step_s / len(members),
             evaluation_s=evaluation_s / len(members),
             untrained=frozenset() if model else _untrained(members[0].model),

@@ -31,7 +31,7 @@ from sweepdiag.records import (
     TrialStarted,
 )
 from sweepdiag.training.loop_child import Reporter, call_loop, decode_point
-from sweepdiag.training.peak_memory import start_meter
+from sweepdiag.training.peak_memory import give_back, start_meter
 from sweepdiag.training.stopping import LoopJudge
 
 if TYPE_CHECKING:
@@ -160,6 +160,7 @@ def _in_process(
     source: LoopSource, config: dict[str, Any], trial: Trial, outcome: _Outcome
 ) -> Iterator[CurvePoint]:
     points: list[CurvePoint] = []
+    give_back(outcome.device)
     meter = start_meter(outcome.device)
     loop = source.loop
     if loop is None:

@@ -1,5 +1,6 @@
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,17 +12,18 @@ import torch
 from sweepdiag.records import TrainingSettings, TrialEnded
 from sweepdiag.training import PackTrainer, engine, timed_trial
 from sweepdiag.training.memory import MemoryNeed, halve_until_it_fits, is_out_of_memory
-from sweepdiag.training.peak_memory import start_meter
+from sweepdiag.training.peak_memory import give_back, start_meter
 from sweepdiag.training.plans import Tier
 from tests.training.conftest import assert_same_bits, classes, curves, mlp, pack, prepared, trial
 
 linux_only = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no /proc")
 
 
-def in_child(*arguments):
+def in_child(*arguments, **environment):
     """Return what tests.training.train_in_child prints in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "tests.training.train_in_child", *arguments],
+        env={**os.environ, **environment},
         capture_output=True,
         check=False,
         text=True,
@@ -88,6 +90,7 @@ def test_a_meter_tells_the_peak_since_it_was_started():
     assert 39e6 < meter.grown_bytes() < 50e6  # the system counts pages in batches
     assert 39 < meter.peak_mb() - before_mb < 50
     del big
+    give_back("cpu")
     again = start_meter("cpu")
     assert again.grown_bytes() < 1e6
     assert again.peak_mb() < before_mb - 100
@@ -97,10 +100,12 @@ def test_a_meter_tells_the_peak_since_it_was_started():
 @pytest.mark.slow
 @pytest.mark.parametrize(("model", "n"), [("mlp", "16"), ("cnn", "16"), ("embedding", "48")])
 def test_what_is_measured_in_one_step_is_what_a_training_takes(model, n):
-    found = in_child("need", model, n)
+    # The C library gives large tensors back as soon as they are freed. By itself it learns to keep
+    # them, and how many it keeps (up to two of 30 MB here) differs from run to run.
+    found = in_child("need", model, n, MALLOC_MMAP_THRESHOLD_="1000000")
     assert found["tier"] == Tier.TRACED
     assert found["grown_mb"] > 10
-    assert found["grown_mb"] / 1.3 < found["needed_mb"] < 1.3 * found["grown_mb"]
+    assert found["needed_mb"] == pytest.approx(found["grown_mb"], rel=0.05)
 
 
 @linux_only
