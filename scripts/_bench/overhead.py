@@ -1,8 +1,8 @@
 """What Ray costs in a real sweep: core-seconds of the default sweep, with Ray over without.
 
-All processes of a run share one core, so that workers do not slow each other down as they would on
-two: what is left is the work that Ray adds. ``python -m _bench.overhead serial|ray EPOCHS FOLDER``
-trains one sweep and prints its figures as JSON.
+All processes of a run share one core. With one worker what is left is the work that Ray adds; two
+take turns on the core as well, and empty each other's caches. ``python -m _bench.overhead WORKERS
+EPOCHS FOLDER`` trains one sweep, without Ray for 0 workers, and prints its figures as JSON.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from _bench.results import Results
     from sweepdiag.pipeline import Progress
 
-N_WORKERS = 2
+NUMBERS_OF_WORKERS = (1, 2)
 ROW = "Ray over serial, default sweep"
 
 
@@ -63,8 +63,8 @@ class Accounts:
         return {"all_s": sum(self.last.values()) - sum(self.planned.values()), "after_s": after}
 
 
-def train(executor: str, epochs: int, folder: Path) -> dict[str, float]:
-    """Train the default sweep in this process or in workers, and return what it took."""
+def train(n_workers: int, epochs: int, folder: Path) -> dict[str, float]:
+    """Train the default sweep in workers, or in this process (0), and return what it took."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     marks = folder.with_suffix(".marks")
     marks.mkdir()
@@ -79,9 +79,9 @@ def train(executor: str, epochs: int, folder: Path) -> dict[str, float]:
         return dataclasses.replace(resolved, worker=worker)
 
     sweep.resolve_sweep = marked
-    execution = {"executor": executor, "gpus": 0}
-    if executor == "ray":
-        execution["workers"] = N_WORKERS
+    execution: dict[str, Any] = {"executor": "serial", "gpus": 0}
+    if n_workers:
+        execution |= {"executor": "ray", "workers": n_workers}
     config, workload = resolve_config(
         "digits", options={"epochs": epochs, "execution": execution, "output": str(folder)}
     )
@@ -92,36 +92,38 @@ def train(executor: str, epochs: int, folder: Path) -> dict[str, float]:
 
 def add_overhead(results: Results, *, epochs: int, n_repeats: int) -> None:
     """Train the default sweep both ways in turn, and add what Ray costs; minima are compared."""
-    runs: dict[str, list[dict[str, float]]] = {"serial": [], "ray": []}
+    runs: dict[int, list[dict[str, float]]] = {n: [] for n in (0, *NUMBERS_OF_WORKERS)}
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "SWEEPDIAG_CACHE_DIR": f"{folder}/cache"}
         # The first run decides how to train; what it remembers serves all others.
-        _child("serial", epochs, Path(folder) / "first", environment)
+        _child(0, epochs, Path(folder) / "first", environment)
         for repeat in range(n_repeats):
-            for executor, found in runs.items():
-                path = Path(folder) / f"{executor}-{repeat}"
-                found.append(_child(executor, epochs, path, environment))
+            for n_workers, found in runs.items():
+                path = Path(folder) / f"{n_workers}-{repeat}"
+                found.append(_child(n_workers, epochs, path, environment))
     least = {
-        name: {key: min(run[key] for run in found) for key in ("all_s", "after_s")}
-        for name, found in runs.items()
+        n: {key: min(run[key] for run in found) for key in ("all_s", "after_s")}
+        for n, found in runs.items()
     }
-    serial_s = least["serial"]["after_s"]
+    serial_s = least[0]["after_s"]
     results.add(ROW, "serial", serial_s, "core-s")
-    results.add(ROW, f"Ray, {N_WORKERS} workers", least["ray"]["after_s"], "core-s")
-    results.add(ROW, "Ray with start-up", least["ray"]["all_s"], "core-s")
-    results.add(ROW, "overhead", 100 * (least["ray"]["after_s"] / serial_s - 1), "%")
-    results.add(ROW, "overhead with start-up", 100 * (least["ray"]["all_s"] / serial_s - 1), "%")
+    for n in NUMBERS_OF_WORKERS:
+        name = "1 worker" if n == 1 else f"{n} workers"
+        for key, suffix in (("after_s", ""), ("all_s", ", with start-up")):
+            seconds = least[n][key]
+            results.add(ROW, f"Ray, {name}{suffix}", seconds, "core-s")
+            results.add(ROW, f"overhead, {name}{suffix}", 100 * (seconds / serial_s - 1), "%")
 
 
-def _child(executor: str, epochs: int, folder: Path, environment: dict[str, str]) -> Any:
-    command = [sys.executable, "-m", "_bench.overhead", executor, str(epochs), str(folder)]
+def _child(n_workers: int, epochs: int, folder: Path, environment: dict[str, str]) -> Any:
+    command = [sys.executable, "-m", "_bench.overhead", str(n_workers), str(epochs), str(folder)]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
 
 
 def main() -> None:
-    executor, epochs, folder = sys.argv[1:]
-    print(json.dumps(train(executor, int(epochs), Path(folder))))
+    n_workers, epochs, folder = sys.argv[1:]
+    print(json.dumps(train(int(n_workers), int(epochs), Path(folder))))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,11 @@ class MarkedWorker(SweepWorker):
     def __call__(self, pack: Pack, *, device: str) -> Iterator[list[Event]]:
         mark = Path(os.environ[MARKS_VARIABLE]) / str(os.getpid())
         if not mark.exists():
+            import torch
+
             self.trainer(device)
+            # The first optimizer of a process imports a second's worth of PyTorch.
+            torch.optim.SGD([torch.zeros(1)])
             mark.write_text(str(core_seconds()[os.getpid()]))
         return super().__call__(pack, device=device)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweepdiag.config import SweepConfig, load_config
 from sweepdiag.errors import ConfigError, StoreError
-from sweepdiag.pipeline.freeing import give_back_memory
+from sweepdiag.freeing import give_back_memory
 from sweepdiag.pipeline.judging import Recorded, check_findings, judge, tag_edge
 from sweepdiag.readers import MARKER
 from sweepdiag.rules import Thresholds

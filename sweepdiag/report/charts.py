@@ -106,8 +106,11 @@ def _median_curves(
     """
     ids = data.configurations["config_id"].to_numpy()[chosen]
     owners = data.verdicts.set_index("trial_id")["config_id"]
-    curves = data.curves.assign(config_id=data.curves["trial_id"].map(owners))
-    curves = curves[curves["config_id"].isin(ids)]
+    owners = owners[owners.isin(ids)]
+    # Chosen before anything is added: the curves may be most of what a sweep takes in memory.
+    is_chosen = data.curves["trial_id"].isin(owners.index)
+    curves = data.curves.loc[is_chosen, ["trial_id", "epoch", "val_loss", "train_loss"]]
+    curves = curves.assign(config_id=curves["trial_id"].map(owners))
     losses = curves[["val_loss", "train_loss"]].astype(float)
     usable = losses.where(np.isfinite(losses), _BEYOND).clip(-_BEYOND, _BEYOND)
     medians = usable.groupby([curves["config_id"], curves["epoch"]]).median()

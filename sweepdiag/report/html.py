@@ -17,6 +17,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import LaunchError
+from sweepdiag.freeing import give_back_memory
 from sweepdiag.messages import clean_message
 from sweepdiag.plotting import (
     CLASS_COLOURS,
@@ -88,6 +89,8 @@ def render_html(data: ReportData) -> str:
         undefined=jinja2.StrictUndefined,
     )
     explorer = make_explorer(data)
+    figures = _figures(data)
+    give_back_memory()
     scripts = [_own_script("page.js")] + ([_explorer_script()] if explorer else [])
     charts = explorer and {"notes": explorer.notes, "spec": Markup(_embed_json(explorer.spec))}
     page = {
@@ -96,7 +99,7 @@ def render_html(data: ReportData) -> str:
         "css": Markup(_template_text("report.css")),
         "environment": [*_flatten(data.environment), *_memory(data)],
         "explorer": charts,
-        "figures": _figures(data),
+        "figures": figures,
         "meanings": [_class_row(verdict) for verdict in VerdictClass],
         "next": _next_sweep(data),
         "origin": _origin(data),

@@ -8,14 +8,12 @@ core: on two cores the value is right to some 0.2 MB.
 
 from __future__ import annotations
 
-import functools
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from sweepdiag.freeing import give_back_memory
 
 __all__ = ["PeakMeter", "give_back", "process_peak_mb", "start_meter"]
 
@@ -52,9 +50,7 @@ def give_back(device: str) -> None:
     few hundred steps took 9 % longer where it was given back before each training.
     """
     if not device.startswith("cuda"):
-        trim = _malloc_trim()
-        if trim is not None:
-            trim(0)
+        give_back_memory()
         return
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
@@ -129,14 +125,3 @@ def _restart_mark() -> bool:
     except OSError:
         return False
     return True
-
-
-@functools.cache
-def _malloc_trim() -> Callable[[int], int] | None:
-    """Return the GNU C library's function; ``None`` with any other."""
-    import ctypes
-
-    try:
-        return ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError, TypeError):
-        return None
