@@ -105,7 +105,7 @@ class Executor(Protocol):
 
     def __enter__(self) -> Self:
         """Return the executor itself."""
-        ...
+        return self
 
     def __exit__(
         self,
@@ -114,4 +114,4 @@ class Executor(Protocol):
         traceback: TracebackType | None,
     ) -> None:
         """Close the executor."""
-        ...
+        self.close()

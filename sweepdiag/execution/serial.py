@@ -7,13 +7,12 @@ import secrets
 from typing import TYPE_CHECKING
 
 from sweepdiag.errors import LaunchError
+from sweepdiag.execution.base import Executor
 from sweepdiag.execution.processes import RUN_ID_VARIABLE, end_processes
 from sweepdiag.execution.turns import train_in_turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import TracebackType
-    from typing import Self
 
     from sweepdiag.execution.base import PackWorker
     from sweepdiag.records import Event, Pack
@@ -24,7 +23,7 @@ _PATIENCE_S = 1.0
 """How long they may take to end by themselves."""
 
 
-class SerialExecutor:
+class SerialExecutor(Executor):
     """Trains packs in the caller's process and thread.
 
     Starts nothing and costs nothing, and a debugger sees into it. In exchange a crash of the
@@ -78,14 +77,3 @@ class SerialExecutor:
         if not self._is_closed:
             self._is_closed = True
             end_processes(self._run_id, patience_s=_PATIENCE_S)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
