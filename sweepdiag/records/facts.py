@@ -32,6 +32,10 @@ class DataFacts:
         validation_neighbour_accuracy: The same of neighbours within validation.
         label_noise: Share of training labels that neighbours contradict, over the quarter of the
             samples whose neighbours agree most.
+        noise_spread: How often two of these labels are equal where the neighbours' class is, over
+            how often they would be if all other classes were as likely: 1 for labels that were
+            drawn at random. ``None`` for two classes, or too few to tell.
+        sure_agreement: Least share of neighbours of the same class within that quarter.
         agreement: Median share of neighbours that have the most frequent class among them.
         loss_growth: For a loss of the user's own, its value on samples taken twice over that on
             samples taken once: 1 for a mean, 2 for a sum.
@@ -49,6 +53,8 @@ class DataFacts:
     neighbour_val_accuracy: float | None = None
     validation_neighbour_accuracy: float | None = None
     label_noise: float | None = None
+    noise_spread: float | None = None
+    sure_agreement: float | None = None
     agreement: float | None = None
     loss_growth: float | None = None
 

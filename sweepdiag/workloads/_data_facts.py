@@ -27,6 +27,7 @@ _MOST_READ = 1024
 
 _MOST_FEATURES = 1024
 _N_NEIGHBOURS = 10
+_LEAST_PAIRS = 20
 _FLOOR = 0.1
 """Least deviation by which a feature is divided, as a share of the median one: pixels that are
 nearly constant would say as much as all others."""
@@ -135,7 +136,7 @@ def _neighbours(train: _Rows, validation: _Rows) -> dict[str, float | None]:
             (within.argmax(axis=1) == np.searchsorted(n_classes, y)).mean()
         ),
         "neighbour_val_accuracy": _accuracy(across, n_classes, val_y),
-        "label_noise": _contradicted(within, np.searchsorted(n_classes, y)),
+        **_contradicted(within, np.searchsorted(n_classes, y)),
         "agreement": float(np.median(within.max(axis=1)) / k),
     }
     if len(val_y) > 2 * k:
@@ -163,11 +164,34 @@ def _accuracy(votes: NDArray[Any], classes: NDArray[Any], y: NDArray[Any]) -> fl
     return float((classes[votes.argmax(axis=1)] == y).mean())
 
 
-def _contradicted(votes: NDArray[Any], codes: NDArray[Any]) -> float:
-    """Return the share of labels that are contradicted where neighbours agree most."""
+def _contradicted(votes: NDArray[Any], codes: NDArray[Any]) -> dict[str, float | None]:
+    """Return what share of labels is contradicted where neighbours agree most, and how evenly."""
     agreement = votes.max(axis=1)
-    sure = agreement >= np.quantile(agreement, 0.75)
-    return float((votes.argmax(axis=1) != codes)[sure].mean())
+    least = np.quantile(agreement, 0.75)
+    sure = agreement >= least
+    told = votes.argmax(axis=1)
+    wrong = sure & (told != codes)
+    return {
+        "label_noise": float(wrong.sum() / sure.sum()),
+        "noise_spread": _spread(told[wrong], codes[wrong], n_classes=votes.shape[1]),
+        "sure_agreement": float(least / votes[0].sum()),
+    }
+
+
+def _spread(told: NDArray[Any], codes: NDArray[Any], *, n_classes: int) -> float | None:
+    """Return how often two labels contradict neighbours of the same class alike, over chance.
+
+    Labels that were drawn at random do so once in as many times as there are other classes; where
+    classes overlap, one or two of them are confused with neighbours of a class and all others are
+    not.
+    """
+    counts = np.zeros((n_classes, n_classes), dtype=np.int64)
+    np.add.at(counts, (told, codes), 1)
+    of_class = counts.sum(axis=1)
+    n_pairs = int((of_class * (of_class - 1)).sum())
+    if n_classes < 3 or n_pairs < _LEAST_PAIRS:
+        return None
+    return float((counts * (counts - 1)).sum() / n_pairs * (n_classes - 1))
 
 
 def _copies(train: Part, validation: Part) -> tuple[float | None, float | None]:

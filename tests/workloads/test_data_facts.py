@@ -47,11 +47,16 @@ def test_clean_data_show_nothing() -> None:
     assert data.neighbour_accuracy > 0.9
     assert data.label_noise is not None
     assert data.label_noise < 0.03
+    assert data.sure_agreement == 1.0
+    assert data.noise_spread is None  # of none
     assert data.loss_growth is None
 
 
 def test_planted_causes_are_seen() -> None:
-    assert planted(label_noise=0.3).label_noise == pytest.approx(0.3, abs=0.07)
+    noisy = planted(label_noise=0.3)
+    assert noisy.label_noise == pytest.approx(0.3, abs=0.07)
+    assert noisy.noise_spread == pytest.approx(1.0, abs=0.15)
+    assert 0.6 <= noisy.sure_agreement <= 0.9  # type: ignore[operator]
     assert planted(validation_shift=3.0).validation_shift > 0.4  # type: ignore[operator]
     assert planted(input_scale=100.0).input_size == pytest.approx(100, rel=0.05)
     assert planted(imbalance=0.9).largest_class == pytest.approx(0.9)

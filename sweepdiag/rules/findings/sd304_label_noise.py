@@ -21,6 +21,20 @@ _UNIFORM = 0.1
 """How far the accuracy of neighbours may lie below what wrong labels alone would leave. Where
 classes overlap it lies farther: labels are then uncertain in some places, and sure in others."""
 
+_SURE = 0.5
+"""Share of neighbours that must agree in the quarter where they agree most: where classes overlap
+so much that hardly any do, right labels are contradicted as evenly as wrong ones."""
+
+_EVEN = 1.25
+"""How much more often than by chance labels may contradict their neighbours alike, to count as
+drawn at random."""
+
+_SURER = 0.6
+_TOGETHER = 0.87
+"""Share of neighbours that must agree, alone and with the share of contradicted labels added, for
+evenly contradicted labels to count although classes overlap elsewhere: in places that are sure of
+their class, what does not agree are the wrong labels."""
+
 _ABOVE_CHANCE = 0.1
 """How far above the most frequent class neighbours must tell labels, as a share of the rest."""
 
@@ -42,10 +56,11 @@ class LabelNoise(Check):
     as overfitting at every capacity (SD202).
 
     How it is detected: over the quarter of the samples whose ten neighbours agree most, the share
-    of labels that they contradict is 8 % or more, and equally so everywhere: the accuracy of
-    neighbours over all samples lies within 10 points of what such a share leaves. Where classes
-    overlap it is much lower. It is refuted where the best validation accuracy is higher than true
-    labels alone would allow.
+    of labels that they contradict is 8 % or more. Overlapping classes contradict each other as
+    well, so either it is equally so everywhere: the accuracy of neighbours over all samples lies
+    within 10 points of what such a share leaves. Or the contradicted labels are spread over the
+    other classes as evenly as random ones, where neighbours are sure. It is refuted where the best
+    validation accuracy is higher than true labels alone would allow.
 
     Known false alarms: inputs whose distances mean little (raw natural images), where networks
     learn no more than neighbours know.
@@ -75,9 +90,8 @@ class LabelNoise(Check):
             f" over all samples {percent(1 - told)}"
         )
         numbers: dict[str, Any] = {"label_noise": noise, "neighbour_accuracy": told}
-        is_uniform = told >= 1 - noise - _UNIFORM
         is_chance = told < largest + _ABOVE_CHANCE * (1 - largest)
-        if noise < _LEAST or not is_uniform or is_chance:
+        if noise < _LEAST or is_chance or not _are_random(data, noise, told):
             return self.passed("Neighbours do not contradict the labels", evidence, **numbers)
         accuracy = _best_accuracy(view)
         if accuracy is not None:
@@ -100,6 +114,17 @@ def _why_unknown(facts: SweepFacts | None) -> str:
     if facts.data.n_classes is None:
         return "the samples have no class each"
     return "the inputs are no numbers between which there are distances"
+
+
+def _are_random(data: DataFacts, noise: float, told: float) -> bool:
+    """Return whether contradicted labels are wrong at random, not those of overlapping classes."""
+    sure = data.sure_agreement
+    if told >= 1 - noise - _UNIFORM:
+        return sure is None or sure >= _SURE
+    spread = data.noise_spread
+    if sure is None or spread is None:
+        return False
+    return spread <= _EVEN and sure >= _SURER and sure + noise >= _TOGETHER
 
 
 def _is_validation_clean(data: DataFacts, noise: float, told: float) -> bool:

@@ -206,6 +206,18 @@ def test_labels_that_neighbours_contradict_everywhere_alike_are_noise() -> None:
 def test_overlapping_classes_are_no_noise() -> None:
     overlap = {"label_noise": 0.12, "neighbour_accuracy": 0.6}
     assert run("SD304", with_facts(healthy(), **overlap)).state is PASSED
+    confused = overlap | {"noise_spread": 3.0, "sure_agreement": 0.8}
+    assert run("SD304", with_facts(healthy(), **confused)).state is PASSED
+    everywhere = {"label_noise": 0.6, "neighbour_accuracy": 0.35, "sure_agreement": 0.4}
+    assert run("SD304", with_facts(healthy(best_val_metric=0.4), **everywhere)).state is PASSED
+
+
+def test_labels_that_are_wrong_at_random_are_noise_although_classes_overlap() -> None:
+    both = {"label_noise": 0.2, "neighbour_accuracy": 0.6, "noise_spread": 1.0}
+    both |= {"sure_agreement": 0.7}
+    assert run("SD304", with_facts(healthy(best_val_metric=0.65), **both)).state is FINDING
+    unsure = both | {"sure_agreement": 0.6}
+    assert run("SD304", with_facts(healthy(best_val_metric=0.65), **unsure)).state is PASSED
 
 
 def test_networks_that_know_the_labels_refute_noise_unless_only_training_has_it() -> None:
