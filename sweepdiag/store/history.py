@@ -194,13 +194,16 @@ class History:
     def add_events(self, events: Iterable[Event]) -> list[dict[str, Any]]:
         """Take note of what workers report, and return the records that tell it.
 
-        The end of a trial tells how many points it had, so that a damaged line is missed.
+        The end of a trial tells how many points it had, so that a damaged line is missed, and
+        again what its start told.
         """
         records = event_records(events)
         for record in records:
             self._apply(record)
             if record["kind"] == "ended" and record["trial"] in self.trials:
-                record["n_points"] = len(self.trials[record["trial"]].rows)
+                history = self.trials[record["trial"]]
+                record["n_points"] = len(history.rows)
+                record["device"], record["n_parameters"] = history.device, history.n_parameters
         return records
 
     def todo(self, *, retry: Iterable[State] = ()) -> list[Trial]:
@@ -302,6 +305,9 @@ class History:
         history.seconds = float(record["seconds"])
         # Journals of earlier versions do not tell.
         history.peak_memory_mb = float(record.get("peak_memory_mb", math.nan))
+        history.device = history.device or record.get("device", "")
+        if history.n_parameters is None:
+            history.n_parameters = record.get("n_parameters")
         n_points = record.get("n_points", max(len(history.rows), 1))
         n_missing = n_points - len(history.rows)
         if history.state in JUDGED_STATES and n_missing > 0:

@@ -58,6 +58,14 @@ def test_the_peak_of_an_attempt_survives_the_journal():
     assert math.isnan(history.trials[IDS[1]].peak_memory_mb)
 
 
+def test_what_a_start_told_is_known_although_its_line_is_damaged():
+    plan = plan_record(PLAN)
+    started, *others = History([plan]).add_events(attempt(IDS[0], 1, 2))
+    assert started["kind"] == "started"
+    whole, damaged = (History(through_disk([plan, *r])) for r in ([started, *others], others))
+    pd.testing.assert_frame_equal(damaged.trials_table(), whole.trials_table())
+
+
 def test_journals_from_before_peaks_were_recorded_are_read():
     records = event_records(attempt(IDS[0], 1, 2))
     del records[-1]["peak_memory_mb"]
