@@ -170,13 +170,11 @@ class Bed:
         return done.stdout
 
     @contextlib.contextmanager
-    def scheduling(self, parameter: str) -> Iterator[None]:
-        """Let the controller schedule by one parameter more while the block runs."""
+    def configured(self, *lines: str) -> Iterator[None]:
+        """Let the controller follow further lines of its configuration while the block runs."""
         path = self.root / "slurm.conf"
         before = path.read_text()
-        line = re.compile("^SchedulerParameters=.*$", re.MULTILINE)
-        more = f",{parameter}" if parameter else ""
-        path.write_text(line.sub(lambda match: match[0] + more, before))
+        path.write_text(before + "".join(f"{line}\n" for line in lines))
         self.call("scontrol", "reconfigure")
         try:
             yield

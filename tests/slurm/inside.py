@@ -92,13 +92,13 @@ def missing_token(place: Place) -> dict[str, Any]:
 def ended(place: Place, job: str) -> dict[str, Any]:
     """Return how the job ended, and what its log and the logs of Ray say."""
     shown = place.bed.wait_for_state(job, "COMPLETED", "FAILED", "CANCELLED", timeout_s=1500)
-    logs = sorted((place.path / "run.slurm").glob(f"ray-{job}-*"))
+    logs = (place.path / "run.slurm").glob(f"ray-{job}*")
     return {
         "state": shown["JobState"],
         "exit": shown["ExitCode"],
         "restarts": shown["Restarts"],
         "log": place.log(job),
-        "ray": [log.read_text(errors="replace") for log in logs],
+        "ray": {log.name: log.read_text(errors="replace") for log in logs},
     }
 
 

@@ -26,10 +26,13 @@ pytestmark = [
 LONG_S = 30.0
 """So long the six trainings take, beside what their processor does."""
 
+LONGER_S = 75.0
+"""The same, so that they outlast a grace time of 20 s on any machine."""
 
-def begin_and_wait_for_two(place: Place, *options: str) -> str:
+
+def begin_and_wait_for_two(place: Place, *options: str, seconds: float = LONG_S) -> str:
     """Submit a sweep, and return its job's id when two of its six trainings have ended."""
-    job = place.begin(*options, seconds=LONG_S)
+    job = place.begin(*options, seconds=seconds)
     until(lambda: place.n_ended() >= 2, 240)
     return job
 
@@ -71,12 +74,14 @@ def test_preemption_without_grace(place: Place, uninterrupted: Path) -> None:
 def test_preemption_with_grace(
     place: Place, bed: Bed, uninterrupted: Path, *, is_told: bool
 ) -> None:
-    with bed.scheduling("preempt_send_user_signal" if is_told else ""):
-        job = begin_and_wait_for_two(place, "--partition", "grace")
+    told = ["SlurmctldParameters=preempt_send_user_signal"] if is_told else []
+    with bed.configured(*told):
+        job = begin_and_wait_for_two(place, "--partition", "grace", seconds=LONGER_S)
         make_room_for_an_urgent_job(place)
         assert_completed(place, job, uninterrupted)
-    if is_told:
+    if is_told:  # and so has ended before the grace time has
         assert "Interrupted: " in place.log(job)
+        assert "DUE TO PREEMPTION" not in place.log(job)
 
 
 def test_time_limit(place: Place, uninterrupted: Path) -> None:
