@@ -26,6 +26,7 @@ def remove_identities(graph: Graph) -> None:
         aten.alias.default,
         aten.detach.default,
         aten.expand.default,
+        aten.permute.default,
         aten.view.default,
         aten._unsafe_view.default,
         aten.squeeze.dim,

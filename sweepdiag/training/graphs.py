@@ -26,6 +26,7 @@ from sweepdiag.training.graph_exactness import (
     take_small_products_one_by_one,
 )
 from sweepdiag.training.graph_template import Template, trace_module
+from sweepdiag.training.pooling import pool_by_slices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -159,6 +160,8 @@ def _rewrite(
     remove_identities(graph)
     remove_repetitions(graph)
     fold_constants(root, graph)
+    if is_cpu:
+        pool_by_slices(graph)
     reuse_memory(graph)
     if is_cpu:
         take_short_softmax_by_columns(root, graph)
