@@ -13,6 +13,7 @@ import shlex
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from sweepdiag.errors import ConfigError, LaunchError
 
@@ -164,6 +165,25 @@ class SlurmJob:
     def folder(self) -> Path:
         """Where scripts, logs and shards go."""
         return Path(f"{self.output}.slurm")
+
+    @property
+    def added_settings(self) -> dict[str, Any]:
+        """The settings of the options that the scripts add to ``arguments``, as far as known.
+
+        Of an array those of its first shard. How many GPUs a node has is left to Slurm where a
+        further option of sbatch may ask for them, and the address of a Ray cluster is known to
+        its job alone.
+        """
+        is_open = any(key.startswith("g") for key, _ in self.sbatch)
+        gpus = None if is_open else self.nodes * self.gpus_per_node
+        execution: dict[str, Any] = {"gpus": gpus}
+        if self.n_shards is not None:
+            execution["shard"] = f"0/{self.n_shards}"
+            return {"output": f"{self.folder}/shard-0", "execution": execution}
+        if self.nodes > 1:
+            execution["address"] = "HEAD:PORT"
+            execution["workers"] = self.nodes * self.cpus_per_node if gpus == 0 else None
+        return {"output": self.output, "execution": execution}
 
     @property
     def log(self) -> str:
