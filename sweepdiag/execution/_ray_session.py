@@ -95,11 +95,12 @@ def open_session(
         join_timeout_s: How long that cluster may take to answer, and then to have room for all
             workers; ``None``: 10 s to answer, and it must have room at once.
     """
-    if not _is_initialized() and address is None:
+    is_in_use = _import_ray().is_initialized()
+    if not is_in_use and address is None:
         return _PrivateRay(n_cpus=n_workers, gpus=gpus, is_fake=is_fake)
     session: RaySession
     patience_s = 0.0
-    if _is_initialized() or address is None:
+    if is_in_use or address is None:
         session = _BorrowedRay(gpus=gpus)
     else:
         session = _JoinedRay(address, gpus=gpus, join_timeout_s=join_timeout_s)
@@ -123,7 +124,7 @@ def count_cluster_gpus(address: str, *, wanted: int, join_timeout_s: float | Non
         join_timeout_s: How long the cluster may take to answer, and then to have that many;
             ``None``: 10 s to answer, and it must have them at once.
     """
-    if _is_initialized():
+    if _import_ray().is_initialized():
         return _resource("GPU")
     session = _JoinedRay(address, gpus=0, join_timeout_s=join_timeout_s)
     try:
@@ -193,11 +194,7 @@ class _PrivateRay:
             self.close()
             if not isinstance(error, Exception):
                 raise
-            message = (
-                f"Ray does not start on this machine: {describe_error(error)}; train without it "
-                "(--executor serial), and see `sweepdiag doctor`"
-            )
-            raise LaunchError(message) from error
+            raise LaunchError(_no_start(error)) from error
 
     def _start(self, *, n_cpus: int, gpus: int, is_fake: bool) -> None:
         token = self._directory / "token"
@@ -243,11 +240,25 @@ class _PrivateRay:
             forget_token()
 
 
-def _is_initialized() -> bool:
-    with borrowed_process_state({}):  # importing Ray sets a variable of its own
-        import ray
+def _import_ray() -> Any:
+    """Return Ray's module.
 
-    return bool(ray.is_initialized())
+    Raises:
+        LaunchError: If it is not installed, or not for this Python.
+    """
+    try:
+        with borrowed_process_state({}):  # importing Ray sets a variable of its own
+            import ray
+    except ImportError as error:
+        raise LaunchError(_no_start(error)) from error
+    return ray
+
+
+def _no_start(error: BaseException) -> str:
+    return (
+        f"Ray does not start on this machine: {describe_error(error)}; train without it "
+        "(--executor serial), and see `sweepdiag doctor`"
+    )
 
 
 def _init(**arguments: Any) -> None:
