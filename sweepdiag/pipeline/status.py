@@ -143,11 +143,10 @@ def _share(trial: TrialHistory, epochs: int) -> float:
 
 
 def _began(history: History) -> dt.datetime | None:
-    """Return when the last session began; journals of earlier versions tell only of the first."""
-    text = history.sessions[-1].started if history.sessions else history.header.get("created", "")
+    """Return when the last session began; ``None`` if none is recorded, as after a merge."""
     try:
-        return dt.datetime.fromisoformat(str(text))
-    except ValueError:
+        return dt.datetime.fromisoformat(str(history.sessions[-1].started))
+    except (IndexError, ValueError):
         return None
 
 
