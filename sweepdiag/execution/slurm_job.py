@@ -83,6 +83,17 @@ _OWN_KEYS = {
 }
 """Options of sbatch that are set here, with the option of ours that sets them."""
 
+_KEYS_OF_MERGE = frozenset(
+    {
+        *("account", "clusters", "comment", "export", "mail-type", "mail-user", "mem", "nice"),
+        *("output", "partition", "qos", "reservation", "wckey"),
+    }
+)
+"""Options of the shards that their collector has as well: who pays, where it runs, whom it tells.
+
+Its time, its one core and its node are its own, and it needs no GPU, features or licences.
+"""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SlurmJob:
@@ -281,9 +292,8 @@ def _directives(job: SlurmJob, variables: frozenset[str]) -> dict[str, str | Non
 
 
 def _of_merge(directives: dict[str, str | None], job: SlurmJob) -> dict[str, str | None]:
-    """Return what the collector asks for: one core, no GPU, and nobody to signal."""
-    own = ("cpus-per-task", "gpus-per-node", "signal", "time", "constraint", "gres")
-    kept = {key: value for key, value in directives.items() if key not in own}
+    """Return what the collector asks for: of what the shards ask for only what fits any job."""
+    kept = {key: value for key, value in directives.items() if key in _KEYS_OF_MERGE}
     return {**kept, "job-name": f"{job.name[:58]}-merge"}
 
 

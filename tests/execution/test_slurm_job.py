@@ -115,11 +115,26 @@ def test_the_warning_leaves_a_short_job_time_to_train() -> None:
 def test_several_nodes_and_arrays_have_scripts_of_their_own() -> None:
     (nodes,) = render_scripts(job(nodes=4, gpus_per_node=8), frozenset())
     assert nodes == "nodes.sbatch"
-    scripts = render_scripts(job(n_shards=5, sbatch=(("gres", "gpu:1"),)), frozenset())
+    further = {"gres": "gpu:1", "gpus": "2", "time-min": "100", "mail-user": "me@lab.org"}
+    asked = job(n_shards=5, partition="a100", sbatch=tuple(further.items()))
+    scripts = render_scripts(asked, frozenset())
     assert list(scripts) == ["shard.sbatch", "merge.sbatch"]
     assert directives(scripts["shard.sbatch"])["array"] == "0-4"
     assert "n_shards=5 " in scripts["shard.sbatch"]
-    assert directives(scripts["merge.sbatch"]).keys().isdisjoint({"array", "gres", "signal"})
+    assert further.items() <= directives(scripts["shard.sbatch"]).items()
+    assert directives(scripts["merge.sbatch"]) == {
+        "job-name": "x-merge",
+        "nodes": "1",
+        "ntasks-per-node": "1",
+        "cpus-per-task": "1",
+        "time": "30",
+        "output": "results/x.slurm/%j.out",
+        "export": "NIL",
+        "requeue": "",
+        "open-mode": "append",
+        "partition": "a100",
+        "mail-user": "me@lab.org",
+    }
 
 
 @pytest.mark.parametrize("word", [text for text in HOSTILE if text.isprintable() and text])
