@@ -46,7 +46,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}(,[A-Za-z0-9][A-Za-z0-9._-]{0,63})*")
 _FEATURES = re.compile(r"[A-Za-z0-9\[(][A-Za-z0-9._*&|,\[\]()-]{0,254}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_PATH = re.compile(r"[A-Za-z0-9._/+=@:~-]{1,1024}")
+_PATH = re.compile(r"[A-Za-z0-9._/+=@:~][A-Za-z0-9._/+=@:~-]{0,1023}")
 _KEY = re.compile(r"[a-z][a-z-]{1,40}")
 _VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:,/@+=*-]{0,254}")
 
@@ -208,7 +208,14 @@ def render_scripts(job: SlurmJob, variables: frozenset[str]) -> dict[str, str]:
     Args:
         job: What to ask for.
         variables: Names of the variables that are set here.
+
+    Raises:
+        ConfigError: If the job is to get a variable that is not set.
     """
+    for name in job.exported:
+        if name not in variables:
+            message = f"--export {name}: there is no such variable here; set it, or leave it away"
+            raise ConfigError(message)
     directives = _directives(job, variables)
     settings = {"python": shlex.quote(job.python)}
     limit = {"max_requeues": str(job.requeue_limit)}

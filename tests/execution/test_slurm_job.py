@@ -27,6 +27,7 @@ HOSTILE = [
     "=cmd|' /C calc'!A0",
     "x" * 2000,
     "\u202egnp.exe",
+    "-x",
     "",
 ]
 
@@ -194,6 +195,12 @@ def test_what_slurm_reads_is_refused_unless_it_is_plain(
 def test_what_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         job(**changes)
+
+
+def test_a_variable_for_the_job_has_to_be_set() -> None:
+    asked = job(exported=("WANDB_MODE", "NOWHERE"))
+    with pytest.raises(ConfigError, match=r"^--export NOWHERE: there is no such variable here"):
+        render_scripts(asked, frozenset({"WANDB_MODE", "PATH"}))
 
 
 def test_scripts_come_with_an_installed_package(tmp_path: Path) -> None:
