@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +198,42 @@ def test_what_slurm_reads_is_refused_unless_it_is_plain(
 def test_what_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         job(**changes)
+
+
+RAY_IN_ITS_PLACE = """#!/bin/bash
+mkdir -p "$scratch/session"
+[ "$ENDS" ] && exit 3
+touch "$shared/runs"
+while :; do sleep 0.1; done
+"""
+
+
+@pytest.mark.parametrize("ends", ["by itself", ""])
+def test_ray_leaves_nothing_on_any_node_however_its_step_ends(ends: str, tmp_path: Path) -> None:
+    found = re.search(
+        r"bash -c '\n(.*?)\n' 2>", (TEMPLATES / "nodes.sbatch").read_text(), re.DOTALL
+    )
+    assert found is not None
+    ray = tmp_path / "python"
+    ray.write_text(RAY_IN_ITS_PLACE)
+    ray.chmod(0o755)
+    variables = {"python": str(ray), "shared": str(tmp_path), "scratch": str(tmp_path / "scratch")}
+    variables |= {"failed": str(tmp_path / "failed"), "head": "127.0.0.1", "port": "1"}
+    variables |= {"SLURM_PROCID": "0", "SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1"}
+    with subprocess.Popen(
+        ["bash", "-c", found[1]],
+        env={"PATH": os.environ["PATH"], "ENDS": ends, **variables},
+        start_new_session=True,
+    ) as step:
+        deadline = time.monotonic() + 30
+        while not ends and not (tmp_path / "runs").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if not ends:
+            os.killpg(step.pid, signal.SIGTERM)
+        code = step.wait(timeout=30)
+    assert not (tmp_path / "scratch").exists()
+    assert code == (1 if ends else -signal.SIGTERM)
+    assert (tmp_path / "failed").exists() == bool(ends)
 
 
 def test_a_variable_for_the_job_has_to_be_set() -> None:
