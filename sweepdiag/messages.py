@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import traceback
@@ -19,7 +20,7 @@ __all__ = [
     "describe_error",
     "describe_peak_memory",
     "describe_traceback",
-    "last_line",
+    "headline",
 ]
 
 MAX_MESSAGE_BYTES = 2048
@@ -29,6 +30,9 @@ _ESCAPE_SEQUENCE = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])"
 )
 _CUT_MARK = " [...] "
+_TRACEBACK = "Traceback (most recent call last)"
+_ERROR_LINE = re.compile(r"[A-Za-z_][\w.]*(: .*)?")
+"""An exception as it stands below its traceback: its type alone, or with a message."""
 
 
 def clean_message(text: str, *, max_bytes: int = MAX_MESSAGE_BYTES) -> str:
@@ -57,9 +61,24 @@ def clean_message(text: str, *, max_bytes: int = MAX_MESSAGE_BYTES) -> str:
     return f"{head}{_CUT_MARK}{tail}"
 
 
-def last_line(reason: str) -> str:
-    """Return what a reason ends with: the error itself, where it is a traceback."""
-    return clean_message(reason).rpartition("\n")[2]
+def headline(reason: str) -> str:
+    """Return the line of a stored reason that names what went wrong.
+
+    That is the first line. Of a traceback it is the error, which stands without indentation right
+    below the calls, and whose message may have further lines; if there is none, the last line.
+
+    Args:
+        reason: What ``describe_error`` or ``describe_traceback`` gave, or words of our own.
+    """
+    lines = clean_message(reason).split("\n")
+    if not lines[0].startswith(_TRACEBACK):
+        return lines[0]
+    errors = [
+        line
+        for above, line in itertools.pairwise(lines)
+        if above[:1].isspace() and _ERROR_LINE.fullmatch(line)
+    ]
+    return (errors or lines)[-1]
 
 
 def describe_error(error: BaseException, *, with_place: bool = False) -> str:

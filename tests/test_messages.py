@@ -13,6 +13,7 @@ from sweepdiag.messages import (
     describe_error,
     describe_peak_memory,
     describe_traceback,
+    headline,
 )
 
 
@@ -108,3 +109,41 @@ def test_of_a_long_message_the_beginning_is_kept_below_its_traceback() -> None:
     assert told.startswith("Traceback (most recent call last)")
     assert len(told.encode()) <= MAX_MESSAGE_BYTES
     assert describe_traceback(ValueError("short")) == "ValueError: short"
+
+
+CUDA_MESSAGE = (
+    "CUDA error: an illegal memory access was encountered\n"
+    "CUDA kernel errors might be asynchronously reported at some other API call, so the "
+    "stacktrace below might be incorrect.\n"
+    "For debugging consider passing CUDA_LAUNCH_BLOCKING=1\n"
+    "Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions."
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        (CUDA_MESSAGE, "RuntimeError: CUDA error: an illegal memory access was encountered"),
+        ("size mismatch:\n\tfc.weight\n\tfc.bias", "RuntimeError: size mismatch:"),
+        ("one\n\ntwo\nNote: three", "RuntimeError: one"),
+        ("", "RuntimeError"),
+    ],
+)
+def test_the_headline_names_the_error_however_long_its_message_is(message, line) -> None:
+    def fail() -> None:
+        try:
+            {}["key"]
+        except KeyError:
+            raise RuntimeError(message)  # noqa: B904 - the traceback has two errors
+
+    with pytest.raises(RuntimeError) as caught:
+        fail()
+    assert headline(describe_traceback(caught.value)) == line
+    assert headline(describe_error(caught.value)) == line
+
+
+def test_the_headline_of_a_death_is_its_cause() -> None:
+    told = "it was killed\nIts last output:\nTraceback (most recent call last)\n  a\nError: x"
+    assert headline(told) == "it was killed"
+    assert headline("Traceback (most recent call last):\n  cut\n  off") == "  off"
+    assert headline("") == ""

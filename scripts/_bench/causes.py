@@ -25,7 +25,7 @@ from _bench import planted
 from _bench.causes_report import add_figures, confusion_text, draw_confusion, missed_text
 from _bench.causes_table import HELD_OUT, TUNED_ON
 from _bench.planted import Spec, all_specs, build, n_trials
-from _bench.results import Results, cpu_name
+from _bench.results import Results, add_options, cpu_name, new_file
 from sweepdiag.report.summary import open_findings
 
 if TYPE_CHECKING:
@@ -75,9 +75,10 @@ def main() -> None:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="six sweeps, under 50 s")
-    parser.add_argument("--json", metavar="PATH", help="where to write figures and outcomes")
-    parser.add_argument("--figure", metavar="PATH", help="where to draw the confusion matrix")
+    add_options(parser, quick="six sweeps, under 50 s")
+    parser.add_argument(
+        "--figure", metavar="PATH", type=new_file, help="where to draw the confusion matrix"
+    )
     parser.add_argument(
         "--only", metavar="PATTERN", action="append", help="sweeps by name, as digits-*-mild"
     )
@@ -97,12 +98,7 @@ def _parse() -> argparse.Namespace:
         "--kept", action="store_true", help="report what the work folder holds, train nothing"
     )
     parser.add_argument("--quiet", action="store_true", help="only the figures")
-    arguments = parser.parse_args()
-    for name in ("json", "figure"):
-        path = getattr(arguments, name)
-        if path is not None and not Path(path).resolve().parent.is_dir():
-            parser.error(f"--{name} must lie in a folder that exists, got {path}")
-    return arguments
+    return parser.parse_args()
 
 
 def _chosen(arguments: argparse.Namespace) -> list[Spec]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from _bench.results import Results, cpu_name
+from _bench.results import Results, add_options, cpu_name
 from sweepdiag.pipeline import resolve_config, resolve_sweep
 from sweepdiag.space import plan_packs
 from sweepdiag.training import PackTrainer, Plan
@@ -69,8 +69,7 @@ def train(sweep: ResolvedSweep, packs: Sequence[Pack], row: str, results: Result
 def main() -> None:
     """Print a row per number of epochs, nothing or everything remembered."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="the default budget only")
-    parser.add_argument("--json", metavar="PATH", help="write the figures here")
+    add_options(parser, quick="the default budget only")
     arguments = parser.parse_args()
     results = Results(device=f"{cpu_name()}, one core")
     for n_epochs in (30,) if arguments.quick else (30, 120):

@@ -23,7 +23,7 @@ import numpy as np
 from _bench.curve_sources import open_folder
 from _bench.diagnosis_figures import draw_confusions, draw_reliability
 from _bench.other_tools import other_tools
-from _bench.results import Results, cpu_name
+from _bench.results import Results, add_options, cpu_name
 from _bench.scores import (
     OVERFITTING,
     calibration_error,
@@ -204,8 +204,7 @@ def grade(folder: CurveFolder, results: Results, *, is_quick: bool, figures: str
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--curves", required=True, help="folder of the published curves")
-    parser.add_argument("--quick", action="store_true", help="at most 300 curves of each source")
-    parser.add_argument("--json", help="write the figures to this file")
+    add_options(parser, quick="at most 300 curves of each source")
     parser.add_argument("--figures", help="draw the figures into this folder")
     arguments = parser.parse_args()
     results = Results(f"{cpu_name()}, one core")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from _bench.results import Results, cpu_name
+from _bench.results import Results, add_options, cpu_name
 from sweepdiag.features import FEATURES, CurveArrays, RunningFeatures, compute_features
 
 if TYPE_CHECKING:
@@ -209,9 +209,8 @@ def gpu_seconds(function: Callable[[], object], n_calls: int = 20) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="up to 10^4 curves (10^6 on a GPU)")
+    add_options(parser, quick="up to 10^4 curves (10^6 on a GPU)")
     parser.add_argument("--gpu", action="store_true", help="measure the CUDA kernel instead")
-    parser.add_argument("--json", metavar="PATH", help="write the figures here")
     arguments = parser.parse_args()
     if arguments.gpu:
         from _bench.results import device_name

@@ -29,7 +29,7 @@ import torch
 
 from _bench.gpu import WHY_NO_HFTA, train_by_captured_loop, utilization
 from _bench.jax_sweep import train_by_jax, why_not
-from _bench.results import Results, device_name
+from _bench.results import Results, add_options, device_name
 from _bench.trainings import (
     CASES,
     MOMENTUM,
@@ -214,9 +214,11 @@ def measure(row: Row, results: Results, path: str | None) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a tiny grid, to see that all runs")
-    parser.add_argument("--json", metavar="PATH", help="write the figures here, as they come")
-    parser.add_argument("--row", action="append", help="only this row; may be repeated")
+    add_options(parser, quick="a tiny grid, to see that all runs")
+    rows = [case.name for case in CASES]
+    parser.add_argument(
+        "--row", action="append", choices=rows, help="only this row; may be repeated"
+    )
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
+
+
+def add_options(parser: argparse.ArgumentParser, *, quick: str) -> None:
+    """Add the options of every benchmark.
+
+    Args:
+        parser: Of the benchmark.
+        quick: What its short form measures.
+    """
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument(
+        "--json", metavar="PATH", type=new_file, help="write the figures to this file"
+    )
+
+
+def new_file(path: str) -> str:
+    """Return a path that a file can be written to, as given.
+
+    Raises:
+        ArgumentTypeError: If there is no place for it, said before anything is measured.
+    """
+    if Path(path).is_dir() or not Path(path).resolve().parent.is_dir():
+        message = f"must be a file in a folder that exists, got {path}"
+        raise argparse.ArgumentTypeError(message)
+    return path
 
 
 @dataclass

@@ -18,14 +18,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from _bench.overhead import add_overhead
 from _bench.rates import add_rates
-from _bench.results import Results, cpu_name
+from _bench.results import Results, add_options, cpu_name
 from _bench.scale_child import GRIDS, N_FAKE_GPUS, N_POINTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SIZES = (1000, 10_000, 100_000)
 GROWING = (
@@ -91,13 +94,17 @@ def _row(n_trials: int) -> str:
     return f"{n_trials:,} trials of {N_POINTS} points"
 
 
+def chosen_sizes(trials: Sequence[int] | None, *, is_quick: bool) -> tuple[int, ...]:
+    """Return the numbers of trials to measure, each once and from small to large."""
+    return tuple(sorted(set(trials or (SIZES[:1] if is_quick else SIZES))))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="1,000 trials only")
-    parser.add_argument("--json", metavar="PATH", help="where to write the figures")
+    add_options(parser, quick="1,000 trials only")
     parser.add_argument("--trials", type=int, nargs="+", choices=GRIDS, help="other sizes")
     arguments = parser.parse_args()
-    sizes = tuple(arguments.trials or (SIZES[:1] if arguments.quick else SIZES))
+    sizes = chosen_sizes(arguments.trials, is_quick=arguments.quick)
     n_cores = len(os.sched_getaffinity(0))
     results = Results(device=f"{cpu_name()}, {n_cores} cores, {N_FAKE_GPUS} fake GPUs")
     for n_trials in sizes:

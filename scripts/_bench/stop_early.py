@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from _bench.results import Results, cpu_name
+from _bench.results import Results, add_options, cpu_name
 from sweepdiag import run_sweep
 from sweepdiag.features import CurveArrays
 from sweepdiag.pipeline.worker import EarlyStop, SweepWorker
@@ -132,8 +132,7 @@ def add_figures(results: Results, row: str, pairs: list[Pair]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one seed, 30 epochs only")
-    parser.add_argument("--json", metavar="PATH", help="where to write the figures")
+    add_options(parser, quick="one seed, 30 epochs only")
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     results = Results(device=f"{cpu_name()}, one core")

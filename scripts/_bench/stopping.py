@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from _bench.curve_sources import open_folder
-from _bench.results import Results, cpu_name
+from _bench.results import Results, add_options, cpu_name
 from sweepdiag.recommend.criteria import (
     generalization_loss,
     patience,
@@ -251,8 +251,7 @@ def draw(found: Mapping[str, Mapping[str, Mapping[str, Point]]], path: Path) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--curves", required=True, help="folder of the published curves")
-    parser.add_argument("--quick", action="store_true", help="fewer curves of each source")
-    parser.add_argument("--json", help="write the figures to this file")
+    add_options(parser, quick="fewer curves of each source")
     parser.add_argument("--figures", help="draw the fronts into this folder")
     arguments = parser.parse_args()
     folder = open_folder(arguments.curves)

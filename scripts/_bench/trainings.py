@@ -38,7 +38,7 @@ from torch import nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn import functional
 
-from _bench.results import Results, device_name
+from _bench.results import Results, add_options, device_name
 from sweepdiag.execution import SerialExecutor
 from sweepdiag.records import (
     Event,
@@ -471,9 +471,11 @@ def loss_gap(found: Curve, expected: Curve) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="smaller grids, once, without Tune")
-    parser.add_argument("--json", metavar="PATH", help="write the figures here")
-    parser.add_argument("--row", action="append", help="only this row; may be repeated")
+    add_options(parser, quick="smaller grids, once, without Tune")
+    rows = [case.name for case in CASES]
+    parser.add_argument(
+        "--row", action="append", choices=rows, help="only this row; may be repeated"
+    )
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})

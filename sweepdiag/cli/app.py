@@ -199,7 +199,8 @@ def doctor(
 
             target, overrides = options.split_arguments(what)
             config, workload = resolve_config(**options.asked(target, {}, overrides))
-            devices = resolve_devices(config.execution.wanted_gpus)
+            execution = config.execution
+            devices = resolve_devices(execution.wanted_gpus, most=execution.most_gpus)
             device = "cuda:0" if devices.kind == "cuda" else "cpu"
             examinations = examine_workload(config, workload, device=device)
             print_text(f"\n{devices.line}")

@@ -137,17 +137,18 @@ RunDirectory = Annotated[str, typer.Argument(metavar="DIR", help="Folder of a ru
 
 
 def split_arguments(arguments: list[str]) -> tuple[str | None, list[str]]:
-    """Return the workload or file, if one leads the arguments, and the ``key=value`` pairs."""
+    """Return the workload or file and the ``key=value`` pairs; None where a pair names it."""
     if arguments and "=" not in arguments[0]:
         return arguments[0], arguments[1:]
-    return None, arguments
+    is_named = any(pair.partition("=")[0].strip() == "workload" for pair in arguments)
+    return None if is_named else DEFAULT_WORKLOAD, arguments
 
 
 def asked(target: str | None, settings: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
     """Return the arguments of ``resolve_config`` for what the command line asked."""
     is_file = target is not None and target.endswith((".yaml", ".yml"))
     return {
-        "workload": None if is_file else (target or DEFAULT_WORKLOAD),
+        "workload": None if is_file else target,
         "path": Path(target) if is_file and target is not None else None,
         "options": {name: value for name, value in settings.items() if value is not None},
         "overrides": overrides,

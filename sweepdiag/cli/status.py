@@ -16,11 +16,12 @@ __all__ = ["describe_status", "status_json"]
 
 def describe_status(status: SweepStatus) -> str:
     """Return a few lines for people."""
-    if not status.n_trials:
-        return f"{status.path}: nothing is planned yet\n{_driver_line(status)}"
-    share = f"{100 * status.fraction:.0f} % of the steps"
+    planned = "nothing is planned yet"
+    if status.n_trials:
+        share = f"{100 * status.fraction:.0f} % of the steps"
+        planned = f"{status.n_trials} trials planned, {status.n_done} done ({share})"
     lines = [
-        f"{status.path}: {status.n_trials} trials planned, {status.n_done} done ({share})",
+        f"{status.path}: {planned}",
         *(f"  {state:<14}{count:>8}" for state, count in sorted(status.states.items())),
         _driver_line(status),
     ]

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -110,10 +111,9 @@ def submit(
         from sweepdiag.execution.slurm_job import SlurmJob, render_scripts
 
         target, overrides = options.split_arguments(what or [])
-        workload = _checked(target, overrides, n_shards=array) if check else target or "sweep"
-        folder = output or _default_output(workload)
+        folder = output or _default_output(target or "sweep")
         job = SlurmJob(
-            arguments=(target or options.DEFAULT_WORKLOAD, *overrides),
+            arguments=(*([target] if target else []), *overrides),
             output=folder.rstrip("/") or folder,
             python=sys.executable,
             name=name or _job_name(folder),
@@ -131,6 +131,11 @@ def submit(
             exported=tuple(export or ()),
             sbatch=tuple(_pair(text) for text in sbatch or ()),
         )
+        if check:
+            workload = _checked(job, target, overrides)
+            if output is None:
+                folder = _default_output(workload)
+                job = replace(job, output=folder, name=name or _job_name(folder))
         scripts = render_scripts(job, frozenset(os.environ))
         if dry_run:
             _show(job, scripts)
@@ -138,8 +143,10 @@ def submit(
         _submit(job, scripts, wait=wait)
 
 
-def _checked(target: str | None, overrides: list[str], *, n_shards: int | None) -> str:
+def _checked(job: SlurmJob, target: str | None, overrides: list[str]) -> str:
     """Return the workload's name after everything has been checked that would end the job at once.
+
+    The settings are checked with the options that the job's scripts add to them.
 
     Raises:
         ConfigError: If something is wrong.
@@ -148,10 +155,10 @@ def _checked(target: str | None, overrides: list[str], *, n_shards: int | None) 
     from sweepdiag.pipeline import resolve_config
 
     config: SweepConfig
-    config, workload = resolve_config(**options.asked(target, {}, overrides))
-    if n_shards is not None and n_shards > config.n_trials:
+    config, workload = resolve_config(**options.asked(target, job.added_settings, overrides))
+    if job.n_shards is not None and job.n_shards > config.n_trials:
         message = (
-            f"--array must be at most the number of trials ({config.n_trials}), got {n_shards}"
+            f"--array must be at most the number of trials ({config.n_trials}), got {job.n_shards}"
         )
         raise ConfigError(message)
     return str(workload.name)

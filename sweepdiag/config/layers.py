@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sweepdiag.config.axes import range_block
+from sweepdiag.config.checks import shown
 from sweepdiag.config.models import SweepConfig
 from sweepdiag.config.problems import Problem, SettingsModel, dotted
 
@@ -22,6 +23,7 @@ __all__ = [
     "Line",
     "Origin",
     "apply",
+    "contradictions",
     "is_edit",
     "layer_of_document",
     "layer_of_mapping",
@@ -113,6 +115,54 @@ def apply(assignments: Iterable[Assignment]) -> Applied:
     return applied
 
 
+def contradictions(
+    options: Iterable[Assignment], overrides: Iterable[Assignment]
+) -> Iterator[Line]:
+    """Return a line for each override that gives a setting another value than an option does.
+
+    Both stand in one command, so neither may win without a word. An override may still complete
+    what an option leaves open, such as the number of values in a range.
+    """
+    given = list(options)
+    for override in overrides:
+        for option in given:
+            n_shared = min(len(option.path), len(override.path))
+            if option.path[:n_shared] != override.path[:n_shared]:
+                continue
+            path = max(option.path, override.path, key=len)
+            asked = _inside(option, path)
+            if asked is not _ABSENT and asked != _inside(override, path):
+                text = (
+                    f"{dotted(path)} is {shown(asked)} already, as an option or argument says: "
+                    "leave one of the two away"
+                )
+                yield override.origin.line(text)
+
+
+_ABSENT = object()
+
+
+def _inside(assignment: Assignment, path: KeyPath) -> Any:
+    """Return what an assignment gives at a path that is its own or lies inside it."""
+    value = _comparable(_block(assignment.path, assignment.value))
+    for key in path[len(assignment.path) :]:
+        value = value.get(str(key), _ABSENT) if isinstance(value, Mapping) else _ABSENT
+    return value
+
+
+def _comparable(value: Any) -> Any:
+    """Return a value such that equal settings are equal, be they of Python or of YAML."""
+    if isinstance(value, Mapping):
+        return {str(key): _comparable(inner) for key, inner in value.items()}
+    return [_comparable(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _block(path: KeyPath, value: Any) -> Any:
+    """Return a value, of an axis given as the ends of a range its block."""
+    is_range = path[:1] == ("parameters",) and isinstance(value, tuple)
+    return range_block(value) if is_range and len(value) in {2, 3} else value
+
+
 def _set(tree: dict[str, Any], path: KeyPath, value: Any) -> KeyPath | None:
     """Set one value, and return the path of what is in the way, if something is."""
     node = tree
@@ -152,9 +202,7 @@ def layer_of_mapping(
             if value is None:
                 continue
             # As a mapping at once, so that an override such as parameters.lr.n=4 can enter it.
-            is_range = path[:1] == ("parameters",) and isinstance(value, tuple)
-            is_range = is_range and len(value) in {2, 3}
-            block = range_block(value) if is_range else value
+            block = _block(path, value)
             yield Assignment(path=path, value=block, origin=origin, places={})
 
 

@@ -196,6 +196,11 @@ class ExecutionConfig(SettingsModel):
         return 0 if self.gpus is None and self.workers is not None else self.gpus
 
     @property
+    def most_gpus(self) -> int | None:
+        """GPUs that the executor can use; ``None``: any number."""
+        return 1 if self.executor == "serial" else None
+
+    @property
     def shard_parts(self) -> tuple[int, int] | None:
         """The shard as numbers: which part, of how many; None for the whole plan."""
         if self.shard is None:
@@ -363,6 +368,9 @@ class SweepConfig(SettingsModel):
         if workers is not None and workers > 1 and self.execution.executor == "serial":
             rule = "must be 1 where execution.executor is serial"
             yield _conflict(("execution", "workers"), f"{rule}; got {workers}")
+        if gpus is not None and gpus > 1 and self.execution.executor == "serial":
+            rule = "must be 0 or 1 where execution.executor is serial"
+            yield _conflict(("execution", "gpus"), f"{rule}; got {gpus}")
         index, count = self.execution.shard_parts or (0, 1)
         if index >= count:
             rule = f"must be i/K with i from 0 to {count - 1}"

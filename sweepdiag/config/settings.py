@@ -1,4 +1,7 @@
-"""Layers of settings to one configuration: workload's defaults < file < options < overrides.
+"""Layers of settings to one configuration: workload's defaults < file < options and overrides.
+
+Options and overrides are given together, in one command or call. Where both give a setting, they
+have to give it the same value.
 
 A sweep's configuration is made in two stages, since a workload brings defaults of its own and has
 to be loaded to give them::
@@ -25,6 +28,7 @@ from sweepdiag.config.layers import (
     Line,
     Origin,
     apply,
+    contradictions,
     is_edit,
     layer_of_document,
     layer_of_mapping,
@@ -84,13 +88,14 @@ def load_config(
     options: Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
 ) -> SweepConfig:
-    """Return the configuration made of all layers: defaults < file < options < overrides.
+    """Return the configuration made of all layers: defaults < file < options and overrides.
 
     Args:
         path: A YAML file; None for none.
         defaults: A workload's own axes and settings, as a nested mapping.
         options: Settings by name or dotted name, or nested; None values count as not given.
-        overrides: Settings as ``key=value`` with dotted keys and values in YAML.
+        overrides: Settings as ``key=value`` with dotted keys and values in YAML. None may give
+            what an option gives otherwise.
 
     Returns:
         The configuration. If anything is wrong, a ConfigError has a line for each thing, with
@@ -111,7 +116,8 @@ def read_settings(
     Args:
         path: A YAML file; None for none.
         options: Settings by name or dotted name, or nested; None values count as not given.
-        overrides: Settings as ``key=value`` with dotted keys and values in YAML.
+        overrides: Settings as ``key=value`` with dotted keys and values in YAML. None may give
+            what an option gives otherwise.
 
     Returns:
         The settings, for ``validate_settings``.
@@ -121,9 +127,11 @@ def read_settings(
     """
     document = None if path is None else read_file(Path(path))
     given, refused = _overrides(overrides)
+    asked = list(layer_of_mapping(options or {}, label="", rank=2))
+    refused += contradictions(asked, given)
     assignments = (
         *(() if document is None else layer_of_document(document, str(path))),
-        *layer_of_mapping(options or {}, label="", rank=2),
+        *asked,
         *given,
     )
     if document is not None:

@@ -5,12 +5,16 @@ Ray itself tries a wrong address for minutes, and complains on the terminal mean
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 
-from sweepdiag.errors import LaunchError
+from sweepdiag.errors import ConfigError, LaunchError
 
 __all__ = ["ADDRESS_PATIENCE_S", "answers", "wait_for_address"]
+
+_ADDRESS = re.compile(r"([^/]+):([0-9]{1,5})")
+_MOST_PORTS = 65_535
 
 ADDRESS_PATIENCE_S = 10.0
 """How long an address is tried where nobody says otherwise."""
@@ -32,16 +36,21 @@ def wait_for_address(address: str, *, patience_s: float = ADDRESS_PATIENCE_S) ->
         patience_s: How long to wait.
 
     Raises:
-        LaunchError: If nothing listens there, or the address is no address.
+        ConfigError: If the address is no address.
+        LaunchError: If nothing listens there.
     """
     if address == "auto":
         return
-    host, separator, port = address.rpartition(":")
-    if "/" in address or not separator or not host or not port.isdigit():
-        message = f"address must be HOST:PORT of a Ray cluster's head, or auto; got {address!r}"
-        raise LaunchError(message)
+    match = _ADDRESS.fullmatch(address)
+    if match is None or not 1 <= int(match[2]) <= _MOST_PORTS:
+        message = (
+            "address must be HOST:PORT of a Ray cluster's head, with a port from 1 to "
+            f"{_MOST_PORTS}, or auto; got {address!r}"
+        )
+        raise ConfigError(message)
+    host, port = match[1].strip("[]"), int(match[2])
     deadline = time.monotonic() + patience_s
-    while (refusal := _refusal(host.strip("[]"), int(port), max(patience_s, _POLL_S))) is not None:
+    while (refusal := _refusal(host, port, max(patience_s, _POLL_S))) is not None:
         if time.monotonic() >= deadline:
             message = f"no Ray cluster to join at {address!r}: {refusal}"
             raise LaunchError(message)
@@ -62,6 +71,6 @@ def _refusal(host: str, port: int, timeout_s: float) -> str | None:
     """Return why a port cannot be reached, or ``None`` if it can."""
     try:
         socket.create_connection((host, port), timeout=timeout_s).close()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         return str(error)
     return None

@@ -13,13 +13,12 @@ import logging
 import re
 import secrets
 import shutil
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sweepdiag.errors import LaunchError
 from sweepdiag.execution._ray_address import ADDRESS_PATIENCE_S, wait_for_address
+from sweepdiag.execution._ray_directory import make_directory
 from sweepdiag.execution._ray_state import (
     borrowed_process_state,
     forget_token,
@@ -32,13 +31,11 @@ from sweepdiag.messages import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-__all__ = ["RaySession", "count_cluster_gpus", "open_session", "ray_directory"]
+__all__ = ["RaySession", "count_cluster_gpus", "open_session"]
 
 _log = logging.getLogger(__name__)
-
-_MAX_DIRECTORY_LENGTH = 45
-"""Ray puts Unix sockets below its directory; their paths are limited to 107 bytes."""
 
 _OBJECT_STORE_BYTES = 100 * 2**20
 """Batches of events are small; a large store would only take memory from the trainings."""
@@ -95,11 +92,12 @@ def open_session(
         join_timeout_s: How long that cluster may take to answer, and then to have room for all
             workers; ``None``: 10 s to answer, and it must have room at once.
     """
-    if not _is_initialized() and address is None:
+    is_in_use = _import_ray().is_initialized()
+    if not is_in_use and address is None:
         return _PrivateRay(n_cpus=n_workers, gpus=gpus, is_fake=is_fake)
     session: RaySession
     patience_s = 0.0
-    if _is_initialized() or address is None:
+    if is_in_use or address is None:
         session = _BorrowedRay(gpus=gpus)
     else:
         session = _JoinedRay(address, gpus=gpus, join_timeout_s=join_timeout_s)
@@ -123,7 +121,7 @@ def count_cluster_gpus(address: str, *, wanted: int, join_timeout_s: float | Non
         join_timeout_s: How long the cluster may take to answer, and then to have that many;
             ``None``: 10 s to answer, and it must have them at once.
     """
-    if _is_initialized():
+    if _import_ray().is_initialized():
         return _resource("GPU")
     session = _JoinedRay(address, gpus=0, join_timeout_s=join_timeout_s)
     try:
@@ -184,7 +182,7 @@ class _PrivateRay:
         self.actor_environment: Mapping[str, str] = {}
         self._run_id = secrets.token_hex(8)
         self._silence = contextlib.ExitStack()
-        self._directory = _make_directory()
+        self._directory = make_directory()
         # A caller that forgets to close leaves nothing either.
         atexit.register(self.close)
         try:
@@ -193,11 +191,7 @@ class _PrivateRay:
             self.close()
             if not isinstance(error, Exception):
                 raise
-            message = (
-                f"Ray does not start on this machine: {describe_error(error)}; train without it "
-                "(--executor serial), and see `sweepdiag doctor`"
-            )
-            raise LaunchError(message) from error
+            raise LaunchError(_no_start(error)) from error
 
     def _start(self, *, n_cpus: int, gpus: int, is_fake: bool) -> None:
         token = self._directory / "token"
@@ -243,11 +237,25 @@ class _PrivateRay:
             forget_token()
 
 
-def _is_initialized() -> bool:
-    with borrowed_process_state({}):  # importing Ray sets a variable of its own
-        import ray
+def _import_ray() -> Any:
+    """Return Ray's module.
 
-    return bool(ray.is_initialized())
+    Raises:
+        LaunchError: If it is not installed, or not for this Python.
+    """
+    try:
+        with borrowed_process_state({}):  # importing Ray sets a variable of its own
+            import ray
+    except ImportError as error:
+        raise LaunchError(_no_start(error)) from error
+    return ray
+
+
+def _no_start(error: BaseException) -> str:
+    return (
+        f"Ray does not start on this machine: {describe_error(error)}; train without it "
+        "(--executor serial), and see `sweepdiag doctor`"
+    )
 
 
 def _init(**arguments: Any) -> None:
@@ -280,37 +288,6 @@ def _private_variables(token: Path, run_id: str, *, gpus: int, is_fake: bool) ->
         # Ray refuses to count more GPUs than are visible.
         variables["CUDA_VISIBLE_DEVICES"] = ",".join(str(index) for index in range(gpus))
     return variables
-
-
-def _make_directory() -> Path:
-    """Return a new directory for this user only, short enough for the sockets below it.
-
-    Raises:
-        LaunchError: If there is no place for one.
-    """
-    tried: list[str] = []
-    for parent in dict.fromkeys((tempfile.gettempdir(), "/tmp")):
-        if len(f"{parent}/sweepdiag-12345678/ray") > _MAX_DIRECTORY_LENGTH:
-            tried.append(f"{parent} is too long a path")
-            continue
-        try:
-            return Path(tempfile.mkdtemp(prefix="sweepdiag-", dir=parent))
-        except OSError as error:
-            tried.append(f"{parent}: {error.strerror}")
-    message = (
-        f"no place for Ray's temporary files ({'; '.join(tried)}); set TMPDIR to a short path"
-    )
-    raise LaunchError(message)
-
-
-def ray_directory() -> Path:
-    """Return where a private Ray would have its temporary files.
-
-    A :class:`~sweepdiag.errors.LaunchError` says that there is no place short enough.
-    """
-    directory = _make_directory()
-    directory.rmdir()
-    return directory
 
 
 def _resource(name: str) -> int:

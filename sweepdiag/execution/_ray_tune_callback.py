@@ -106,7 +106,7 @@ def make_stopper(is_abandoned: threading.Event) -> Any:
 
     class Abandonment(tune.Stopper):
         def __reduce__(self) -> tuple[Any, tuple[()]]:
-            return tune.Callback, ()
+            return tune.stopper.NoopStopper, ()
 
         def __call__(self, _trial_id: str, _result: dict[str, Any]) -> bool:
             return False

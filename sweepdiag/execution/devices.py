@@ -97,12 +97,17 @@ def usable_cpus() -> int:
 
 
 def resolve_devices(
-    gpus: int | None, *, address: str | None = None, join_timeout_s: float | None = None
+    gpus: int | None,
+    *,
+    most: int | None = None,
+    address: str | None = None,
+    join_timeout_s: float | None = None,
 ) -> Devices:
     """Return the devices to train on, or say at once why they cannot be had.
 
     Args:
         gpus: GPUs asked for in all; 0 asks for the CPU; ``None`` takes all there are.
+        most: GPUs to take where ``gpus`` leaves it open; ``None``: any number.
         address: Address of the Ray cluster to join; ``None`` and ``local`` stand for this machine.
             The GPUs of a cluster are those that its nodes announced to Ray when they joined.
         join_timeout_s: How long a cluster may take to answer, and then to have the GPUs asked for;
@@ -131,7 +136,8 @@ def resolve_devices(
         cores = "" if address else f" ({_cores()})"
         line = f"No GPU found on {where}: training on the CPU{cores}."
         return Devices(kind="cpu", count=0, line=line)
-    return _some(n_present if gpus is None else gpus, n_present, where, is_fake=fake is not None)
+    n_used = min(n_present, most or n_present) if gpus is None else gpus
+    return _some(n_used, n_present, where, is_fake=fake is not None)
 
 
 def _count_present(

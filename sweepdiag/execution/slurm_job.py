@@ -13,6 +13,7 @@ import shlex
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from sweepdiag.errors import ConfigError, LaunchError
 
@@ -45,7 +46,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}(,[A-Za-z0-9][A-Za-z0-9._-]{0,63})*")
 _FEATURES = re.compile(r"[A-Za-z0-9\[(][A-Za-z0-9._*&|,\[\]()-]{0,254}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_PATH = re.compile(r"[A-Za-z0-9._/+=@:~-]{1,1024}")
+_PATH = re.compile(r"[A-Za-z0-9._/+=@:~][A-Za-z0-9._/+=@:~-]{0,1023}")
 _KEY = re.compile(r"[a-z][a-z-]{1,40}")
 _VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:,/@+=*-]{0,254}")
 
@@ -81,6 +82,17 @@ _OWN_KEYS = {
     "wrap": None,
 }
 """Options of sbatch that are set here, with the option of ours that sets them."""
+
+_KEYS_OF_MERGE = frozenset(
+    {
+        *("account", "clusters", "comment", "export", "mail-type", "mail-user", "mem", "nice"),
+        *("output", "partition", "qos", "reservation", "wckey"),
+    }
+)
+"""Options of the shards that their collector has as well: who pays, where it runs, whom it tells.
+
+Its time, its one core and its node are its own, and it needs no GPU, features or licences.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,6 +178,25 @@ class SlurmJob:
         return Path(f"{self.output}.slurm")
 
     @property
+    def added_settings(self) -> dict[str, Any]:
+        """The settings of the options that the scripts add to ``arguments``, as far as known.
+
+        Of an array those of its first shard. How many GPUs a node has is left to Slurm where a
+        further option of sbatch may ask for them, and the address of a Ray cluster is known to
+        its job alone.
+        """
+        is_open = any(key.startswith("g") for key, _ in self.sbatch)
+        gpus = None if is_open else self.nodes * self.gpus_per_node
+        execution: dict[str, Any] = {"gpus": gpus}
+        if self.n_shards is not None:
+            execution["shard"] = f"0/{self.n_shards}"
+            return {"output": f"{self.folder}/shard-0", "execution": execution}
+        if self.nodes > 1:
+            execution["address"] = "HEAD:PORT"
+            execution["workers"] = self.nodes * self.cpus_per_node if gpus == 0 else None
+        return {"output": self.output, "execution": execution}
+
+    @property
     def log(self) -> str:
         """Path of the log, with ``%j`` for the job's id."""
         return f"{self.folder}/%j.out"
@@ -177,7 +208,14 @@ def render_scripts(job: SlurmJob, variables: frozenset[str]) -> dict[str, str]:
     Args:
         job: What to ask for.
         variables: Names of the variables that are set here.
+
+    Raises:
+        ConfigError: If the job is to get a variable that is not set.
     """
+    for name in job.exported:
+        if name not in variables:
+            message = f"--export {name}: there is no such variable here; set it, or leave it away"
+            raise ConfigError(message)
     directives = _directives(job, variables)
     settings = {"python": shlex.quote(job.python)}
     limit = {"max_requeues": str(job.requeue_limit)}
@@ -261,9 +299,8 @@ def _directives(job: SlurmJob, variables: frozenset[str]) -> dict[str, str | Non
 
 
 def _of_merge(directives: dict[str, str | None], job: SlurmJob) -> dict[str, str | None]:
-    """Return what the collector asks for: one core, no GPU, and nobody to signal."""
-    own = ("cpus-per-task", "gpus-per-node", "signal", "time", "constraint", "gres")
-    kept = {key: value for key, value in directives.items() if key not in own}
+    """Return what the collector asks for: of what the shards ask for only what fits any job."""
+    kept = {key: value for key, value in directives.items() if key in _KEYS_OF_MERGE}
     return {**kept, "job-name": f"{job.name[:58]}-merge"}
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from sweepdiag.errors import FailedTrialsError
-from sweepdiag.messages import last_line
+from sweepdiag.messages import headline
 from sweepdiag.records import JUDGED_STATES, State, TrialEnded
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class FailureFuse:
                 f"{n_failed} of {n_planned} trials failed to execute ({counts}): more than "
                 f"execution.max_failed_fraction allows, which is {self._max_fraction:g}\n"
                 f"The first was {_describe(trial)}, {self._first.state}: "
-                f"{last_line(self._first.reason)}"
+                f"{headline(self._first.reason)}"
             )
             raise FailedTrialsError(message)
 

@@ -210,7 +210,7 @@ def _examine_ray(*, start_ray: bool) -> Check:
 
 def _examine_ray_directory() -> Check:
     """Whether there is a place whose path leaves room for the names of Ray's sockets."""
-    from sweepdiag.execution._ray_session import ray_directory
+    from sweepdiag.execution._ray_directory import ray_directory
 
     try:
         directory = ray_directory()

@@ -89,7 +89,8 @@ def resolve_config(
         workload: A reference or the workload itself; ``None`` if the file or the options name it.
         path: A YAML file.
         options: Settings that come before the file's.
-        overrides: ``key=value`` settings that come before both.
+        overrides: ``key=value`` settings that come before the file's, and may not contradict
+            the options.
 
     Returns:
         The configuration with the workload's own defaults filled in, and the workload.

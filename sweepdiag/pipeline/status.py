@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sweepdiag.messages import describe_peak_memory, last_line
+from sweepdiag.messages import describe_peak_memory, headline
 from sweepdiag.pipeline.diagnosis import read_config
 from sweepdiag.pipeline.progress import failed_states, step_weight
 from sweepdiag.records import DONE_STATES, State
@@ -41,7 +41,7 @@ class SweepStatus:
         trials_per_s: Trials that ended per second in the last session; ``None`` if not known.
         remaining_s: Estimated time left; ``None`` while nothing trains or too little is known.
         errors: Trial, state and reason of the last trials that could not be carried out, the
-            latest first; of a traceback its last line.
+            latest first; of a reason the line that names the error.
         n_damaged: Lines of the journal that cannot be read, but for a torn end.
         peak_memory: Most memory that a worker took, for people; empty if not known.
     """
@@ -143,11 +143,10 @@ def _share(trial: TrialHistory, epochs: int) -> float:
 
 
 def _began(history: History) -> dt.datetime | None:
-    """Return when the last session began; journals of earlier versions tell only of the first."""
-    text = history.sessions[-1].started if history.sessions else history.header.get("created", "")
+    """Return when the last session began; ``None`` if none is recorded, as after a merge."""
     try:
-        return dt.datetime.fromisoformat(str(text))
-    except ValueError:
+        return dt.datetime.fromisoformat(str(history.sessions[-1].started))
+    except (IndexError, ValueError):
         return None
 
 
@@ -166,7 +165,7 @@ def _last_errors(history: History) -> tuple[tuple[str, State, str], ...]:
     latest = list(dict.fromkeys(reversed(history.failures)))
     failed = (history.trials[trial_id] for trial_id in latest)
     return tuple(
-        (trial.trial.trial_id, trial.state, last_line(trial.reason))
+        (trial.trial.trial_id, trial.state, headline(trial.reason))
         for trial in failed
         if trial.state in failed_states()
     )[:_MOST_ERRORS]

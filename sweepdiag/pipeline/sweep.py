@@ -315,6 +315,7 @@ def _train(
     with StopRequests() as stops:
         devices = resolve_devices(
             config.execution.wanted_gpus,
+            most=config.execution.most_gpus,
             address=config.execution.address,
             join_timeout_s=config.execution.join_timeout_s,
         )

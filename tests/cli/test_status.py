@@ -173,6 +173,15 @@ def test_errors_are_told_the_latest_first(tmp_path):
     assert [error["trial_id"] for error in status["errors"]] == history.failures[::-1]
 
 
+def test_a_journal_of_garbage_is_damaged(finished, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(finished, path)
+    (path / "journal.jsonl").write_bytes(b"garbage\n" * 7)
+    text = command("status", path).stdout
+    assert text.startswith(f"{path}: nothing is planned yet\n")
+    assert text.endswith("7 damaged lines of the journal cannot be read\n")
+
+
 @pytest.mark.parametrize("keep", [0, 1, 200, -700, -1])
 def test_a_journal_cut_anywhere_is_no_obstacle(finished, tmp_path, keep):
     path = tmp_path / "run"

@@ -52,6 +52,12 @@ def test_a_dry_run_shows_scripts_and_commands_and_writes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_pair_may_name_the_workload(tmp_path):
+    shown = command("submit", "workload=digits", "--output=x", "--dry-run", cwd=tmp_path)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "sweep=(workload=digits --output x)" in shown.stdout
+
+
 def test_the_folder_is_named_by_workload_and_time_unless_it_is_given(tmp_path):
     shown = command("submit", "digits", "--no-check", "--dry-run", cwd=tmp_path).stdout
     assert "#SBATCH --job-name=digits-2" in shown
@@ -65,6 +71,9 @@ def test_the_folder_is_named_by_workload_and_time_unless_it_is_given(tmp_path):
         (["digits", "epoch=3"], "epochs"),
         (["nothing.yaml"], "nothing.yaml"),
         (["digits", "seeds=1", "--array=100"], "at most the number of trials (99), got 100"),
+        (["digits", "output=foo", "--output=zz", "--array=2"], "output is 'zz.slurm/shard-0' al"),
+        (["digits", "execution.shard=0/3", "--array=2"], "execution.shard is '0/2' already"),
+        (["digits", "execution.gpus=2", "--nodes=2"], "execution.gpus is 0 already"),
         (["digits", "--no-check", "--partition=a;b"], "--partition must match"),
         (["digits", "--no-check", "--sbatch=wrap=x"], "--sbatch wrap is set by sweepdiag"),
         (["digits", "--no-check"], "no sbatch on this machine"),

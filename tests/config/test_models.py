@@ -241,6 +241,10 @@ def test_qmc_draws_a_number_of_configurations_and_has_no_points():
             r"^execution\.address belongs to the executors ray and tune",
         ),
         (
+            {"execution": {"executor": "serial", "gpus": 2}},
+            r"^execution\.gpus must be 0 or 1 where execution\.executor is serial; got 2$",
+        ),
+        (
             {"seeds": MAX_TRIALS // 8 + 1, "parameters": {"lr": (0.1, 1)}},
             r"^parameters must plan at most 1000000 trials over all seeds, got 1000008$",
         ),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -35,10 +36,10 @@ def test_later_layers_win_setting_by_setting(write):
             "optimizer": {"name": "adam", "momentum": 0.1, "eps": 1e-3},
         },
         options={"epochs": 3, "optimizer": {"weight_decay": 0.3}},
-        overrides=["epochs=4", "optimizer.beta1=0.4", "epochs=5"],
+        overrides=["seeds=4", "optimizer.beta1=0.4", "seeds=5"],
     )
     optimizer = config.optimizer
-    assert (config.epochs, config.seeds) == (5, 1)
+    assert (config.epochs, config.seeds) == (3, 5)
     assert (optimizer.name, optimizer.momentum, optimizer.eps) == ("adam", 0.2, 1e-3)
     assert (optimizer.weight_decay, optimizer.beta1) == (0.3, 0.4)
 
@@ -74,6 +75,35 @@ def test_null_in_a_file_is_a_value_and_an_empty_block_is_not(write):
     config = load_config(path, defaults={"loss": "mse", "optimizer": {"name": "adam"}})
     assert config.loss is None
     assert config.optimizer.name == "adam"
+
+
+@pytest.mark.parametrize(
+    ("override", "what"),
+    [
+        ("execution.gpus=2", r"execution\.gpus is 0 already"),
+        ("execution={workers: 3}", r"execution\.gpus is 0 already"),
+        ("workload=other", r"workload is 'w' already"),
+        ("output=", r"output is 'x' already"),
+        ("parameters.lr=1e-4:1:4", r"parameters\.lr is a mapping already"),
+        ("parameters.lr.n=4", r"parameters\.lr\.n is 3 already"),
+    ],
+)
+def test_an_override_may_not_contradict_an_option(override, what):
+    options = {"workload": "w", "output": "x", "execution": {"gpus": 0}}
+    options["parameters"] = {"lr": (1e-4, 1.0, 3)}
+    with pytest.raises(ConfigError) as caught:
+        load_config(options=options, overrides=[override])
+    (line,) = lines_of(caught)
+    assert line.startswith(f"override {override!r}: ")
+    assert re.search(what, line)
+
+
+def test_an_override_may_repeat_an_option_and_complete_it():
+    config = load_config(
+        options={"workload": "w", "record": ["gradients"], "parameters": {"lr": (1e-4, 1.0)}},
+        overrides=["workload=w", "record=[gradients]", "parameters.lr.n=4", "execution.gpus=1"],
+    )
+    assert (config.parameters["lr"].n, config.execution.gpus) == (4, 1)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,8 @@ def test_fake_gpus_are_counted_and_named(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "on the CPU" in found.line
     with pytest.raises(LaunchError, match="this machine has 8 fake"):
         resolve_devices(9)
+    one = resolve_devices(None, most=1)
+    assert (one.count, "with 1 of 8 fake GPUs" in one.line) == (1, True)
 
 
 @pytest.mark.parametrize("value", ["-1", "two", "1.5", "²"])

@@ -5,22 +5,25 @@ import threading
 
 import pytest
 
-from sweepdiag.errors import LaunchError
+from sweepdiag.errors import ConfigError, LaunchError
 from sweepdiag.execution._ray_address import wait_for_address
 
 
 @pytest.mark.parametrize(
-    "address", ["nonsense", "ray://host:10001", ":6379", "host:", "host:port", ""]
+    "address",
+    [
+        *("nonsense", "ray://host:10001", ":6379", "host:", "host:port", ""),
+        *("host:²", "host:٣", "host:0", "host:99999", "host:065536"),
+    ],
 )
 def test_malformed_address_is_refused(address: str) -> None:
-    with pytest.raises(LaunchError, match="address must be HOST:PORT"):
+    with pytest.raises(ConfigError, match="address must be HOST:PORT"):
         wait_for_address(address)
 
 
-@pytest.mark.parametrize("port", [1, 70_000])
-def test_address_without_anyone_is_refused(port: int) -> None:
-    with pytest.raises(LaunchError, match=rf"no Ray cluster to join at '127.0.0.1:{port}'"):
-        wait_for_address(f"127.0.0.1:{port}", patience_s=0.2)
+def test_address_without_anyone_is_refused() -> None:
+    with pytest.raises(LaunchError, match=r"no Ray cluster to join at '127.0.0.1:1'"):
+        wait_for_address("127.0.0.1:1", patience_s=0.2)
 
 
 def test_address_that_answers_is_accepted() -> None:

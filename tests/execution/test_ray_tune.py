@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import itertools
 import os
+import pickle
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -227,3 +229,15 @@ def test_senseless_numbers_are_refused_before_ray_starts(n_workers: int, gpus: i
 
     with pytest.raises(ConfigError, match="must be"):
         TuneExecutor(n_workers, gpus=gpus)
+
+
+def test_what_tune_is_asked_to_call_can_be_pickled_as_what_it_is() -> None:
+    from ray import tune
+
+    from sweepdiag.execution._ray_tune_callback import make_callback, make_stopper
+
+    is_abandoned = threading.Event()
+    asked = [(make_stopper(is_abandoned), tune.Stopper)]
+    asked.append((make_callback(print, is_abandoned), tune.Callback))
+    for value, kind in asked:
+        assert isinstance(pickle.loads(pickle.dumps(value)), kind)

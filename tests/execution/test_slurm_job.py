@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ HOSTILE = [
     "=cmd|' /C calc'!A0",
     "x" * 2000,
     "\u202egnp.exe",
+    "-x",
     "",
 ]
 
@@ -115,11 +119,26 @@ def test_the_warning_leaves_a_short_job_time_to_train() -> None:
 def test_several_nodes_and_arrays_have_scripts_of_their_own() -> None:
     (nodes,) = render_scripts(job(nodes=4, gpus_per_node=8), frozenset())
     assert nodes == "nodes.sbatch"
-    scripts = render_scripts(job(n_shards=5, sbatch=(("gres", "gpu:1"),)), frozenset())
+    further = {"gres": "gpu:1", "gpus": "2", "time-min": "100", "mail-user": "me@lab.org"}
+    asked = job(n_shards=5, partition="a100", sbatch=tuple(further.items()))
+    scripts = render_scripts(asked, frozenset())
     assert list(scripts) == ["shard.sbatch", "merge.sbatch"]
     assert directives(scripts["shard.sbatch"])["array"] == "0-4"
     assert "n_shards=5 " in scripts["shard.sbatch"]
-    assert directives(scripts["merge.sbatch"]).keys().isdisjoint({"array", "gres", "signal"})
+    assert further.items() <= directives(scripts["shard.sbatch"]).items()
+    assert directives(scripts["merge.sbatch"]) == {
+        "job-name": "x-merge",
+        "nodes": "1",
+        "ntasks-per-node": "1",
+        "cpus-per-task": "1",
+        "time": "30",
+        "output": "results/x.slurm/%j.out",
+        "export": "NIL",
+        "requeue": "",
+        "open-mode": "append",
+        "partition": "a100",
+        "mail-user": "me@lab.org",
+    }
 
 
 @pytest.mark.parametrize("word", [text for text in HOSTILE if text.isprintable() and text])
@@ -179,6 +198,48 @@ def test_what_slurm_reads_is_refused_unless_it_is_plain(
 def test_what_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         job(**changes)
+
+
+RAY_IN_ITS_PLACE = """#!/bin/bash
+mkdir -p "$scratch/session"
+[ "$ENDS" ] && exit 3
+touch "$shared/runs"
+while :; do sleep 0.1; done
+"""
+
+
+@pytest.mark.parametrize("ends", ["by itself", ""])
+def test_ray_leaves_nothing_on_any_node_however_its_step_ends(ends: str, tmp_path: Path) -> None:
+    found = re.search(
+        r"bash -c '\n(.*?)\n' 2>", (TEMPLATES / "nodes.sbatch").read_text(), re.DOTALL
+    )
+    assert found is not None
+    ray = tmp_path / "python"
+    ray.write_text(RAY_IN_ITS_PLACE)
+    ray.chmod(0o755)
+    variables = {"python": str(ray), "shared": str(tmp_path), "scratch": str(tmp_path / "scratch")}
+    variables |= {"failed": str(tmp_path / "failed"), "head": "127.0.0.1", "port": "1"}
+    variables |= {"SLURM_PROCID": "0", "SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1"}
+    with subprocess.Popen(
+        ["bash", "-c", found[1]],
+        env={"PATH": os.environ["PATH"], "ENDS": ends, **variables},
+        start_new_session=True,
+    ) as step:
+        deadline = time.monotonic() + 30
+        while not ends and not (tmp_path / "runs").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if not ends:
+            os.killpg(step.pid, signal.SIGTERM)
+        code = step.wait(timeout=30)
+    assert not (tmp_path / "scratch").exists()
+    assert code == (1 if ends else -signal.SIGTERM)
+    assert (tmp_path / "failed").exists() == bool(ends)
+
+
+def test_a_variable_for_the_job_has_to_be_set() -> None:
+    asked = job(exported=("WANDB_MODE", "NOWHERE"))
+    with pytest.raises(ConfigError, match=r"^--export NOWHERE: there is no such variable here"):
+        render_scripts(asked, frozenset({"WANDB_MODE", "PATH"}))
 
 
 def test_scripts_come_with_an_installed_package(tmp_path: Path) -> None:

@@ -50,6 +50,9 @@ def test_merged_shards_are_the_unsharded_sweep_bit_for_bit(small, shards, output
         )
     for name in ("findings.json", "recommendation.json", "next_sweep.yaml"):
         assert (output.path / name).read_text() == (whole.path / name).read_text()
+    # It was put together, in no time that would tell a pace.
+    assert read_status(output).trials_per_s is None
+    assert read_status(shards[0]).trials_per_s is not None
     # The merged folder is a sweep like any other.
     before = (output.path / "journal.jsonl").read_bytes()
     run_sweep(**small, output=output.path)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from _bench.results import Results
-from _bench.scale import GROWING, add_growth
+from _bench.scale import GROWING, add_growth, chosen_sizes
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,6 +33,11 @@ def test_the_quick_form_measures_a_whole_sweep(tmp_path):
               "drawing figures", "writing the report")  # fmt: skip
     assert found["in all"] == pytest.approx(sum(found[stage] for stage in stages))
     assert "250 trials of 20 points" in done.stdout
+
+
+def test_sizes_are_measured_once_and_from_small_to_large():
+    assert chosen_sizes([1000, 250, 250], is_quick=False) == (250, 1000)
+    assert chosen_sizes(None, is_quick=True) == (1000,)
 
 
 def test_growth_is_told_as_an_exponent():

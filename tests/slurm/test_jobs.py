@@ -22,11 +22,11 @@ pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.xdist_group("slur
 def test_a_job_says_where_it_is_and_a_repeat_adds_nothing(
     place: Place, uninterrupted: Path
 ) -> None:
-    done = place.submit("--wait", "--gpus-per-node", "2", SWEEPDIAG_FAKE_GPUS="2")
+    done = place.submit("--wait", "--gpus-per-node", "1", SWEEPDIAG_FAKE_GPUS="1")
     assert done.returncode == 0, (done.stdout, done.stderr)
     (job,) = re.findall(r"^node: job (\d+), log run\.slurm/\1\.out$", done.stdout, re.MULTILINE)
     log = place.log(job)
-    assert "2 fake GPUs of this machine" in log
+    assert "1 fake GPU of this machine" in log
     assert log.rstrip().endswith("Report: run/report.html")
     assert_same_results(place.folder.path, uninterrupted)
     # What was not on the list has not reached the job, nor any file.
