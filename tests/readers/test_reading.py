@@ -33,6 +33,15 @@ def test_of_rows_that_repeat_each_other_the_last_counts():
     assert problem.expected == "row left out: a later row is the same point"
 
 
+@pytest.mark.parametrize("empty", [np.nan, None])
+def test_a_column_without_any_value_is_a_loss_that_was_never_measured(empty):
+    reading = read_curves(
+        frame(epoch=[1, 2, 3, 4], loss=[1.0, 0.5, 0.4, 0.3], val_loss=[empty] * 4)
+    )
+    assert reading.curves["train_loss"].tolist() == [1.0, 0.5, 0.4, 0.3]
+    assert reading.curves["val_loss"].isna().all()
+
+
 def test_several_runs_of_one_name_are_refused():
     with pytest.raises(ReaderError, match=r"runs seem to share the name 'a'.*--columns run="):
         read_curves(frame(run=["a"] * 4, epoch=[0, 1, 0, 1], val_loss=[1.0, 2, 3, 4]))
