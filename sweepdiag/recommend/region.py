@@ -209,6 +209,15 @@ def _nothing(candidates: Candidates, monitor: str) -> RegionOutcome:
     lr = next((axis.name for axis in candidates.axes if axis.name in LEARNING_RATES), None)
     if not judged:
         cause, answer = RegionCause.NOTHING_JUDGED, _nothing_judged(candidates)
+    elif Fate.DOES_NOT_GENERALISE in judged:
+        cause = RegionCause.NOTHING_GENERALISES
+        answer = (
+            "Training loss falls, but validation never beats a constant prediction: check labels "
+            "and the split; if they are right, more data or regularisation may help"
+        )
+    elif Fate.NO_VALUE in judged:
+        # What has no value may train well: of the others nothing follows for it.
+        cause, answer = RegionCause.NO_VALUES, _no_values(judged, monitor)
     elif all(fate in {Fate.DIVERGING, Fate.UNSTABLE} for fate in judged):
         cause = RegionCause.ALL_DIVERGING
         answer = f"Nothing here trains: every configuration diverges. {_widen(candidates, lr, -1)}"
@@ -218,24 +227,19 @@ def _nothing(candidates: Candidates, monitor: str) -> RegionOutcome:
             "Nothing here trains: no configuration is better than a constant prediction. "
             f"{_widen(candidates, lr, +1)}, or look for an error in labels, loss or model"
         )
-    elif all(fate is Fate.NO_VALUE for fate in judged):
-        cause = RegionCause.NO_VALUES
-        answer = (
-            f"No region can be given: no configuration has a finite {monitor_name(monitor)} "
-            "in every seed"
-        )
-    elif Fate.DOES_NOT_GENERALISE in judged:
-        cause = RegionCause.NOTHING_GENERALISES
-        answer = (
-            "Training loss falls, but validation never beats a constant prediction: check labels "
-            "and the split; if they are right, more data or regularisation may help"
-        )
     else:
         cause = RegionCause.NOTHING_TRAINS
         answer = f"Nothing here trains: {_fates_text(judged)}"
         if lr is not None:
             answer += ". Look for a learning rate between those that diverge and the others"
     return RegionOutcome(region=None, cause=cause, answer=answer, candidates=candidates)
+
+
+def _no_values(judged: Sequence[Fate], monitor: str) -> str:
+    lack = f"has a finite {monitor_name(monitor)} in every seed"
+    if all(fate is Fate.NO_VALUE for fate in judged):
+        return f"No region can be given: no configuration {lack}"
+    return f"No region can be given: no configuration that may train {lack}; {_fates_text(judged)}"
 
 
 def _nothing_judged(candidates: Candidates) -> str:
@@ -259,8 +263,6 @@ def _fates_text(fates: Sequence[Fate]) -> str:
         Fate.DIVERGING: "diverge",
         Fate.UNSTABLE: "diverge in some seeds",
         Fate.NOT_LEARNING: "do not learn",
-        Fate.DOES_NOT_GENERALISE: "do not beat a constant prediction",
-        Fate.NO_VALUE: "have no finite monitored value",
     }
     return join(
         f"{fates.count(fate)} of {len(fates)} configurations {word}"
