@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sweepdiag.errors import ConfigError, ReaderError, unknown_name
-from sweepdiag.readers.attributes import attributes_of, read_attributes, value_of
+from sweepdiag.readers.attributes import attributes_of, read_attributes, values_of
 from sweepdiag.readers.charts import chart_columns, melt_chart
 from sweepdiag.readers.columns import ColumnMap, find_columns
 from sweepdiag.readers.points import collect_points, split_runs_by_file
@@ -285,7 +285,7 @@ def _filled_groups(rows: Rows, column: str) -> list[str]:
 
     Loggers write settings once, into the first record of a run or the last.
     """
-    groups = [value_of(cell) for cell in rows.extras[column]]
+    groups = values_of(rows.extras[column])
     first: dict[str, str] = {}
     for run, group in zip(rows.run, groups, strict=True):
         if group is not None:
