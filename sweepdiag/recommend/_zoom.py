@@ -162,8 +162,15 @@ def continuous_block(axis: Axis, low: float, high: float, n: int) -> dict[str, A
 
 
 def _is_log(axis: Axis) -> bool:
-    # Learning rates that lie close together count as linear; the next ones may not.
-    return axis.scale is Scale.LOG or axis.name in LEARNING_RATES
+    # Learning rates and counts that lie close together count as linear; the next ones may not.
+    return axis.scale is Scale.LOG or axis.name in LEARNING_RATES or _is_count(axis)
+
+
+def _is_count(axis: Axis) -> bool:
+    """Return whether an axis counts something, such as samples or units: ratios matter there."""
+    if axis.scale is Scale.CATEGORICAL or not axis.is_structural:
+        return False
+    return all(float(value) >= 1 and float(value).is_integer() for value in axis.values)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

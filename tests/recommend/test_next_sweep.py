@@ -38,6 +38,20 @@ def by_lr(**outcomes):
     return lambda point: outcomes.get(f"at_{point['lr']:g}".replace(".", "_"), WORSE)
 
 
+@pytest.mark.parametrize(
+    ("tried", "expected"),
+    [
+        ((32, 64), [16, 32]),
+        ((32, 64, 96), [16, 23, 32, 45]),
+        ((100, 200, 300), [50, 71, 100, 141]),
+    ],
+)
+def test_counts_are_widened_by_the_ratio_of_neighbours_however_close_they_lie(tried, expected):
+    axis = Axis(name="batch_size", values=tried, scale=Scale.LINEAR, is_structural=True)
+    result = following((axis,), lambda p: GOOD if p["batch_size"] == tried[0] else WORSE)
+    assert result.parameters["batch_size"] == {"values": expected}
+
+
 def test_a_learning_rate_zooms_to_the_region_and_half_a_step_beyond():
     result = following((lr_axis(*LRS),), by_lr(at_0_1=GOOD, at_1=DIVERGED, at_10=DIVERGED))
     assert result.parameters["lr"] == {
