@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sweepdiag.config import SweepConfig, load_config
 from sweepdiag.errors import ConfigError, StoreError
 from sweepdiag.freeing import give_back_memory
-from sweepdiag.pipeline.judging import Recorded, check_findings, judge, tag_edge
+from sweepdiag.pipeline.judging import Recorded, budget_of, check_findings, judge, tag_edge
 from sweepdiag.readers import MARKER
 from sweepdiag.rules import Thresholds
 from sweepdiag.rules.findings.gate import check_codes
@@ -200,10 +200,13 @@ def _diagnose(sweep: _Sweep, *, ignore: Sequence[str] = ()) -> Diagnosis:
     judged = judge(recorded)
     give_back_memory()
     shared = recorded.shared(judged)
+    findings = check_findings(recorded, judged, ignore=(*config.diagnosis.ignore, *ignore))
     data = ReportData(
         **shared,
-        findings=check_findings(recorded, judged, ignore=(*config.diagnosis.ignore, *ignore)),
-        recommendation=recommend(**shared, epochs=config.epochs, n_seeds=config.n_seeds),
+        findings=findings,
+        recommendation=recommend(
+            **shared, epochs=config.epochs, n_seeds=config.n_seeds, budget=budget_of(findings)
+        ),
         title=sweep.folder.path.name,
         environment=_environment(sweep.folder),
         interrupted=sweep.interrupted,

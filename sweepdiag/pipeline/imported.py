@@ -20,7 +20,7 @@ from sweepdiag.pipeline.imported_words import (
     reading_lines,
     stops_alone,
 )
-from sweepdiag.pipeline.judging import Recorded, check_findings, judge, tag_edge
+from sweepdiag.pipeline.judging import Recorded, budget_of, check_findings, judge, tag_edge
 from sweepdiag.pipeline.runs import RunAxes, find_axes, group_runs, trials_of
 from sweepdiag.readers import find_columns, metric_mode, read_curves
 from sweepdiag.records import SweepFacts
@@ -284,6 +284,7 @@ class _Job:
             **shared,
             epochs=max(1, round(float(curves["epoch"].max()))),
             n_seeds=int(n_seeds),
+            budget=budget_of(findings),
         )
         if self.reading.axis == "step":  # a number of steps is no number of epochs to train for
             settings = {k: v for k, v in advice.next_settings.items() if k != "epochs"}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sweepdiag.recommend._words import axis_name, sentence, value_text
 from sweepdiag.recommend.criteria import compare_criteria
-from sweepdiag.recommend.next_sweep import NextSweep, next_sweep
+from sweepdiag.recommend.next_sweep import Budget, NextSweep, next_sweep
 from sweepdiag.recommend.region import RegionCause, RegionOutcome, recommend_region
 from sweepdiag.recommend.sampling import ContinuousRange, ParameterRange, sample_quasi_random
 from sweepdiag.recommend.stopping import is_improving, region_stop, stop_epochs
@@ -19,6 +19,7 @@ _MOST_EQUALS = 2
 """Configurations outside the region that the answer names."""
 
 __all__ = [
+    "Budget",
     "ContinuousRange",
     "NextSweep",
     "ParameterRange",
@@ -46,6 +47,7 @@ def recommend(
     metric_mode: str | None,
     epochs: int,
     n_seeds: int,
+    budget: Budget | None = None,
 ) -> Recommendation:
     """Return where to train, when to stop and what to run next.
 
@@ -60,6 +62,7 @@ def recommend(
         metric_mode: ``max`` or ``min``.
         epochs: Budget of each training.
         n_seeds: Seeds planned per configuration.
+        budget: What the findings say about the epochs of the next sweep, if they do.
 
     Returns:
         The recommendation; its ``answer`` is there also when nothing can be recommended.
@@ -89,6 +92,7 @@ def recommend(
         facts=facts,
         epochs=epochs,
         n_seeds=n_seeds,
+        budget=budget,
     )
     return Recommendation(
         answer=_answer(outcome, in_region),

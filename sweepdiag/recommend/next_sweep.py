@@ -25,11 +25,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["NextSweep", "next_sweep"]
+__all__ = ["Budget", "NextSweep", "next_sweep"]
 
 _LATE_SHARE = 0.75
-_EARLY_SHARE = 0.1
-_FEWEST_EPOCHS = 5
 _FEWEST_SEEDS, _MOST_SEEDS = 3, 10
 _RESCUE_DECADES = 3
 _RESCUE_POINTS = 7
@@ -38,6 +36,13 @@ _MOST_GROWTH = 2
 _FEWEST_TRIALS = 200
 # A higher learning rate than this has no use; then the cause is elsewhere.
 _HIGHEST_LR = 100.0
+
+
+class Budget(NamedTuple):
+    """How long a finding says to train, and its title."""
+
+    epochs: int
+    title: str
 
 
 class NextSweep(NamedTuple):
@@ -63,6 +68,7 @@ def next_sweep(
     facts: SweepFacts,
     epochs: int,
     n_seeds: int,
+    budget: Budget | None = None,
 ) -> NextSweep:
     """Return a sweep that zooms into the region, or goes where it has to be looked for.
 
@@ -81,19 +87,18 @@ def next_sweep(
         facts: What is known of the task.
         epochs: Budget of each training.
         n_seeds: Seeds planned per configuration.
+        budget: What the findings say about the epochs, if they do: that holds.
 
     Returns:
         Parameters, settings and reasons.
     """
     if not axes:
         return NextSweep({}, {}, ())
-    settings: dict[str, int] = {}
-    reasons: tuple[str, ...] = ()
+    settings, reasons = _settings(outcome, configurations, stop, budget, epochs, n_seeds)
     if outcome.region is None:
         plans = _rescued(axes, outcome)
     else:
         plans = _zoomed(axes, outcome, outcome.region, facts.n_train)
-        settings, reasons = _settings(outcome, configurations, stop, epochs, n_seeds)
         plans, thinned = _within_budget(
             plans,
             n_seeds=settings.get("seeds", n_seeds),
@@ -221,6 +226,7 @@ def _settings(
     outcome: RegionOutcome,
     configurations: pd.DataFrame,
     stop: StopEpoch | None,
+    budget: Budget | None,
     epochs: int,
     n_seeds: int,
 ) -> tuple[dict[str, int], tuple[str, ...]]:
@@ -230,8 +236,8 @@ def _settings(
         outcome.region.config_ids if outcome.region else ()
     )
     for setting, change in (
-        ("epochs", _epochs_change(configurations[is_inside], stop, epochs)),
-        ("seeds", _seeds_change(outcome, n_seeds)),
+        ("epochs", _epochs_change(configurations[is_inside], stop, budget, epochs)),
+        ("seeds", _seeds_change(outcome, n_seeds) if outcome.region else None),
     ):
         if change is not None:
             settings[setting], reason = change
@@ -240,8 +246,12 @@ def _settings(
 
 
 def _epochs_change(
-    inside: pd.DataFrame, stop: StopEpoch | None, epochs: int
+    inside: pd.DataFrame, stop: StopEpoch | None, budget: Budget | None, epochs: int
 ) -> tuple[int, str] | None:
+    if budget is not None:
+        change = "more" if budget.epochs > epochs else "fewer"
+        title = budget.title[:1].lower() + budget.title[1:]
+        return None if budget.epochs == epochs else (budget.epochs, f"{change} epochs: {title}")
     best = inside["best_epoch"].dropna()
     if best.empty:
         return None
@@ -258,11 +268,6 @@ def _epochs_change(
     if goes_on:
         return 2 * epochs, (
             f"more epochs: the configuration to start at still improves at epoch {epochs}"
-        )
-    shorter = max(math.ceil(3.0 * float(best.max())), _FEWEST_EPOCHS)
-    if (best <= _EARLY_SHARE * epochs).all() and shorter < epochs:
-        return shorter, (
-            f"fewer epochs: all of the region's best epochs are in the first tenth of {epochs}"
         )
     return None
 

@@ -120,6 +120,16 @@ def test_the_written_configuration_and_the_next_sweep_load(tmp_path, small):
     resolve_sweep(*resolve_config(path=tmp_path / "run" / "next_sweep.yaml"))
 
 
+def test_a_sweep_that_is_too_short_to_judge_asks_for_one_that_is_not(tmp_path, small):
+    result = run_sweep(**{**small, "epochs": 1}, output=tmp_path / "run")
+    path = tmp_path / "run" / "next_sweep.yaml"
+    assert load_config(path).epochs == 4
+    following = run_sweep(config=path, seeds=1, output=tmp_path / "next")
+    for findings, is_short in ((result.findings, True), (following.findings, False)):
+        (budget,) = (finding for finding in findings if finding.code == "SD401")
+        assert (budget.title == "Too few evaluations to judge") is is_short
+
+
 def test_the_same_sweep_gives_the_same_curves_in_other_packs(tmp_path, small):
     whole = run_sweep(**small, output=tmp_path / "a")
     small["execution"] = {"executor": "serial", "pack_size": 3}

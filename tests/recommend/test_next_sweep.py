@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweepdiag.recommend import next_sweep, recommend_region
+from sweepdiag.recommend import Budget, next_sweep, recommend_region
 from sweepdiag.records import Axis, Scale, StopEpoch, SweepFacts
 from tests.recommend.tables import Outcome, config_table, int_axis, lr_axis
 
@@ -18,7 +19,7 @@ GOOD = Outcome(losses=(0.5, 0.501))
 WORSE = Outcome(losses=(0.9, 0.901), verdict="underfit")
 
 
-def following(axes, outcome_of, *, epochs=30, n_seeds=2, n_train=1200, stop=None):
+def following(axes, outcome_of, *, epochs=30, n_seeds=2, n_train=1200, stop=None, budget=None):
     table = config_table(axes, outcome_of)
     outcome = recommend_region(
         axes=axes, configurations=table, monitor="val_loss", metric_mode=None
@@ -31,6 +32,7 @@ def following(axes, outcome_of, *, epochs=30, n_seeds=2, n_train=1200, stop=None
         facts=SweepFacts(workload="w", n_train=n_train),
         epochs=epochs,
         n_seeds=n_seeds,
+        budget=budget,
     )
 
 
@@ -167,10 +169,14 @@ def test_late_best_epochs_on_a_plateau_do_not():
     assert result.settings == {"epochs": 60}
 
 
-def test_early_best_epochs_ask_for_fewer_epochs():
-    early = Outcome(losses=(0.5, 0.501), best_epoch=3.0)
-    result = following((lr_axis(*LRS),), by_lr(at_0_1=early))
-    assert result.settings == {"epochs": 9}
+@pytest.mark.parametrize("outcome", [GOOD, DIVERGED])
+def test_what_a_finding_says_about_the_epochs_holds(outcome):
+    late = dataclasses.replace(outcome, best_epoch=28.0, tags=("still_improving",))
+    table = by_lr(at_0_1=late) if outcome is GOOD else lambda p: late
+    short = Budget(epochs=8, title="The budget is far too long")
+    result = following((lr_axis(*LRS),), table, budget=short)
+    assert result.settings == {"epochs": 8}
+    assert "Fewer epochs: the budget is far too long." in result.reasons
 
 
 def test_if_all_diverge_the_learning_rate_goes_down():
