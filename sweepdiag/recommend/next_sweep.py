@@ -18,10 +18,10 @@ from sweepdiag.recommend._zoom import (
 )
 from sweepdiag.recommend.region import RegionCause, RegionOutcome
 from sweepdiag.recommend.stopping import is_improving
-from sweepdiag.records import Axis, Region, Scale, StopEpoch, SweepFacts, Tag
+from sweepdiag.records import Axis, AxisValue, Region, Scale, StopEpoch, SweepFacts, Tag
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     import pandas as pd
 
@@ -118,17 +118,19 @@ def _zoomed(
 ) -> dict[str, AxisPlan]:
     candidates = outcome.candidates
     best = {outcome.best_config_id, region.centre_config_id}
+
+    def values_at(config_ids: Collection[str | None], index: int) -> list[AxisValue]:
+        rows = zip(candidates.config_ids, candidates.values, strict=True)
+        return [values[index] for config_id, values in rows if config_id in config_ids]
+
     plans = {axis.name: AxisPlan(block=unchanged_block(axis), reasons=()) for axis in axes}
     for index, side in enumerate(region.axes):
         plans[side.name] = zoomed_axis(
             candidates.axes[index],
             side,
             [values[index] for values in candidates.values],
-            [
-                values[index]
-                for config_id, values in zip(candidates.config_ids, candidates.values, strict=True)
-                if config_id in best
-            ],
+            values_at(best, index),
+            equals=values_at(outcome.equals, index),
             is_tie=outcome.cause is RegionCause.TIE,
             n_train=n_train,
         )

@@ -132,6 +132,17 @@ def test_categories_keep_those_that_train():
     assert result.reasons == ("Act tanh is left out: it trains worse.",)
 
 
+def test_categories_that_are_as_good_elsewhere_are_kept():
+    act = Axis(name="act", values=("relu", "tanh", "gelu", "elu"), scale=Scale.CATEGORICAL,
+               is_structural=True)  # fmt: skip
+    good = {("relu", 0.01), ("relu", 0.1), ("tanh", 1.0)}
+    result = following(
+        (act, lr_axis(*LRS)), lambda p: GOOD if (p["act"], p["lr"]) in good else WORSE
+    )
+    assert result.parameters["act"] == {"values": ["relu", "tanh"]}
+    assert result.reasons[0] == "Act elu and gelu are left out: they train worse."
+
+
 def test_a_tie_keeps_the_space_and_asks_for_seeds():
     rng = np.random.default_rng(0)
     result = following(
