@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
+    "clean",
     "clean_message",
     "describe_bytes",
     "describe_error",
@@ -29,6 +30,11 @@ _ESCAPE_SEQUENCE = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])"
 )
 _CUT_MARK = " [...] "
+
+
+def clean(text: object) -> str:
+    """Return a text on one line, without control characters that could steer a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
 
 
 def clean_message(text: str, *, max_bytes: int = MAX_MESSAGE_BYTES) -> str:
