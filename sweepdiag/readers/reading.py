@@ -157,7 +157,8 @@ class _Reader:
         if not self.parts:
             if len(sources) == 1:
                 self._check_given()
-            message = f"no curves in {path}: " + (failures[0] if failures else "no losses in it")
+            why = failures[0] if failures else self._first_problem()
+            message = f"no curves in {path}: {why}"
             raise ReaderError(message)
         resolved = path.resolve()
         return resolved.name if path.is_dir() else resolved.stem
@@ -202,9 +203,7 @@ class _Reader:
         """
         self._check_given()
         if not self.parts:
-            message = f"no row of {name} can be read"
-            if self.problems.listed:
-                message += f": {self.problems.listed[0]}"
+            message = f"no row of {name} can be read: {self._first_problem()}"
             raise ReaderError(message)
         rows, notes = self._named(join_rows(self.parts))
         self._check_runs(rows)
@@ -233,6 +232,10 @@ class _Reader:
             problems=self.problems,
             notes=(*notes, *points.notes),
         )
+
+    def _first_problem(self) -> str:
+        """Return what to say where nothing could be read."""
+        return str(self.problems.listed[0]) if self.problems.listed else "no losses in it"
 
     def _named(self, rows: Rows) -> tuple[Rows, list[str]]:
         """Return the rows with run names that stand for one run each."""
