@@ -9,7 +9,7 @@ from sweepdiag.recommend.criteria import compare_criteria
 from sweepdiag.recommend.next_sweep import Budget, NextSweep, next_sweep
 from sweepdiag.recommend.region import RegionCause, RegionOutcome, recommend_region
 from sweepdiag.recommend.sampling import ContinuousRange, ParameterRange, sample_quasi_random
-from sweepdiag.recommend.stopping import is_improving, region_stop, stop_epochs
+from sweepdiag.recommend.stopping import region_stop, stop_epochs
 from sweepdiag.records import Axis, Recommendation, StopEpoch, SweepFacts
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _answer(outcome: RegionOutcome, stop: StopEpoch | None) -> str:
         text += f"; stop at epoch {stop.epoch:g} and keep the best checkpoint"
     elif stop is not None:
         text += f"; train for all {stop.epoch:g} epochs"
-        text += " or longer" if is_improving(stop) else " and keep the best checkpoint"
+        text += " or longer" if stop.is_improving else " and keep the best checkpoint"
     if outcome.equals:
         text += f". As good outside this box: {_equals_text(outcome)}"
     if outcome.cause is RegionCause.FOUND and not outcome.is_noise_known:

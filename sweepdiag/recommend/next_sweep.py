@@ -17,7 +17,6 @@ from sweepdiag.recommend._zoom import (
     zoomed_axis,
 )
 from sweepdiag.recommend.region import RegionCause, RegionOutcome
-from sweepdiag.recommend.stopping import is_improving
 from sweepdiag.records import Axis, AxisValue, Region, Scale, StopEpoch, SweepFacts, Tag
 
 if TYPE_CHECKING:
@@ -261,7 +260,7 @@ def _epochs_change(
     improving = tags.map(lambda tags: Tag.STILL_IMPROVING in tags).astype(bool)
     n_going_on = int(((best >= _LATE_SHARE * epochs) & improving).sum())
     # Where to start decides; without its stop, the majority.
-    goes_on = is_improving(stop) if stop is not None else 2 * n_going_on >= len(best)
+    goes_on = stop.is_improving if stop is not None else 2 * n_going_on >= len(best)
     if goes_on and 2 * n_going_on >= len(best):
         return 2 * epochs, (
             f"more epochs: {n_going_on} of the region's {len(best)} configurations are "

@@ -21,15 +21,13 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["HIGHEST_COST", "STOP_TOLERANCE", "is_improving", "region_stop", "stop_epochs"]
+__all__ = ["HIGHEST_COST", "STOP_TOLERANCE", "region_stop", "stop_epochs"]
 
 STOP_TOLERANCE = 0.01
 """How near to its minimum, relative to it, the smoothed curve counts as there."""
 
 HIGHEST_COST = 0.03
 """What stopping early may cost at most, relative, with the best checkpoint kept."""
-
-_IMPROVING = "still improving"
 
 # The luckiest of some twenty evaluations is about two standard errors below a flat curve.
 _NOISE_FACTOR = 3.0
@@ -101,11 +99,6 @@ def region_stop(
     return dataclasses.replace(start, config_id="region", reason=reason)
 
 
-def is_improving(stop: StopEpoch) -> bool:
-    """Return whether the curve still falls where it ends, so that longer training may help."""
-    return stop.epoch >= stop.budget_epochs and stop.reason.startswith(_IMPROVING)
-
-
 def _stop_of(curve: ConfigCurve, monitor: str) -> StopEpoch:
     budget = float(curve.epochs[-1])
     if not np.isfinite(curve.smooth).any():
@@ -122,15 +115,17 @@ def _stop_of(curve: ConfigCurve, monitor: str) -> StopEpoch:
     near = curve.smooth <= curve.smooth.min() + tolerance
     index = min(int(near.argmax()), lowest)
     if _still_improving(curve, tolerance):
-        reason = f"{_IMPROVING} at epoch {curve.epochs[-1]:g}: no reason to stop earlier"
-        return _stop_at(curve, curve.epochs.size - 1, reason)
+        reason = f"still improving at epoch {curve.epochs[-1]:g}: no reason to stop earlier"
+        return _stop_at(curve, curve.epochs.size - 1, reason, is_improving=True)
     affordable = _affordable(_regrets(curve), index)
     if affordable > index:
         return _stop_at(curve, affordable, _cost_reason(curve, index, affordable))
     return _stop_at(curve, index, _reason(curve, index, lowest, tolerance, monitor))
 
 
-def _stop_at(curve: ConfigCurve, index: int, reason: str) -> StopEpoch:
+def _stop_at(
+    curve: ConfigCurve, index: int, reason: str, *, is_improving: bool = False
+) -> StopEpoch:
     epoch, budget = float(curve.epochs[index]), float(curve.epochs[-1])
     return StopEpoch(
         config_id=curve.config_id,
@@ -139,6 +134,7 @@ def _stop_at(curve: ConfigCurve, index: int, reason: str) -> StopEpoch:
         saved_fraction=_saved(epoch, budget),
         regret=float(_regrets(curve)[index]),
         reason=reason,
+        is_improving=is_improving,
     )
 
 

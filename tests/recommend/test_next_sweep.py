@@ -174,7 +174,7 @@ def test_late_best_epochs_on_a_plateau_do_not():
     assert following((lr_axis(*LRS),), by_lr(at_0_1=late)).settings == {}
     at_end = StopEpoch(
         config_id="region", epoch=30.0, budget_epochs=30.0, saved_fraction=0.0, regret=0.0,
-        reason="still improving at epoch 30: no reason to stop earlier",
+        reason="in whatever words", is_improving=True,
     )  # fmt: skip
     result = following((lr_axis(*LRS),), by_lr(at_0_1=late), stop=at_end)
     assert result.settings == {"epochs": 60}

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweepdiag.recommend import recommend_region, region_stop, stop_epochs
-from sweepdiag.recommend.stopping import is_improving
 from sweepdiag.records import Region
 from sweepdiag.testing.simulated import simulate_sweep
 from tests.recommend.tables import configuration_table, verdict_table
@@ -207,10 +206,10 @@ def test_a_slow_member_does_not_postpone_the_stop_of_the_region():
     stop = region_stop(region=region_around("turns", "slow"), stops=stops)
     assert (stop.epoch, stop.regret) == (12.0, 0.0)
     assert stop.reason.endswith("12\N{EN DASH}30 across the region; keep the best checkpoint")
-    assert not is_improving(stop)
+    assert not stop.is_improving
     slow = region_stop(region=region_around("slow", "turns"), stops=stops)
     assert slow.epoch == 30.0
-    assert is_improving(slow)
+    assert slow.is_improving
 
 
 def test_a_stop_that_would_cost_too_much_is_postponed_and_says_so():
@@ -232,7 +231,7 @@ def test_the_last_epoch_may_be_best_without_any_improvement():
     losses[30] = 0.9
     stop = stop_of(losses)
     assert stop.epoch == 30.0
-    assert not is_improving(stop)
+    assert not stop.is_improving
     assert "more than 3 % at any other epoch before 30" in stop.reason
 
 
