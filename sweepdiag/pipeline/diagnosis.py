@@ -205,7 +205,11 @@ def _diagnose(sweep: _Sweep, *, ignore: Sequence[str] = ()) -> Diagnosis:
         **shared,
         findings=findings,
         recommendation=recommend(
-            **shared, epochs=config.epochs, n_seeds=config.n_seeds, budget=budget_of(findings)
+            **shared,
+            epochs=config.epochs,
+            n_seeds=config.n_seeds,
+            budget=budget_of(findings),
+            n_configurations=config.n_configurations,
         ),
         title=sweep.folder.path.name,
         environment=_environment(sweep.folder),

@@ -48,6 +48,7 @@ def recommend(
     epochs: int,
     n_seeds: int,
     budget: Budget | None = None,
+    n_configurations: int | None = None,
 ) -> Recommendation:
     """Return where to train, when to stop and what to run next.
 
@@ -63,6 +64,7 @@ def recommend(
         epochs: Budget of each training.
         n_seeds: Seeds planned per configuration.
         budget: What the findings say about the epochs of the next sweep, if they do.
+        n_configurations: Points that were drawn; ``None`` if the sweep was a grid.
 
     Returns:
         The recommendation; its ``answer`` is there also when nothing can be recommended.
@@ -93,6 +95,7 @@ def recommend(
         epochs=epochs,
         n_seeds=n_seeds,
         budget=budget,
+        n_configurations=n_configurations,
     )
     return Recommendation(
         answer=_answer(outcome, in_region),

@@ -68,6 +68,7 @@ def next_sweep(
     epochs: int,
     n_seeds: int,
     budget: Budget | None = None,
+    n_configurations: int | None = None,
 ) -> NextSweep:
     """Return a sweep that zooms into the region, or goes where it has to be looked for.
 
@@ -76,7 +77,7 @@ def next_sweep(
     trains, the learning rate goes down (all diverge), up (none learns) or between the two.
 
     A grid of more than twice the trials of the sweep that ran is thinned as far as each axis
-    bears it.
+    bears it. Where points are drawn, fewer are.
 
     Args:
         axes: The axes of the sweep that ran.
@@ -87,6 +88,7 @@ def next_sweep(
         epochs: Budget of each training.
         n_seeds: Seeds planned per configuration.
         budget: What the findings say about the epochs, if they do: that holds.
+        n_configurations: Points that were drawn; ``None`` if the sweep was a grid.
 
     Returns:
         Parameters, settings and reasons.
@@ -98,11 +100,15 @@ def next_sweep(
         plans = _rescued(axes, outcome)
     else:
         plans = _zoomed(axes, outcome, outcome.region, facts.n_train)
-        plans, thinned = _within_budget(
-            plans,
-            n_seeds=settings.get("seeds", n_seeds),
-            most_trials=max(_MOST_GROWTH * len(configurations) * n_seeds, _FEWEST_TRIALS),
-        )
+    n_next_seeds = settings.get("seeds", n_seeds)
+    most_trials = max(_MOST_GROWTH * len(configurations) * n_seeds, _FEWEST_TRIALS)
+    if n_configurations is not None:
+        plans = {name: _drawn(plan) for name, plan in plans.items()}
+        fewer, thinned = _fewer_points(n_configurations, n_next_seeds, most_trials)
+        settings |= fewer
+        reasons = (*reasons, *thinned)
+    elif outcome.region is not None:
+        plans, thinned = _within_budget(plans, n_seeds=n_next_seeds, most_trials=most_trials)
         reasons = (*reasons, *thinned)
     texts = [text for plan in plans.values() for text in plan.reasons]
     return NextSweep(
@@ -134,6 +140,23 @@ def _zoomed(
             n_train=n_train,
         )
     return plans
+
+
+def _drawn(plan: AxisPlan) -> AxisPlan:
+    """Return a plan for an axis on which points are drawn: its range has no number of values."""
+    block = {key: value for key, value in plan.block.items() if key != "n"}
+    return dataclasses.replace(plan, block=block)
+
+
+def _fewer_points(
+    n_configurations: int, n_seeds: int, most_trials: int
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Return the setting of how many points to draw, if all of them would be too many."""
+    affordable = max(1, most_trials // n_seeds)
+    if n_configurations <= affordable:
+        return {}, ()
+    text = f"fewer configurations: {n_configurations} with {n_seeds} seeds each are too many"
+    return {"n_configurations": affordable}, (text,)
 
 
 def _within_budget(

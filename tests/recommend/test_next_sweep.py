@@ -19,7 +19,7 @@ GOOD = Outcome(losses=(0.5, 0.501))
 WORSE = Outcome(losses=(0.9, 0.901), verdict="underfit")
 
 
-def following(axes, outcome_of, *, epochs=30, n_seeds=2, n_train=1200, stop=None, budget=None):
+def following(axes, outcome_of, *, epochs=30, n_seeds=2, n_train=1200, **others):
     table = config_table(axes, outcome_of)
     outcome = recommend_region(
         axes=axes, configurations=table, monitor="val_loss", metric_mode=None
@@ -28,11 +28,11 @@ def following(axes, outcome_of, *, epochs=30, n_seeds=2, n_train=1200, stop=None
         axes=axes,
         outcome=outcome,
         configurations=table,
-        stop=stop,
+        stop=others.pop("stop", None),
         facts=SweepFacts(workload="w", n_train=n_train),
         epochs=epochs,
         n_seeds=n_seeds,
-        budget=budget,
+        **others,
     )
 
 
@@ -112,6 +112,20 @@ def test_a_single_value_stays_except_for_the_learning_rate():
     assert result.parameters["capacity"] == {"value": 64}
     lr = result.parameters["lr"]
     assert (lr["min"], lr["max"], lr["distribution"]) == (0.0001, 1.0, "log_uniform_values")
+
+
+@pytest.mark.parametrize("outcome", [GOOD, DIVERGED])
+def test_a_sweep_of_drawn_points_stays_one(outcome):
+    axes = (lr_axis(*np.geomspace(0.001, 1.0, 30)),)
+    result = following(axes, lambda p: outcome, n_configurations=30)
+    assert "n" not in result.parameters["lr"]
+    assert "n_configurations" not in result.settings
+    many = (lr_axis(*np.geomspace(0.001, 1.0, 300)),)
+    one_seed = Outcome(losses=outcome.losses[:1], verdict=outcome.verdict)
+    result = following(many, lambda p: one_seed, n_seeds=1, n_configurations=300)
+    n_seeds = result.settings.get("seeds", 1)
+    assert result.settings.get("n_configurations", 300) * n_seeds <= 600
+    assert ("n_configurations" in result.settings) is (outcome is GOOD)
 
 
 def test_momentum_stays_below_one():
