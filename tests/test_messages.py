@@ -13,6 +13,7 @@ from sweepdiag.messages import (
     describe_error,
     describe_peak_memory,
     describe_traceback,
+    monitor_name,
 )
 
 
@@ -108,3 +109,18 @@ def test_of_a_long_message_the_beginning_is_kept_below_its_traceback() -> None:
     assert told.startswith("Traceback (most recent call last)")
     assert len(told.encode()) <= MAX_MESSAGE_BYTES
     assert describe_traceback(ValueError("short")) == "ValueError: short"
+
+
+@pytest.mark.parametrize(
+    ("monitor", "metric", "name"),
+    [
+        ("val_loss", "accuracy", "validation loss"),
+        ("val_metric", None, "validation metric"),
+        ("val_metric", "accuracy", "validation accuracy"),
+        ("val_metric", "val_accuracy", "val_accuracy"),
+        ("val_metric", "Valid/acc", "Valid/acc"),
+        ("val_metric", "value_error", "validation value_error"),
+    ],
+)
+def test_a_monitored_value_is_called_validation_once(monitor, metric, name):
+    assert monitor_name(monitor, metric) == name

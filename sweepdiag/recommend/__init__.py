@@ -77,6 +77,7 @@ def recommend(
         monitor=monitor,
         metric_mode=metric_mode,
         baseline_val_loss=facts.baseline_val_loss,
+        metric=facts.metric,
     )
     stops = stop_epochs(
         curves=curves,
@@ -84,6 +85,7 @@ def recommend(
         configurations=rows,
         monitor=monitor,
         metric_mode=metric_mode,
+        metric=facts.metric,
     )
     in_region = region_stop(region=outcome.region, stops=stops)
     following = next_sweep(

@@ -42,9 +42,11 @@ def tables(curves_of: dict[str, list[np.ndarray]], *, state: str = "finished"):
     }
 
 
-def stop_of(*seeds, monitor="val_loss", metric_mode=None):
+def stop_of(*seeds, monitor="val_loss", metric_mode=None, metric=None):
     losses = [np.asarray(seed, dtype=float) for seed in seeds]
-    (stop,) = stop_epochs(**tables({"c": losses}), monitor=monitor, metric_mode=metric_mode)
+    (stop,) = stop_epochs(
+        **tables({"c": losses}), monitor=monitor, metric_mode=metric_mode, metric=metric
+    )
     return stop
 
 
@@ -139,9 +141,9 @@ def test_seeds_evaluated_at_different_epochs_are_put_on_one_axis():
 
 
 def test_a_metric_that_should_be_high_stops_at_its_peak():
-    stop = stop_of(u_shape(12.0), monitor="val_metric", metric_mode="max")
+    stop = stop_of(u_shape(12.0), monitor="val_metric", metric_mode="max", metric="val_acc")
     assert stop.epoch == 12.0
-    assert "validation metric turns at epoch 12 and is 0.3" in stop.reason
+    assert "val_acc turns at epoch 12 and is 0.3" in stop.reason
     assert stop.reason.endswith("worse at epoch 30")
 
 
