@@ -238,14 +238,24 @@ def _write_diagnosis(folder: RunFolder, diagnosis: Diagnosis) -> None:
 
 def _next_sweep(config: SweepConfig, recommendation: Recommendation) -> str:
     """Return the file of the next sweep: this one's settings with what should change."""
+    settings, reasons = config.to_mapping(), list(recommendation.next_reasons)
+    epochs = recommendation.next_settings.get("epochs", config.epochs)
+    schedule = settings["schedule"]
+    if schedule["warmup_epochs"] > epochs:
+        schedule = {
+            **schedule,
+            "warmup_epochs": schedule["warmup_epochs"] * epochs / config.epochs,
+        }
+        reasons.append(f"Warm-up takes the same share of {epochs} epochs as of {config.epochs}.")
     options = {
-        **config.to_mapping(),
+        **settings,
         **recommendation.next_settings,
-        "parameters": dict(recommendation.next_parameters) or config.to_mapping()["parameters"],
+        "parameters": dict(recommendation.next_parameters) or settings["parameters"],
+        "schedule": schedule,
         "output": None,
-        "execution": {**config.to_mapping()["execution"], "shard": None},
+        "execution": {**settings["execution"], "shard": None},
     }
-    return load_config(options=options).to_yaml(header="\n".join(recommendation.next_reasons))
+    return load_config(options=options).to_yaml(header="\n".join(reasons))
 
 
 def write_verdicts(folder: RunFolder, data: ReportData, features: pd.DataFrame) -> None:
