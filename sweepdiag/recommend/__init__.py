@@ -45,7 +45,7 @@ def recommend(
     configurations: pd.DataFrame,
     monitor: str,
     metric_mode: str | None,
-    epochs: int,
+    epochs: int | None,
     n_seeds: int,
     budget: Budget | None = None,
     n_configurations: int | None = None,
@@ -61,7 +61,7 @@ def recommend(
         configurations: Columns of ``configurations.parquet``.
         monitor: ``val_loss`` or ``val_metric``.
         metric_mode: ``max`` or ``min``.
-        epochs: Budget of each training.
+        epochs: Budget of each training; ``None`` if it was not counted in epochs.
         n_seeds: Seeds planned per configuration.
         budget: What the findings say about the epochs of the next sweep, if they do.
         n_configurations: Points that were drawn; ``None`` if the sweep was a grid.

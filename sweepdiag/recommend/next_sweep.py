@@ -65,7 +65,7 @@ def next_sweep(
     configurations: pd.DataFrame,
     stop: StopEpoch | None,
     facts: SweepFacts,
-    epochs: int,
+    epochs: int | None,
     n_seeds: int,
     budget: Budget | None = None,
     n_configurations: int | None = None,
@@ -85,7 +85,7 @@ def next_sweep(
         configurations: Columns of ``configurations.parquet``.
         stop: What ``region_stop`` returned.
         facts: What is known of the task.
-        epochs: Budget of each training.
+        epochs: Budget of each training; ``None`` if it was not counted in epochs.
         n_seeds: Seeds planned per configuration.
         budget: What the findings say about the epochs, if they do: that holds.
         n_configurations: Points that were drawn; ``None`` if the sweep was a grid.
@@ -251,7 +251,7 @@ def _settings(
     configurations: pd.DataFrame,
     stop: StopEpoch | None,
     budget: Budget | None,
-    epochs: int,
+    epochs: int | None,
     n_seeds: int,
 ) -> tuple[dict[str, int], tuple[str, ...]]:
     settings: dict[str, int] = {}
@@ -270,8 +270,10 @@ def _settings(
 
 
 def _epochs_change(
-    inside: pd.DataFrame, stop: StopEpoch | None, budget: Budget | None, epochs: int
+    inside: pd.DataFrame, stop: StopEpoch | None, budget: Budget | None, epochs: int | None
 ) -> tuple[int, str] | None:
+    if epochs is None:
+        return None
     if budget is not None:
         change = "more" if budget.epochs > epochs else "fewer"
         title = budget.title[:1].lower() + budget.title[1:]

@@ -131,6 +131,17 @@ def test_the_next_sweep_of_imported_curves_can_be_run_as_soon_as_it_has_a_worklo
     assert "\x1b" not in text
 
 
+def test_a_number_of_steps_is_no_number_of_epochs_to_train_for(sweep, tmp_path):
+    curves = sweep[(sweep["task"] == "digits") & (sweep["epoch"] < 4)]
+    by_epoch = sweepdiag.diagnose(curves, one_sweep=True, output=tmp_path / "epochs")
+    by_step = sweepdiag.diagnose(
+        curves.rename(columns={"epoch": "step"}), one_sweep=True, output=tmp_path / "steps"
+    )
+    assert "epochs" in by_epoch.recommendation.next_settings
+    assert "epochs" not in by_step.recommendation.next_settings
+    assert not any("epochs" in reason for reason in by_step.recommendation.next_reasons)
+
+
 def test_groups_are_sweeps_with_reports_of_their_own(sweep, tmp_path):
     result = sweepdiag.diagnose(sweep, group_by="task", output=tmp_path / "out")
     assert list(result.groups) == ["digits", "=evil/../<b>"]
