@@ -20,7 +20,7 @@ from sweepdiag.recommend.region import RegionCause, RegionOutcome
 from sweepdiag.records import Axis, AxisValue, Region, Scale, StopEpoch, SweepFacts, Tag
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping, Set
 
     import pandas as pd
 
@@ -123,8 +123,9 @@ def _zoomed(
 ) -> dict[str, AxisPlan]:
     candidates = outcome.candidates
     best = {outcome.best_config_id, region.centre_config_id}
+    equals: Set[str | None] = set(outcome.equals)
 
-    def values_at(config_ids: Collection[str | None], index: int) -> list[AxisValue]:
+    def values_at(config_ids: Set[str | None], index: int) -> list[AxisValue]:
         rows = zip(candidates.config_ids, candidates.values, strict=True)
         return [values[index] for config_id, values in rows if config_id in config_ids]
 
@@ -135,7 +136,7 @@ def _zoomed(
             side,
             [values[index] for values in candidates.values],
             values_at(best, index),
-            equals=values_at(outcome.equals, index),
+            equals=values_at(equals, index),
             is_tie=outcome.cause is RegionCause.TIE,
             n_train=n_train,
         )
