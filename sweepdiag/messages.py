@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
+    "clean",
     "clean_message",
     "describe_bytes",
     "describe_error",
     "describe_peak_memory",
     "describe_traceback",
     "headline",
+    "monitor_name",
 ]
 
 MAX_MESSAGE_BYTES = 2048
@@ -29,10 +31,16 @@ MAX_MESSAGE_BYTES = 2048
 _ESCAPE_SEQUENCE = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])"
 )
+_NAMES_VALIDATION = re.compile(r"val(?!ue)", re.IGNORECASE)
 _CUT_MARK = " [...] "
 _TRACEBACK = "Traceback (most recent call last)"
 _ERROR_LINE = re.compile(r"[A-Za-z_][\w.]*(: .*)?")
 """An exception as it stands below its traceback: its type alone, or with a message."""
+
+
+def clean(text: object) -> str:
+    """Return a text on one line, without control characters that could steer a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
 
 
 def clean_message(text: str, *, max_bytes: int = MAX_MESSAGE_BYTES) -> str:
@@ -139,3 +147,17 @@ def describe_peak_memory(peaks: Iterable[tuple[str, float]]) -> str:
 def _is_control(char: str) -> bool:
     """Return whether a character steers terminals or text direction, or is no character."""
     return unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def monitor_name(monitor: str, metric: str | None) -> str:
+    """Return what texts call the monitored value, such as ``validation accuracy``.
+
+    Args:
+        monitor: ``val_loss`` or ``val_metric``.
+        metric: The metric's own name, if it is known; it may say already what it is measured on.
+    """
+    if monitor == "val_loss":
+        return "validation loss"
+    if metric is not None and _NAMES_VALIDATION.match(metric):
+        return metric
+    return f"validation {metric or 'metric'}"

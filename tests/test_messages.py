@@ -14,6 +14,7 @@ from sweepdiag.messages import (
     describe_peak_memory,
     describe_traceback,
     headline,
+    monitor_name,
 )
 
 
@@ -147,3 +148,18 @@ def test_the_headline_of_a_death_is_its_cause() -> None:
     assert headline(told) == "it was killed"
     assert headline("Traceback (most recent call last):\n  cut\n  off") == "  off"
     assert headline("") == ""
+
+
+@pytest.mark.parametrize(
+    ("monitor", "metric", "name"),
+    [
+        ("val_loss", "accuracy", "validation loss"),
+        ("val_metric", None, "validation metric"),
+        ("val_metric", "accuracy", "validation accuracy"),
+        ("val_metric", "val_accuracy", "val_accuracy"),
+        ("val_metric", "Valid/acc", "Valid/acc"),
+        ("val_metric", "value_error", "validation value_error"),
+    ],
+)
+def test_a_monitored_value_is_called_validation_once(monitor, metric, name):
+    assert monitor_name(monitor, metric) == name

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from sweepdiag.config.scalars import read_scalar
+from sweepdiag.messages import clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +33,7 @@ def write_yaml(settings: Mapping[str, Any], *, header: str | None = None) -> str
 
     Args:
         settings: Nested mapping of plain values.
-        header: Text for the top of the file, as comments.
+        header: Text for the top of the file, as comments; what is not printable becomes a space.
 
     Returns:
         YAML. Floats carry a point (``1.0e-05``), without which some readers see text.
@@ -46,7 +47,7 @@ def write_yaml(settings: Mapping[str, Any], *, header: str | None = None) -> str
         default_flow_style=False,
         width=_WIDTH,
     )
-    lines = [] if header is None else [f"# {line}".rstrip() for line in header.splitlines()]
+    lines = [] if header is None else [f"# {clean(line)}".rstrip() for line in header.splitlines()]
     return "".join(f"{line}\n" for line in lines) + body
 
 

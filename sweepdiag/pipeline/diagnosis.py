@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sweepdiag.config import SweepConfig, load_config
 from sweepdiag.errors import ConfigError, StoreError
 from sweepdiag.freeing import give_back_memory
-from sweepdiag.pipeline.judging import Recorded, check_findings, judge, tag_edge
+from sweepdiag.pipeline.judging import Recorded, budget_of, check_findings, judge, tag_edge
 from sweepdiag.readers import MARKER
 from sweepdiag.rules import Thresholds
 from sweepdiag.rules.findings.gate import check_codes
@@ -200,10 +200,17 @@ def _diagnose(sweep: _Sweep, *, ignore: Sequence[str] = ()) -> Diagnosis:
     judged = judge(recorded)
     give_back_memory()
     shared = recorded.shared(judged)
+    findings = check_findings(recorded, judged, ignore=(*config.diagnosis.ignore, *ignore))
     data = ReportData(
         **shared,
-        findings=check_findings(recorded, judged, ignore=(*config.diagnosis.ignore, *ignore)),
-        recommendation=recommend(**shared, epochs=config.epochs, n_seeds=config.n_seeds),
+        findings=findings,
+        recommendation=recommend(
+            **shared,
+            epochs=config.epochs,
+            n_seeds=config.n_seeds,
+            budget=budget_of(findings),
+            n_configurations=config.n_configurations,
+        ),
         title=sweep.folder.path.name,
         environment=_environment(sweep.folder),
         interrupted=sweep.interrupted,
@@ -231,14 +238,24 @@ def _write_diagnosis(folder: RunFolder, diagnosis: Diagnosis) -> None:
 
 def _next_sweep(config: SweepConfig, recommendation: Recommendation) -> str:
     """Return the file of the next sweep: this one's settings with what should change."""
+    settings, reasons = config.to_mapping(), list(recommendation.next_reasons)
+    epochs = recommendation.next_settings.get("epochs", config.epochs)
+    schedule = settings["schedule"]
+    if schedule["warmup_epochs"] > epochs:
+        schedule = {
+            **schedule,
+            "warmup_epochs": schedule["warmup_epochs"] * epochs / config.epochs,
+        }
+        reasons.append(f"Warm-up takes the same share of {epochs} epochs as of {config.epochs}.")
     options = {
-        **config.to_mapping(),
+        **settings,
         **recommendation.next_settings,
-        "parameters": dict(recommendation.next_parameters) or config.to_mapping()["parameters"],
+        "parameters": dict(recommendation.next_parameters) or settings["parameters"],
+        "schedule": schedule,
         "output": None,
-        "execution": {**config.to_mapping()["execution"], "shard": None},
+        "execution": {**settings["execution"], "shard": None},
     }
-    return load_config(options=options).to_yaml(header="\n".join(recommendation.next_reasons))
+    return load_config(options=options).to_yaml(header="\n".join(reasons))
 
 
 def write_verdicts(folder: RunFolder, data: ReportData, features: pd.DataFrame) -> None:

@@ -20,7 +20,7 @@ from sweepdiag.pipeline.imported_words import (
     reading_lines,
     stops_alone,
 )
-from sweepdiag.pipeline.judging import Recorded, check_findings, judge, tag_edge
+from sweepdiag.pipeline.judging import Recorded, budget_of, check_findings, judge, tag_edge
 from sweepdiag.pipeline.runs import RunAxes, find_axes, group_runs, trials_of
 from sweepdiag.readers import find_columns, metric_mode, read_curves
 from sweepdiag.records import SweepFacts
@@ -280,14 +280,14 @@ class _Job:
         findings = check_findings(recorded, judged, ignore=(_EXECUTION[0],))
         findings += tuple(f for f in not_applicable(_EXECUTION[1]) if f.code == _EXECUTION[0])
         n_seeds = recorded.trials.groupby("config_id").size().max()
+        # A number of steps is no number of epochs to train for.
+        is_epoch = self.reading.axis == "epoch"
         advice = recommend(
             **shared,
-            epochs=max(1, round(float(curves["epoch"].max()))),
+            epochs=max(1, round(float(curves["epoch"].max()))) if is_epoch else None,
             n_seeds=int(n_seeds),
+            budget=budget_of(findings),
         )
-        if self.reading.axis == "step":  # a number of steps is no number of epochs to train for
-            settings = {k: v for k, v in advice.next_settings.items() if k != "epochs"}
-            advice = dataclasses.replace(advice, next_settings=settings)
         result = self._result(
             folder,
             shared,

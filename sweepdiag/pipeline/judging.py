@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sweepdiag.records import JUDGED_STATES, Scale, Tag, plain
+from sweepdiag.records import JUDGED_STATES, FindingState, Scale, Tag, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import pandas as pd
 
     from sweepdiag.features import CurveArrays, FeatureMatrix
     from sweepdiag.plotting import ReportData
+    from sweepdiag.recommend import Budget
     from sweepdiag.records import Axis, Finding, SweepFacts, Verdict
     from sweepdiag.rules import Thresholds
     from sweepdiag.rules.context import ContextKind
 
-__all__ = ["Judged", "Recorded", "check_findings", "judge", "tag_edge"]
+__all__ = ["Judged", "Recorded", "budget_of", "check_findings", "judge", "tag_edge"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +107,16 @@ def check_findings(
 
     view = SweepView(**recorded.shared(judged))
     return check_sweep(view, thresholds=recorded.thresholds, ignore=ignore)
+
+
+def budget_of(findings: Iterable[Finding]) -> Budget | None:
+    """Return what the findings say about the epochs of the next sweep; ``None`` if nothing."""
+    from sweepdiag.recommend import Budget
+
+    for finding in findings:
+        if finding.state is FindingState.FINDING and "train_epochs" in finding.numbers:
+            return Budget(epochs=int(finding.numbers["train_epochs"]), title=finding.title)
+    return None
 
 
 def _verdicts(recorded: Recorded) -> tuple[pd.DataFrame, pd.DataFrame]:

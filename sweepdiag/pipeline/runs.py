@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sweepdiag.config.axes import RESERVED_COLUMNS
+from sweepdiag.config.checks import AXIS_NAME
 from sweepdiag.errors import ConfigError, unknown_name
 from sweepdiag.records import State
 from sweepdiag.space import axes_of_configurations, configuration_digest
@@ -37,15 +40,10 @@ _NO_SETTINGS = frozenset({
     "url", "uuid", "val", "valid", "validation", "walltime",
 })  # fmt: skip
 """Words of columns that tell how a run came out or where it ran, not how it was set up."""
-_RESERVED = frozenset({
-    "attempt", "best_epoch", "best_monitor", "best_train_loss", "best_val_loss",
-    "best_val_metric", "confidence", "config_id", "context", "device", "epoch", "evidence",
-    "group", "last_val_loss", "n_evaluations", "n_failed", "n_judged", "n_parameters", "n_seeds",
-    "reason", "reference_id", "runner_up", "seconds", "seed", "share", "state", "step", "tags",
-    "train_loss", "train_metric", "trial_id", "turning_epoch", "val_loss", "val_metric",
-    "verdict", "worst_monitor", "worst_val_loss",
-})  # fmt: skip
+_RESERVED = RESERVED_COLUMNS | {"group"}
 _MOST_CATEGORIES = 30
+_LONGEST_NAME = 50
+"""Characters of an axis's name, which leave room for what tells equal ones apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +96,8 @@ def find_axes(
 
     Returns:
         The axes. Learning rate, batch size and width get the names ``lr``, ``batch_size`` and
-        ``capacity``, by which the checks of a sweep know them.
+        ``capacity``, by which the checks of a sweep know them; all others that of their column, as
+        far as a sweep's file may name an axis so.
 
     Raises:
         ConfigError: If a column that was asked for does not exist or has no value in some run.
@@ -209,11 +208,21 @@ def _axis_names(columns: Sequence[str]) -> list[str]:
             plain[folded.index(name)] = name
     names: list[str] = []
     for name in plain:
-        unique = f"param_{name}" if name in _RESERVED else name
+        legal = _legal_name(name)
+        unique, number = legal, 1
         while unique in names:
-            unique += "_"
+            number += 1
+            unique = f"{legal}_{number}"
         names.append(unique)
     return names
+
+
+def _legal_name(column: str) -> str:
+    """Return a name that a sweep's file may give an axis, as near to the column's as possible."""
+    without_accents = unicodedata.normalize("NFKD", column).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^A-Za-z0-9]+", "_", without_accents).strip("_")[:_LONGEST_NAME]
+    is_legal = re.fullmatch(AXIS_NAME, name) is not None and name not in _RESERVED
+    return name if is_legal else f"param_{name}".rstrip("_")
 
 
 def _values(column: pd.Series[Any]) -> list[AxisValue]:

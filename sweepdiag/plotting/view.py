@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sweepdiag.messages import monitor_name
 from sweepdiag.records import DONE_STATES, VerdictClass
 
 if TYPE_CHECKING:
@@ -88,9 +89,7 @@ class ReportData:
     @property
     def monitor_name(self) -> str:
         """The monitored quantity in words, such as ``validation accuracy``."""
-        if self.monitor == "val_loss":
-            return "validation loss"
-        return f"validation {self.facts.metric or 'metric'}"
+        return monitor_name(self.monitor, self.facts.metric)
 
     @property
     def region_ids(self) -> frozenset[str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sweepdiag.readers.raw import RawTable
     from sweepdiag.readers.rows import Rows
 
-__all__ = ["attributes_of", "read_attributes", "value_of"]
+__all__ = ["attributes_of", "read_attributes", "values_of"]
 
 
 def attributes_of(rows: Rows, runs: Sequence[str]) -> pd.DataFrame:
@@ -69,9 +69,9 @@ def read_attributes(
     columns = {name: runs[name].tolist() for name in runs.columns}
     for name in table.columns:
         if name != key:
-            cells = [*table.columns[name], None]
-            found = [value_of(cells[-1 if np.isnan(i) else int(i)]) for i in place]
-            known = [value_of(cell) for cell in columns.get(name, [None] * len(found))]
+            cells = [*values_of(table.columns[name]), None]
+            found = [cells[-1 if np.isnan(i) else int(i)] for i in place]
+            known = values_of(columns.get(name, [None] * len(found)))
             merged = [new if old is None else old for old, new in zip(known, found, strict=True)]
             columns[name] = list(_typed(np.asarray(merged, dtype=object)))
     return pd.DataFrame(columns)
@@ -95,8 +95,10 @@ def _constant(
     n_changes = int(is_new.sum())
     if n_changes > 2 * n_runs + 1000 and n_changes > 0.5 * codes.size > 4 * n_runs:
         return None
-    for i in np.flatnonzero(is_new):
-        value = value_of(cells[i])
+    places = np.flatnonzero(is_new)
+    missing = _missing_texts(cells[places])
+    for i in places:
+        value = _value(cells[i], missing)
         if value is None:
             continue
         known = result[codes[i]]
@@ -107,12 +109,33 @@ def _constant(
     return result
 
 
-def value_of(cell: Any) -> Any:
-    """Return a cell's value; ``None`` for an empty one."""
+def values_of(cells: Sequence[Any] | NDArray[Any]) -> list[Any]:
+    """Return the values of a column; ``None`` for cells without one.
+
+    Words such as ``NA`` and ``none`` say that a cell is empty where all else is numbers. Among
+    other texts they are values: a schedule may be called ``none``.
+    """
+    missing = _missing_texts(cells)
+    return [_value(cell, missing) for cell in cells]
+
+
+def _missing_texts(cells: Sequence[Any] | NDArray[Any]) -> frozenset[str]:
+    """Return the texts of a column that stand for no value."""
+    texts = {cell for cell in cells if isinstance(cell, str)}
+    words = frozenset(text for text in texts if is_missing_text(text))
+    blanks = frozenset(text for text in words if not text.strip())
+    if words == blanks:
+        return blanks
+    _, _, bad = parse_numbers(list(texts - words))
+    is_numeric = not bad and not any(isinstance(cell, bool | np.bool_) for cell in cells)
+    return words if is_numeric else blanks
+
+
+def _value(cell: Any, missing: frozenset[str]) -> Any:
     if cell is None or (isinstance(cell, float) and np.isnan(cell)):
         return None
     if isinstance(cell, str):
-        return None if is_missing_text(cell) else cell.strip()
+        return None if cell in missing else cell.strip()
     return cell.item() if isinstance(cell, np.generic) else cell
 
 

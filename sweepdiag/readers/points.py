@@ -357,6 +357,6 @@ def _next_anchor(code: IntArray, is_anchor: BoolArray) -> IntArray:
     """Return, per point, which anchor of its run comes next (itself counts); -1 if none does."""
     places = np.flatnonzero(is_anchor)
     following = np.searchsorted(places, np.arange(code.size))
-    inside = np.minimum(following, max(places.size - 1, 0))
-    is_own = (following < places.size) & (code[places[inside]] == code)
-    return np.where(is_own, following, -1)
+    # Behind the last anchor comes one of no run.
+    owners = np.append(code[places], -1)
+    return np.where(owners[following] == code, following, -1)

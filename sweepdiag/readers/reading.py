@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sweepdiag.errors import ConfigError, ReaderError, unknown_name
-from sweepdiag.readers.attributes import attributes_of, read_attributes, value_of
+from sweepdiag.readers.attributes import attributes_of, read_attributes, values_of
 from sweepdiag.readers.charts import chart_columns, melt_chart
 from sweepdiag.readers.columns import ColumnMap, find_columns
 from sweepdiag.readers.points import collect_points, split_runs_by_file
@@ -157,7 +157,8 @@ class _Reader:
         if not self.parts:
             if len(sources) == 1:
                 self._check_given()
-            message = f"no curves in {path}: " + (failures[0] if failures else "no losses in it")
+            why = failures[0] if failures else self._first_problem()
+            message = f"no curves in {path}: {why}"
             raise ReaderError(message)
         resolved = path.resolve()
         return resolved.name if path.is_dir() else resolved.stem
@@ -202,9 +203,7 @@ class _Reader:
         """
         self._check_given()
         if not self.parts:
-            message = f"no row of {name} can be read"
-            if self.problems.listed:
-                message += f": {self.problems.listed[0]}"
+            message = f"no row of {name} can be read: {self._first_problem()}"
             raise ReaderError(message)
         rows, notes = self._named(join_rows(self.parts))
         self._check_runs(rows)
@@ -233,6 +232,10 @@ class _Reader:
             problems=self.problems,
             notes=(*notes, *points.notes),
         )
+
+    def _first_problem(self) -> str:
+        """Return what to say where nothing could be read."""
+        return str(self.problems.listed[0]) if self.problems.listed else "no losses in it"
 
     def _named(self, rows: Rows) -> tuple[Rows, list[str]]:
         """Return the rows with run names that stand for one run each."""
@@ -285,7 +288,7 @@ def _filled_groups(rows: Rows, column: str) -> list[str]:
 
     Loggers write settings once, into the first record of a run or the last.
     """
-    groups = [value_of(cell) for cell in rows.extras[column]]
+    groups = values_of(rows.extras[column])
     first: dict[str, str] = {}
     for run, group in zip(rows.run, groups, strict=True):
         if group is not None:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from sweepdiag.recommend._words import axis_name, sentence, value_text
 from sweepdiag.recommend.criteria import compare_criteria
-from sweepdiag.recommend.next_sweep import NextSweep, next_sweep
+from sweepdiag.recommend.next_sweep import Budget, NextSweep, next_sweep
 from sweepdiag.recommend.region import RegionCause, RegionOutcome, recommend_region
 from sweepdiag.recommend.sampling import ContinuousRange, ParameterRange, sample_quasi_random
-from sweepdiag.recommend.stopping import is_improving, region_stop, stop_epochs
+from sweepdiag.recommend.stopping import region_stop, stop_epochs
 from sweepdiag.records import Axis, Recommendation, StopEpoch, SweepFacts
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ _MOST_EQUALS = 2
 """Configurations outside the region that the answer names."""
 
 __all__ = [
+    "Budget",
     "ContinuousRange",
     "NextSweep",
     "ParameterRange",
@@ -44,8 +45,10 @@ def recommend(
     configurations: pd.DataFrame,
     monitor: str,
     metric_mode: str | None,
-    epochs: int,
+    epochs: int | None,
     n_seeds: int,
+    budget: Budget | None = None,
+    n_configurations: int | None = None,
 ) -> Recommendation:
     """Return where to train, when to stop and what to run next.
 
@@ -58,8 +61,10 @@ def recommend(
         configurations: Columns of ``configurations.parquet``.
         monitor: ``val_loss`` or ``val_metric``.
         metric_mode: ``max`` or ``min``.
-        epochs: Budget of each training.
+        epochs: Budget of each training; ``None`` if it was not counted in epochs.
         n_seeds: Seeds planned per configuration.
+        budget: What the findings say about the epochs of the next sweep, if they do.
+        n_configurations: Points that were drawn; ``None`` if the sweep was a grid.
 
     Returns:
         The recommendation; its ``answer`` is there also when nothing can be recommended.
@@ -72,6 +77,7 @@ def recommend(
         monitor=monitor,
         metric_mode=metric_mode,
         baseline_val_loss=facts.baseline_val_loss,
+        metric=facts.metric,
     )
     stops = stop_epochs(
         curves=curves,
@@ -79,6 +85,7 @@ def recommend(
         configurations=rows,
         monitor=monitor,
         metric_mode=metric_mode,
+        metric=facts.metric,
     )
     in_region = region_stop(region=outcome.region, stops=stops)
     following = next_sweep(
@@ -89,6 +96,8 @@ def recommend(
         facts=facts,
         epochs=epochs,
         n_seeds=n_seeds,
+        budget=budget,
+        n_configurations=n_configurations,
     )
     return Recommendation(
         answer=_answer(outcome, in_region),
@@ -107,7 +116,7 @@ def _answer(outcome: RegionOutcome, stop: StopEpoch | None) -> str:
         text += f"; stop at epoch {stop.epoch:g} and keep the best checkpoint"
     elif stop is not None:
         text += f"; train for all {stop.epoch:g} epochs"
-        text += " or longer" if is_improving(stop) else " and keep the best checkpoint"
+        text += " or longer" if stop.is_improving else " and keep the best checkpoint"
     if outcome.equals:
         text += f". As good outside this box: {_equals_text(outcome)}"
     if outcome.cause is RegionCause.FOUND and not outcome.is_noise_known:

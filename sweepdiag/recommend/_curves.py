@@ -18,7 +18,6 @@ __all__ = [
     "cost_sign",
     "curve_table",
     "finite_or_inf",
-    "monitor_name",
     "relative_regret",
 ]
 
@@ -43,11 +42,6 @@ def cost_sign(monitor: str, metric_mode: str | None) -> float:
     if metric_mode not in {None, "min", "max"}:
         raise ConfigError(unknown_name("metric_mode", str(metric_mode), ("min", "max")))
     return -1.0 if monitor == "val_metric" and metric_mode != "min" else 1.0
-
-
-def monitor_name(monitor: str) -> str:
-    """Return what sentences call the monitored value."""
-    return "validation loss" if monitor == "val_loss" else "validation metric"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from sweepdiag.recommend._curves import monitor_name
 from sweepdiag.recommend._noise import LOSS_CAP, LOSS_FLOOR, METRIC_FLOOR, Noise
 from sweepdiag.recommend._words import axis_name, join, percent, sentence, value_text
 from sweepdiag.records import VerdictClass
@@ -28,11 +27,12 @@ def region_reasons(
     centre: int,
     monitor: str,
     *,
+    name: str,
     is_capped: bool,
 ) -> tuple[str, ...]:
     """Return why these configurations, and why to start at this one, in sentences."""
     texts = [
-        _quality_reason(candidates, contained, monitor),
+        _quality_reason(candidates, contained, name),
         _noise_reason(candidates, noise, monitor),
         _cap_reason(is_capped=is_capped),
         _centre_reason(candidates, contained, centre),
@@ -42,11 +42,10 @@ def region_reasons(
     return tuple(sentence(text) for text in texts if text)
 
 
-def _quality_reason(candidates: Candidates, contained: NDArray[np.intp], monitor: str) -> str:
+def _quality_reason(candidates: Candidates, contained: NDArray[np.intp], name: str) -> str:
     best = candidates.robust_best()
     worst = float(candidates.worst[contained].max())
     size = float(candidates.worst[best])
-    name = monitor_name(monitor)
     if len(contained) == 1:
         return f"one configuration is inside, with a {name} of {abs(size):.3g} in its worst seed"
     return (

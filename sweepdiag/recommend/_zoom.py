@@ -81,6 +81,7 @@ def zoomed_axis(
     tried: Sequence[AxisValue],
     best: Sequence[AxisValue],
     *,
+    equals: Sequence[AxisValue] = (),
     is_tie: bool,
     n_train: int | None,
 ) -> AxisPlan:
@@ -91,11 +92,12 @@ def zoomed_axis(
         side: Its side of the region.
         tried: The values that were tried.
         best: The values at the best configuration and at the region's centre.
+        equals: The values of configurations outside the region that are as good as the best.
         is_tie: Whether nothing speaks for any value, so that the range stays as it is.
         n_train: Training samples, the largest possible batch.
     """
     if side.low is None or side.high is None:
-        return AxisPlan(block=_list_block(side.values), reasons=_category_reasons(side, tried))
+        return _category_plan(side, tried, equals)
     numbers = sorted({float(value) for value in tried})
     ladder = _Ladder(axis=axis, tried=numbers, limits=limits_of(axis.name, numbers, n_train))
     edges = {float(value) for value in best}
@@ -162,8 +164,15 @@ def continuous_block(axis: Axis, low: float, high: float, n: int) -> dict[str, A
 
 
 def _is_log(axis: Axis) -> bool:
-    # Learning rates that lie close together count as linear; the next ones may not.
-    return axis.scale is Scale.LOG or axis.name in LEARNING_RATES
+    # Learning rates and counts that lie close together count as linear; the next ones may not.
+    return axis.scale is Scale.LOG or axis.name in LEARNING_RATES or _is_count(axis)
+
+
+def _is_count(axis: Axis) -> bool:
+    """Return whether an axis counts something, such as samples or units: ratios matter there."""
+    if axis.scale is Scale.CATEGORICAL or not axis.is_structural:
+        return False
+    return all(float(value) >= 1 and float(value).is_integer() for value in axis.values)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -276,11 +285,17 @@ def _reasons(
     return tuple(texts)
 
 
-def _category_reasons(side: AxisRange, tried: Sequence[AxisValue]) -> tuple[str, ...]:
-    left_out = sorted({str(value) for value in tried} - {str(value) for value in side.values})
-    if not left_out:
-        return ()
-    return (f"{axis_name(side.name)} {join(left_out)} is left out: it trains worse",)
+def _category_plan(
+    side: AxisRange, tried: Sequence[AxisValue], equals: Sequence[AxisValue]
+) -> AxisPlan:
+    """Return the categories of the region, and those that are as good with other values."""
+    kept = dict.fromkeys((*side.values, *equals))
+    left_out = sorted({str(value) for value in tried} - {str(value) for value in kept})
+    reasons = []
+    if left_out:
+        words = "is left out: it trains" if len(left_out) == 1 else "are left out: they train"
+        reasons.append(f"{axis_name(side.name)} {join(left_out)} {words} worse")
+    return AxisPlan(block=_list_block(kept), reasons=tuple(reasons))
 
 
 def _thinned(values: list[AxisValue]) -> list[AxisValue]:

@@ -17,19 +17,16 @@ from sweepdiag.recommend._zoom import (
     zoomed_axis,
 )
 from sweepdiag.recommend.region import RegionCause, RegionOutcome
-from sweepdiag.recommend.stopping import is_improving
-from sweepdiag.records import Axis, Region, Scale, StopEpoch, SweepFacts, Tag
+from sweepdiag.records import Axis, AxisValue, Region, Scale, StopEpoch, SweepFacts, Tag
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Set
 
     import pandas as pd
 
-__all__ = ["NextSweep", "next_sweep"]
+__all__ = ["Budget", "NextSweep", "next_sweep"]
 
 _LATE_SHARE = 0.75
-_EARLY_SHARE = 0.1
-_FEWEST_EPOCHS = 5
 _FEWEST_SEEDS, _MOST_SEEDS = 3, 10
 _RESCUE_DECADES = 3
 _RESCUE_POINTS = 7
@@ -38,6 +35,13 @@ _MOST_GROWTH = 2
 _FEWEST_TRIALS = 200
 # A higher learning rate than this has no use; then the cause is elsewhere.
 _HIGHEST_LR = 100.0
+
+
+class Budget(NamedTuple):
+    """How long a finding says to train, and its title."""
+
+    epochs: int
+    title: str
 
 
 class NextSweep(NamedTuple):
@@ -61,8 +65,10 @@ def next_sweep(
     configurations: pd.DataFrame,
     stop: StopEpoch | None,
     facts: SweepFacts,
-    epochs: int,
+    epochs: int | None,
     n_seeds: int,
+    budget: Budget | None = None,
+    n_configurations: int | None = None,
 ) -> NextSweep:
     """Return a sweep that zooms into the region, or goes where it has to be looked for.
 
@@ -71,7 +77,7 @@ def next_sweep(
     trains, the learning rate goes down (all diverge), up (none learns) or between the two.
 
     A grid of more than twice the trials of the sweep that ran is thinned as far as each axis
-    bears it.
+    bears it. Where points are drawn, fewer are.
 
     Args:
         axes: The axes of the sweep that ran.
@@ -79,26 +85,30 @@ def next_sweep(
         configurations: Columns of ``configurations.parquet``.
         stop: What ``region_stop`` returned.
         facts: What is known of the task.
-        epochs: Budget of each training.
+        epochs: Budget of each training; ``None`` if it was not counted in epochs.
         n_seeds: Seeds planned per configuration.
+        budget: What the findings say about the epochs, if they do: that holds.
+        n_configurations: Points that were drawn; ``None`` if the sweep was a grid.
 
     Returns:
         Parameters, settings and reasons.
     """
     if not axes:
         return NextSweep({}, {}, ())
-    settings: dict[str, int] = {}
-    reasons: tuple[str, ...] = ()
+    settings, reasons = _settings(outcome, configurations, stop, budget, epochs, n_seeds)
     if outcome.region is None:
         plans = _rescued(axes, outcome)
     else:
         plans = _zoomed(axes, outcome, outcome.region, facts.n_train)
-        settings, reasons = _settings(outcome, configurations, stop, epochs, n_seeds)
-        plans, thinned = _within_budget(
-            plans,
-            n_seeds=settings.get("seeds", n_seeds),
-            most_trials=max(_MOST_GROWTH * len(configurations) * n_seeds, _FEWEST_TRIALS),
-        )
+    n_next_seeds = settings.get("seeds", n_seeds)
+    most_trials = max(_MOST_GROWTH * len(configurations) * n_seeds, _FEWEST_TRIALS)
+    if n_configurations is not None:
+        plans = {name: _drawn(plan) for name, plan in plans.items()}
+        fewer, thinned = _fewer_points(n_configurations, n_next_seeds, most_trials)
+        settings |= fewer
+        reasons = (*reasons, *thinned)
+    elif outcome.region is not None:
+        plans, thinned = _within_budget(plans, n_seeds=n_next_seeds, most_trials=most_trials)
         reasons = (*reasons, *thinned)
     texts = [text for plan in plans.values() for text in plan.reasons]
     return NextSweep(
@@ -113,21 +123,41 @@ def _zoomed(
 ) -> dict[str, AxisPlan]:
     candidates = outcome.candidates
     best = {outcome.best_config_id, region.centre_config_id}
+    equals: Set[str | None] = set(outcome.equals)
+
+    def values_at(config_ids: Set[str | None], index: int) -> list[AxisValue]:
+        rows = zip(candidates.config_ids, candidates.values, strict=True)
+        return [values[index] for config_id, values in rows if config_id in config_ids]
+
     plans = {axis.name: AxisPlan(block=unchanged_block(axis), reasons=()) for axis in axes}
     for index, side in enumerate(region.axes):
         plans[side.name] = zoomed_axis(
             candidates.axes[index],
             side,
             [values[index] for values in candidates.values],
-            [
-                values[index]
-                for config_id, values in zip(candidates.config_ids, candidates.values, strict=True)
-                if config_id in best
-            ],
+            values_at(best, index),
+            equals=values_at(equals, index),
             is_tie=outcome.cause is RegionCause.TIE,
             n_train=n_train,
         )
     return plans
+
+
+def _drawn(plan: AxisPlan) -> AxisPlan:
+    """Return a plan for an axis on which points are drawn: its range has no number of values."""
+    block = {key: value for key, value in plan.block.items() if key != "n"}
+    return dataclasses.replace(plan, block=block)
+
+
+def _fewer_points(
+    n_configurations: int, n_seeds: int, most_trials: int
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Return the setting of how many points to draw, if all of them would be too many."""
+    affordable = max(1, most_trials // n_seeds)
+    if n_configurations <= affordable:
+        return {}, ()
+    text = f"fewer configurations: {n_configurations} with {n_seeds} seeds each are too many"
+    return {"n_configurations": affordable}, (text,)
 
 
 def _within_budget(
@@ -221,7 +251,8 @@ def _settings(
     outcome: RegionOutcome,
     configurations: pd.DataFrame,
     stop: StopEpoch | None,
-    epochs: int,
+    budget: Budget | None,
+    epochs: int | None,
     n_seeds: int,
 ) -> tuple[dict[str, int], tuple[str, ...]]:
     settings: dict[str, int] = {}
@@ -230,8 +261,8 @@ def _settings(
         outcome.region.config_ids if outcome.region else ()
     )
     for setting, change in (
-        ("epochs", _epochs_change(configurations[is_inside], stop, epochs)),
-        ("seeds", _seeds_change(outcome, n_seeds)),
+        ("epochs", _epochs_change(configurations[is_inside], stop, budget, epochs)),
+        ("seeds", _seeds_change(outcome, n_seeds) if outcome.region else None),
     ):
         if change is not None:
             settings[setting], reason = change
@@ -240,8 +271,14 @@ def _settings(
 
 
 def _epochs_change(
-    inside: pd.DataFrame, stop: StopEpoch | None, epochs: int
+    inside: pd.DataFrame, stop: StopEpoch | None, budget: Budget | None, epochs: int | None
 ) -> tuple[int, str] | None:
+    if epochs is None:
+        return None
+    if budget is not None:
+        change = "more" if budget.epochs > epochs else "fewer"
+        title = budget.title[:1].lower() + budget.title[1:]
+        return None if budget.epochs == epochs else (budget.epochs, f"{change} epochs: {title}")
     best = inside["best_epoch"].dropna()
     if best.empty:
         return None
@@ -249,7 +286,7 @@ def _epochs_change(
     improving = tags.map(lambda tags: Tag.STILL_IMPROVING in tags).astype(bool)
     n_going_on = int(((best >= _LATE_SHARE * epochs) & improving).sum())
     # Where to start decides; without its stop, the majority.
-    goes_on = is_improving(stop) if stop is not None else 2 * n_going_on >= len(best)
+    goes_on = stop.is_improving if stop is not None else 2 * n_going_on >= len(best)
     if goes_on and 2 * n_going_on >= len(best):
         return 2 * epochs, (
             f"more epochs: {n_going_on} of the region's {len(best)} configurations are "
@@ -258,11 +295,6 @@ def _epochs_change(
     if goes_on:
         return 2 * epochs, (
             f"more epochs: the configuration to start at still improves at epoch {epochs}"
-        )
-    shorter = max(math.ceil(3.0 * float(best.max())), _FEWEST_EPOCHS)
-    if (best <= _EARLY_SHARE * epochs).all() and shorter < epochs:
-        return shorter, (
-            f"fewer epochs: all of the region's best epochs are in the first tenth of {epochs}"
         )
     return None
 

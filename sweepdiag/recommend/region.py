@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sweepdiag.messages import monitor_name
 from sweepdiag.recommend._boxes import inside, largest_box
 from sweepdiag.recommend._candidates import Candidates, Fate, read_candidates
-from sweepdiag.recommend._curves import monitor_name
 from sweepdiag.recommend._noise import Noise, acceptable, estimate_noise
 from sweepdiag.recommend._reasons import region_reasons
 from sweepdiag.recommend._sides import axis_range, centre_of, clearance
@@ -84,6 +84,7 @@ def recommend_region(
     monitor: str,
     metric_mode: str | None,
     baseline_val_loss: float | None = None,
+    metric: str | None = None,
 ) -> RegionOutcome:
     """Return the largest box of configurations that are as good as the best, and sound.
 
@@ -107,16 +108,18 @@ def recommend_region(
         monitor: ``val_loss`` or ``val_metric``.
         metric_mode: ``max`` or ``min``.
         baseline_val_loss: Validation loss of a constant prediction, if it is known.
+        metric: Name of the metric, for texts.
 
     Returns:
         The region, or why there is none.
     """
     candidates = read_candidates(axes, configurations, monitor, metric_mode, baseline_val_loss)
+    name = monitor_name(monitor, metric)
     if not candidates.trains.any():
-        return _nothing(candidates, monitor)
+        return _nothing(candidates, name)
     best = candidates.robust_best()
     if not candidates.axes:
-        return _without_axes(candidates, best, monitor)
+        return _without_axes(candidates, best, name)
     noise = estimate_noise(candidates, monitor=monitor)
     is_good, is_capped = acceptable(candidates, noise, monitor=monitor)
     box = _largest_box(candidates, is_good)
@@ -129,7 +132,9 @@ def recommend_region(
         axes=ranges,
         config_ids=tuple(candidates.config_ids[int(index)] for index in contained),
         centre_config_id=candidates.config_ids[centre],
-        reasons=region_reasons(candidates, noise, contained, centre, monitor, is_capped=is_capped),
+        reasons=region_reasons(
+            candidates, noise, contained, centre, monitor, name=name, is_capped=is_capped
+        ),
     )
     cause = _cause(candidates, noise)
     return RegionOutcome(
@@ -204,11 +209,20 @@ def _start_text(ranges: tuple[AxisRange, ...]) -> str:
     return f" (start at {join(places)})"
 
 
-def _nothing(candidates: Candidates, monitor: str) -> RegionOutcome:
+def _nothing(candidates: Candidates, name: str) -> RegionOutcome:
     judged = [fate for fate in candidates.fates if fate is not Fate.FAILED]
     lr = next((axis.name for axis in candidates.axes if axis.name in LEARNING_RATES), None)
     if not judged:
         cause, answer = RegionCause.NOTHING_JUDGED, _nothing_judged(candidates)
+    elif Fate.DOES_NOT_GENERALISE in judged:
+        cause = RegionCause.NOTHING_GENERALISES
+        answer = (
+            "Training loss falls, but validation never beats a constant prediction: check labels "
+            "and the split; if they are right, more data or regularisation may help"
+        )
+    elif Fate.NO_VALUE in judged:
+        # What has no value may train well: of the others nothing follows for it.
+        cause, answer = RegionCause.NO_VALUES, _no_values(judged, name)
     elif all(fate in {Fate.DIVERGING, Fate.UNSTABLE} for fate in judged):
         cause = RegionCause.ALL_DIVERGING
         answer = f"Nothing here trains: every configuration diverges. {_widen(candidates, lr, -1)}"
@@ -218,24 +232,19 @@ def _nothing(candidates: Candidates, monitor: str) -> RegionOutcome:
             "Nothing here trains: no configuration is better than a constant prediction. "
             f"{_widen(candidates, lr, +1)}, or look for an error in labels, loss or model"
         )
-    elif all(fate is Fate.NO_VALUE for fate in judged):
-        cause = RegionCause.NO_VALUES
-        answer = (
-            f"No region can be given: no configuration has a finite {monitor_name(monitor)} "
-            "in every seed"
-        )
-    elif Fate.DOES_NOT_GENERALISE in judged:
-        cause = RegionCause.NOTHING_GENERALISES
-        answer = (
-            "Training loss falls, but validation never beats a constant prediction: check labels "
-            "and the split; if they are right, more data or regularisation may help"
-        )
     else:
         cause = RegionCause.NOTHING_TRAINS
         answer = f"Nothing here trains: {_fates_text(judged)}"
         if lr is not None:
             answer += ". Look for a learning rate between those that diverge and the others"
     return RegionOutcome(region=None, cause=cause, answer=answer, candidates=candidates)
+
+
+def _no_values(judged: Sequence[Fate], name: str) -> str:
+    lack = f"has a finite {name} in every seed"
+    if all(fate is Fate.NO_VALUE for fate in judged):
+        return f"No region can be given: no configuration {lack}"
+    return f"No region can be given: no configuration that may train {lack}; {_fates_text(judged)}"
 
 
 def _nothing_judged(candidates: Candidates) -> str:
@@ -259,8 +268,6 @@ def _fates_text(fates: Sequence[Fate]) -> str:
         Fate.DIVERGING: "diverge",
         Fate.UNSTABLE: "diverge in some seeds",
         Fate.NOT_LEARNING: "do not learn",
-        Fate.DOES_NOT_GENERALISE: "do not beat a constant prediction",
-        Fate.NO_VALUE: "have no finite monitored value",
     }
     return join(
         f"{fates.count(fate)} of {len(fates)} configurations {word}"
@@ -269,14 +276,14 @@ def _fates_text(fates: Sequence[Fate]) -> str:
     )
 
 
-def _without_axes(candidates: Candidates, best: int, monitor: str) -> RegionOutcome:
+def _without_axes(candidates: Candidates, best: int, name: str) -> RegionOutcome:
     value = abs(float(candidates.worst[best]))
     return RegionOutcome(
         region=None,
         cause=RegionCause.NO_AXES,
         answer=(
             "No axes are known, so there is no region to give. The best run is "
-            f"{candidates.config_ids[best]}, with a {monitor_name(monitor)} of {value:.3g}"
+            f"{candidates.config_ids[best]}, with a {name} of {value:.3g}"
         ),
         candidates=candidates,
         best_config_id=candidates.config_ids[best],

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweepdiag.recommend._curves import finite_or_inf, monitor_name, relative_regret
+from sweepdiag.messages import monitor_name
+from sweepdiag.recommend._curves import finite_or_inf, relative_regret
 from sweepdiag.recommend._seeds import ConfigCurve, column_medians, config_curves, half_window
 from sweepdiag.records import Region, StopEpoch
 
@@ -21,15 +22,13 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["HIGHEST_COST", "STOP_TOLERANCE", "is_improving", "region_stop", "stop_epochs"]
+__all__ = ["HIGHEST_COST", "STOP_TOLERANCE", "region_stop", "stop_epochs"]
 
 STOP_TOLERANCE = 0.01
 """How near to its minimum, relative to it, the smoothed curve counts as there."""
 
 HIGHEST_COST = 0.03
 """What stopping early may cost at most, relative, with the best checkpoint kept."""
-
-_IMPROVING = "still improving"
 
 # The luckiest of some twenty evaluations is about two standard errors below a flat curve.
 _NOISE_FACTOR = 3.0
@@ -46,6 +45,7 @@ def stop_epochs(
     configurations: pd.DataFrame,
     monitor: str,
     metric_mode: str | None,
+    metric: str | None = None,
 ) -> tuple[StopEpoch, ...]:
     """Return for each configuration the earliest epoch that costs next to nothing.
 
@@ -60,12 +60,14 @@ def stop_epochs(
         configurations: Which configurations to answer for, in this order.
         monitor: ``val_loss`` or ``val_metric``.
         metric_mode: ``max`` or ``min``.
+        metric: Name of the metric, for texts.
 
     Returns:
         One record per configuration that has at least one judged trial with a curve.
     """
     sampled = config_curves(curves, trials, configurations, monitor, metric_mode)
-    return tuple(_stop_of(curve, monitor) for curve in sampled)
+    name = monitor_name(monitor, metric)
+    return tuple(_stop_of(curve, name, is_loss=monitor == "val_loss") for curve in sampled)
 
 
 def region_stop(
@@ -101,12 +103,7 @@ def region_stop(
     return dataclasses.replace(start, config_id="region", reason=reason)
 
 
-def is_improving(stop: StopEpoch) -> bool:
-    """Return whether the curve still falls where it ends, so that longer training may help."""
-    return stop.epoch >= stop.budget_epochs and stop.reason.startswith(_IMPROVING)
-
-
-def _stop_of(curve: ConfigCurve, monitor: str) -> StopEpoch:
+def _stop_of(curve: ConfigCurve, name: str, *, is_loss: bool) -> StopEpoch:
     budget = float(curve.epochs[-1])
     if not np.isfinite(curve.smooth).any():
         return StopEpoch(
@@ -115,22 +112,24 @@ def _stop_of(curve: ConfigCurve, monitor: str) -> StopEpoch:
             budget_epochs=budget,
             saved_fraction=0.0,
             regret=float("nan"),
-            reason=f"no finite {monitor_name(monitor)}: nothing says when to stop",
+            reason=f"no finite {name}: nothing says when to stop",
         )
     tolerance = _tolerance(curve)
     lowest = _turning_index(curve)
     near = curve.smooth <= curve.smooth.min() + tolerance
     index = min(int(near.argmax()), lowest)
     if _still_improving(curve, tolerance):
-        reason = f"{_IMPROVING} at epoch {curve.epochs[-1]:g}: no reason to stop earlier"
-        return _stop_at(curve, curve.epochs.size - 1, reason)
+        reason = f"still improving at epoch {curve.epochs[-1]:g}: no reason to stop earlier"
+        return _stop_at(curve, curve.epochs.size - 1, reason, is_improving=True)
     affordable = _affordable(_regrets(curve), index)
     if affordable > index:
         return _stop_at(curve, affordable, _cost_reason(curve, index, affordable))
-    return _stop_at(curve, index, _reason(curve, index, lowest, tolerance, monitor))
+    return _stop_at(curve, index, _reason(curve, index, lowest, tolerance, name, is_loss=is_loss))
 
 
-def _stop_at(curve: ConfigCurve, index: int, reason: str) -> StopEpoch:
+def _stop_at(
+    curve: ConfigCurve, index: int, reason: str, *, is_improving: bool = False
+) -> StopEpoch:
     epoch, budget = float(curve.epochs[index]), float(curve.epochs[-1])
     return StopEpoch(
         config_id=curve.config_id,
@@ -139,6 +138,7 @@ def _stop_at(curve: ConfigCurve, index: int, reason: str) -> StopEpoch:
         saved_fraction=_saved(epoch, budget),
         regret=float(_regrets(curve)[index]),
         reason=reason,
+        is_improving=is_improving,
     )
 
 
@@ -206,8 +206,10 @@ def _still_improving(curve: ConfigCurve, tolerance: float) -> bool:
     return bool(is_lowest_at_end and smooth[-n_last] - smooth[-1] > tolerance)
 
 
-def _reason(curve: ConfigCurve, index: int, lowest: int, tolerance: float, monitor: str) -> str:
-    name, epochs, smooth = monitor_name(monitor), curve.epochs, curve.smooth
+def _reason(
+    curve: ConfigCurve, index: int, lowest: int, tolerance: float, name: str, *, is_loss: bool
+) -> str:
+    epochs, smooth = curve.epochs, curve.smooth
     last = epochs.size - 1
     end = f"epoch {epochs[-1]:g}"
     if last == 0:
@@ -222,7 +224,7 @@ def _reason(curve: ConfigCurve, index: int, lowest: int, tolerance: float, monit
         return f"{name} is never better than at epoch {epochs[0]:g}"
     rise = float(smooth[-1] - smooth.min())
     if rise > 2.0 * tolerance:
-        worse = _worse(curve, rise, monitor)
+        worse = _worse(curve, rise, is_loss=is_loss)
         turn = f"{name} turns at epoch {epochs[lowest]:g} and is {worse} at {end}"
         if index < lowest:
             turn += f"; epoch {epochs[index]:g} is as good within noise"
@@ -233,12 +235,12 @@ def _reason(curve: ConfigCurve, index: int, lowest: int, tolerance: float, monit
     return f"{name} improves by less than {limit} after epoch {epochs[index]:g}"
 
 
-def _worse(curve: ConfigCurve, rise: float, monitor: str) -> str:
+def _worse(curve: ConfigCurve, rise: float, *, is_loss: bool) -> str:
     lowest = float(curve.smooth.min())
-    if monitor == "val_loss" and lowest > 0:
+    if is_loss and lowest > 0:
         return f"{100.0 * rise / lowest:.3g} % higher"
     # A loss without a floor has no percentages, and a metric may be better when higher.
-    return f"{rise:.3g} {'higher' if monitor == 'val_loss' else 'worse'}"
+    return f"{rise:.3g} {'higher' if is_loss else 'worse'}"
 
 
 def _gain_limit(curve: ConfigCurve, tolerance: float) -> str:

@@ -57,6 +57,7 @@ class StopEpoch:
         saved_fraction: Share of the budget that stopping there saves.
         regret: Best monitored value until then against the best of the whole curve, relative.
         reason: Why, in words.
+        is_improving: Whether the curve still falls where it ends: longer training may help.
     """
 
     config_id: str
@@ -65,6 +66,7 @@ class StopEpoch:
     saved_fraction: float
     regret: float
     reason: str
+    is_improving: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

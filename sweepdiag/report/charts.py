@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sweepdiag.messages import clean
 from sweepdiag.plotting import (
     CLASS_COLOURS,
     CLASS_LETTERS,
@@ -19,7 +20,7 @@ from sweepdiag.plotting import (
 from sweepdiag.plotting.view import as_class
 from sweepdiag.records import Scale
 from sweepdiag.report.explorer import FAILED, PENDING, Row, build_spec
-from sweepdiag.report.summary import clean, describe_configuration
+from sweepdiag.report.summary import describe_configuration
 
 if TYPE_CHECKING:
     import pandas as pd

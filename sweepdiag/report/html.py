@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import LaunchError
 from sweepdiag.freeing import give_back_memory
-from sweepdiag.messages import clean_message
+from sweepdiag.messages import clean, clean_message
 from sweepdiag.plotting import (
     CLASS_COLOURS,
     CLASS_LETTERS,
@@ -32,7 +32,6 @@ from sweepdiag.plotting import (
 from sweepdiag.records import FindingState, VerdictClass
 from sweepdiag.report.charts import make_explorer
 from sweepdiag.report.summary import (
-    clean,
     compare_stopping,
     count_classes,
     count_trials,

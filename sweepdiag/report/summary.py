@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sweepdiag.messages import describe_peak_memory
+from sweepdiag.messages import clean, describe_peak_memory
 from sweepdiag.plotting import CLASS_NAMES, format_value
 from sweepdiag.plotting.view import as_class
 from sweepdiag.records import FindingState, State, VerdictClass
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = [
     "ClassCount",
     "CriterionRow",
-    "clean",
     "compare_stopping",
     "count_classes",
     "count_trials",
@@ -49,11 +48,6 @@ class ClassCount:
     verdict: VerdictClass
     n: int
     share: float
-
-
-def clean(text: object) -> str:
-    """Return a text on one line, without control characters that could steer a terminal."""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
 
 
 def plural(n: int, noun: str) -> str:

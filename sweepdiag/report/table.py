@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from sweepdiag.messages import clean
 from sweepdiag.plotting import CLASS_COLOURS, CLASS_LETTERS, CLASS_NAMES, format_value, text_colour
 from sweepdiag.plotting.view import as_class
 from sweepdiag.records import VerdictClass
-from sweepdiag.report.summary import clean, percent, plural
+from sweepdiag.report.summary import percent, plural
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,10 +6,10 @@ import itertools
 import textwrap
 from typing import TYPE_CHECKING
 
+from sweepdiag.messages import clean
 from sweepdiag.plotting import CLASS_LETTERS, CLASS_NAMES, CLASSES, class_heatmap_info
 from sweepdiag.records import FindingState
 from sweepdiag.report.summary import (
-    clean,
     compare_stopping,
     count_classes,
     count_trials,

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 import sweepdiag
+from sweepdiag.config import load_config
 from sweepdiag.errors import ConfigError, ReaderError
 from sweepdiag.records import FindingState
 from sweepdiag.store import RunFolder
@@ -103,6 +104,42 @@ def test_one_sweep_has_axes_seeds_findings_and_a_region(sweep, tmp_path):
     lines = result.data.origin.lines
     assert "axes: lr = learning_rate, batch_size = batch" in lines
     assert any("host, best_val (not named like a setting)" in line for line in lines)
+
+
+def test_the_next_sweep_of_imported_curves_can_be_run_as_soon_as_it_has_a_workload(tmp_path):
+    settings = [(decay, drop, act) for decay in (0.01, 0.1, 0.5) for drop in (0.1, 0.2)
+                for act in ("relu", "ta\x1b[31mnh")]  # fmt: skip
+    parts = [
+        curve(f"{decay}-{drop}-{act}", fall=1 / decay, rise=0.1 * ("\x1b" in act)).assign(
+            **{"weight decay": decay, "model.dropout": drop, "model_dropout": 1 - drop,
+               "3d": act, "état": drop}
+        )
+        for decay, drop, act in settings
+    ]  # fmt: skip
+    out = tmp_path / "out"
+    result = sweepdiag.diagnose(pd.concat(parts), one_sweep=True, output=out)
+    (line,) = (line for line in result.data.origin.lines if line.startswith("axes: "))
+    assert line.split(", ")[1:] == [
+        "model_dropout = model.dropout", "model_dropout_2 = model_dropout", "param_3d = 3d",
+        "etat = état",
+    ]  # fmt: skip
+    following = tmp_path / "next.yaml"
+    text = (out / "next_sweep.yaml").read_text(encoding="utf-8")
+    following.write_text(f"workload: digits\n{text}", encoding="utf-8")
+    config = load_config(following)
+    assert list(config.to_mapping()["parameters"]) == [axis.name for axis in result.data.axes]
+    assert "\x1b" not in text
+
+
+def test_a_number_of_steps_is_no_number_of_epochs_to_train_for(sweep, tmp_path):
+    curves = sweep[(sweep["task"] == "digits") & (sweep["epoch"] < 4)]
+    by_epoch = sweepdiag.diagnose(curves, one_sweep=True, output=tmp_path / "epochs")
+    by_step = sweepdiag.diagnose(
+        curves.rename(columns={"epoch": "step"}), one_sweep=True, output=tmp_path / "steps"
+    )
+    assert "epochs" in by_epoch.recommendation.next_settings
+    assert "epochs" not in by_step.recommendation.next_settings
+    assert not any("epochs" in reason for reason in by_step.recommendation.next_reasons)
 
 
 def test_groups_are_sweeps_with_reports_of_their_own(sweep, tmp_path):

@@ -11,6 +11,8 @@ import sweepdiag
 from sweepdiag import ConfigError, TrainLoop, Workload, resume_sweep, run_sweep
 from sweepdiag.config import load_config
 from sweepdiag.pipeline import resolve_config, resolve_sweep
+from sweepdiag.pipeline.diagnosis import _next_sweep
+from sweepdiag.records import Recommendation
 from sweepdiag.store import RunFolder
 
 DERIVED = {
@@ -118,6 +120,27 @@ def test_the_written_configuration_and_the_next_sweep_load(tmp_path, small):
     assert following.workload == "synthetic"
     assert following.output is None
     resolve_sweep(*resolve_config(path=tmp_path / "run" / "next_sweep.yaml"))
+
+
+def test_a_sweep_that_is_too_short_to_judge_asks_for_one_that_is_not(tmp_path, small):
+    result = run_sweep(**{**small, "epochs": 1}, output=tmp_path / "run")
+    path = tmp_path / "run" / "next_sweep.yaml"
+    assert load_config(path).epochs == 4
+    following = run_sweep(config=path, seeds=1, output=tmp_path / "next")
+    for findings, is_short in ((result.findings, True), (following.findings, False)):
+        (budget,) = (finding for finding in findings if finding.code == "SD401")
+        assert (budget.title == "Too few evaluations to judge") is is_short
+
+
+def test_a_shorter_next_sweep_warms_up_for_the_same_share_of_it(small):
+    config = load_config(options={**small, "epochs": 100, "schedule": {"warmup_epochs": 5}})
+    shorter = Recommendation(
+        answer="", region=None, stop_epochs=(), region_stop=None, next_parameters={},
+        next_settings={"epochs": 4}, next_reasons=("Fewer epochs.",),
+    )  # fmt: skip
+    lines = _next_sweep(config, shorter).splitlines()
+    assert lines[1] == "# Warm-up takes the same share of 4 epochs as of 100."
+    assert "  warmup_epochs: 0.2" in lines
 
 
 def test_the_same_sweep_gives_the_same_curves_in_other_packs(tmp_path, small):

@@ -118,7 +118,8 @@ def test_thousands_of_columns_are_passed_over(tmp_path):
     [
         ("", "is empty"),
         ("\n \n", "is empty"),
-        ("run,epoch,train_loss\n", "no curves in .*: no losses in it"),
+        ("run,epoch,train_loss\n", "no curves in .*: there is no row below the header"),
+        ("epoch,loss\n1/10,1\n2/10,2\n", "no curves in .*line 2: epoch is '1/10', row left out"),
         (b"PK\x03\x04\x00\x00\x00\x08abc", "is no text file"),
         ("run,epoch,speed\na,0,1\n", r"no column that is named like a loss.*--columns"),
         ("epoch,run1,run2,run3\n0,1,2,3\n", r"melt .*melt\(id_vars=\['epoch'\], var_name='run'"),

@@ -33,6 +33,28 @@ def test_of_rows_that_repeat_each_other_the_last_counts():
     assert problem.expected == "row left out: a later row is the same point"
 
 
+@pytest.mark.parametrize("empty", [np.nan, None])
+def test_a_column_without_any_value_is_a_loss_that_was_never_measured(empty):
+    reading = read_curves(
+        frame(epoch=[1, 2, 3, 4], loss=[1.0, 0.5, 0.4, 0.3], val_loss=[empty] * 4)
+    )
+    assert reading.curves["train_loss"].tolist() == [1.0, 0.5, 0.4, 0.3]
+    assert reading.curves["val_loss"].isna().all()
+
+
+@pytest.mark.parametrize("word", ["none", "null", "NA", "-"])
+def test_words_for_nothing_are_missing_among_numbers_and_values_among_texts(tmp_path, word):
+    rows = [f"{run},{epoch},1,{settings}"
+            for run, settings in (("a", f"{word},{word}"), ("b", "cosine,0.9"))
+            for epoch in (1, 2)]  # fmt: skip
+    text = "\n".join(["run,epoch,loss,schedule,momentum", *rows])
+    (tmp_path / "runs.csv").write_text(text)
+    runs = read_curves(tmp_path / "runs.csv", with_attributes=True).runs
+    assert runs["schedule"].tolist() == [word, "cosine"]
+    assert math.isnan(runs["momentum"][0])
+    assert runs["momentum"][1] == 0.9
+
+
 def test_several_runs_of_one_name_are_refused():
     with pytest.raises(ReaderError, match=r"runs seem to share the name 'a'.*--columns run="):
         read_curves(frame(run=["a"] * 4, epoch=[0, 1, 0, 1], val_loss=[1.0, 2, 3, 4]))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweepdiag.recommend import next_sweep, recommend_region
+from sweepdiag.recommend import Budget, next_sweep, recommend_region
 from sweepdiag.records import Axis, Scale, StopEpoch, SweepFacts
 from tests.recommend.tables import Outcome, config_table, int_axis, lr_axis
 
@@ -18,7 +19,7 @@ GOOD = Outcome(losses=(0.5, 0.501))
 WORSE = Outcome(losses=(0.9, 0.901), verdict="underfit")
 
 
-def following(axes, outcome_of, *, epochs=30, n_seeds=2, n_train=1200, stop=None):
+def following(axes, outcome_of, *, epochs=30, n_seeds=2, n_train=1200, **others):
     table = config_table(axes, outcome_of)
     outcome = recommend_region(
         axes=axes, configurations=table, monitor="val_loss", metric_mode=None
@@ -27,15 +28,30 @@ def following(axes, outcome_of, *, epochs=30, n_seeds=2, n_train=1200, stop=None
         axes=axes,
         outcome=outcome,
         configurations=table,
-        stop=stop,
+        stop=others.pop("stop", None),
         facts=SweepFacts(workload="w", n_train=n_train),
         epochs=epochs,
         n_seeds=n_seeds,
+        **others,
     )
 
 
 def by_lr(**outcomes):
     return lambda point: outcomes.get(f"at_{point['lr']:g}".replace(".", "_"), WORSE)
+
+
+@pytest.mark.parametrize(
+    ("tried", "expected"),
+    [
+        ((32, 64), [16, 32]),
+        ((32, 64, 96), [16, 23, 32, 45]),
+        ((100, 200, 300), [50, 71, 100, 141]),
+    ],
+)
+def test_counts_are_widened_by_the_ratio_of_neighbours_however_close_they_lie(tried, expected):
+    axis = Axis(name="batch_size", values=tried, scale=Scale.LINEAR, is_structural=True)
+    result = following((axis,), lambda p: GOOD if p["batch_size"] == tried[0] else WORSE)
+    assert result.parameters["batch_size"] == {"values": expected}
 
 
 def test_a_learning_rate_zooms_to_the_region_and_half_a_step_beyond():
@@ -98,6 +114,20 @@ def test_a_single_value_stays_except_for_the_learning_rate():
     assert (lr["min"], lr["max"], lr["distribution"]) == (0.0001, 1.0, "log_uniform_values")
 
 
+@pytest.mark.parametrize("outcome", [GOOD, DIVERGED])
+def test_a_sweep_of_drawn_points_stays_one(outcome):
+    axes = (lr_axis(*np.geomspace(0.001, 1.0, 30)),)
+    result = following(axes, lambda p: outcome, n_configurations=30)
+    assert "n" not in result.parameters["lr"]
+    assert "n_configurations" not in result.settings
+    many = (lr_axis(*np.geomspace(0.001, 1.0, 300)),)
+    one_seed = Outcome(losses=outcome.losses[:1], verdict=outcome.verdict)
+    result = following(many, lambda p: one_seed, n_seeds=1, n_configurations=300)
+    n_seeds = result.settings.get("seeds", 1)
+    assert result.settings.get("n_configurations", 300) * n_seeds <= 600
+    assert ("n_configurations" in result.settings) is (outcome is GOOD)
+
+
 def test_momentum_stays_below_one():
     axes = (
         Axis(name="momentum", values=(0.0, 0.5, 0.9), scale=Scale.LINEAR, is_structural=False),
@@ -114,6 +144,17 @@ def test_categories_keep_those_that_train():
     result = following(axes, lambda p: WORSE if p["act"] == "tanh" else GOOD)
     assert result.parameters["act"] == {"values": ["relu", "gelu"]}
     assert result.reasons == ("Act tanh is left out: it trains worse.",)
+
+
+def test_categories_that_are_as_good_elsewhere_are_kept():
+    act = Axis(name="act", values=("relu", "tanh", "gelu", "elu"), scale=Scale.CATEGORICAL,
+               is_structural=True)  # fmt: skip
+    good = {("relu", 0.01), ("relu", 0.1), ("tanh", 1.0)}
+    result = following(
+        (act, lr_axis(*LRS)), lambda p: GOOD if (p["act"], p["lr"]) in good else WORSE
+    )
+    assert result.parameters["act"] == {"values": ["relu", "tanh"]}
+    assert result.reasons[0] == "Act elu and gelu are left out: they train worse."
 
 
 def test_a_tie_keeps_the_space_and_asks_for_seeds():
@@ -147,16 +188,20 @@ def test_late_best_epochs_on_a_plateau_do_not():
     assert following((lr_axis(*LRS),), by_lr(at_0_1=late)).settings == {}
     at_end = StopEpoch(
         config_id="region", epoch=30.0, budget_epochs=30.0, saved_fraction=0.0, regret=0.0,
-        reason="still improving at epoch 30: no reason to stop earlier",
+        reason="in whatever words", is_improving=True,
     )  # fmt: skip
     result = following((lr_axis(*LRS),), by_lr(at_0_1=late), stop=at_end)
     assert result.settings == {"epochs": 60}
 
 
-def test_early_best_epochs_ask_for_fewer_epochs():
-    early = Outcome(losses=(0.5, 0.501), best_epoch=3.0)
-    result = following((lr_axis(*LRS),), by_lr(at_0_1=early))
-    assert result.settings == {"epochs": 9}
+@pytest.mark.parametrize("outcome", [GOOD, DIVERGED])
+def test_what_a_finding_says_about_the_epochs_holds(outcome):
+    late = dataclasses.replace(outcome, best_epoch=28.0, tags=("still_improving",))
+    table = by_lr(at_0_1=late) if outcome is GOOD else lambda p: late
+    short = Budget(epochs=8, title="The budget is far too long")
+    result = following((lr_axis(*LRS),), table, budget=short)
+    assert result.settings == {"epochs": 8}
+    assert "Fewer epochs: the budget is far too long." in result.reasons
 
 
 def test_if_all_diverge_the_learning_rate_goes_down():

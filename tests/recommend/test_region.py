@@ -309,6 +309,18 @@ def test_no_value_anywhere_is_said_and_not_guessed():
     assert "no configuration has a finite validation loss" in outcome.answer
 
 
+@pytest.mark.parametrize("known", [DIVERGED, Outcome(losses=(2.3,), verdict="not_learning")])
+def test_configurations_without_values_may_train_whatever_the_others_do(known):
+    nothing = Outcome(losses=(math.nan, math.nan))
+    axes = (lr_axis(*LRS),)
+    outcome = region_of(axes, config_table(axes, lambda p: known if p["lr"] == 10 else nothing))
+    assert outcome.cause is RegionCause.NO_VALUES
+    assert outcome.answer.startswith(
+        "No region can be given: no configuration that may train has a finite validation loss in "
+        "every seed; 1 of 5 configurations d"
+    )
+
+
 def test_nothing_trained_to_its_end_is_said():
     axes = (lr_axis(*LRS),)
     failed = region_of(axes, config_table(axes, lambda p: Outcome(n_failed=2)))

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweepdiag.recommend import recommend_region, region_stop, stop_epochs
-from sweepdiag.recommend.stopping import is_improving
 from sweepdiag.records import Region
 from sweepdiag.testing.simulated import simulate_sweep
 from tests.recommend.tables import configuration_table, verdict_table
@@ -43,9 +42,11 @@ def tables(curves_of: dict[str, list[np.ndarray]], *, state: str = "finished"):
     }
 
 
-def stop_of(*seeds, monitor="val_loss", metric_mode=None):
+def stop_of(*seeds, monitor="val_loss", metric_mode=None, metric=None):
     losses = [np.asarray(seed, dtype=float) for seed in seeds]
-    (stop,) = stop_epochs(**tables({"c": losses}), monitor=monitor, metric_mode=metric_mode)
+    (stop,) = stop_epochs(
+        **tables({"c": losses}), monitor=monitor, metric_mode=metric_mode, metric=metric
+    )
     return stop
 
 
@@ -140,9 +141,9 @@ def test_seeds_evaluated_at_different_epochs_are_put_on_one_axis():
 
 
 def test_a_metric_that_should_be_high_stops_at_its_peak():
-    stop = stop_of(u_shape(12.0), monitor="val_metric", metric_mode="max")
+    stop = stop_of(u_shape(12.0), monitor="val_metric", metric_mode="max", metric="val_acc")
     assert stop.epoch == 12.0
-    assert "validation metric turns at epoch 12 and is 0.3" in stop.reason
+    assert "val_acc turns at epoch 12 and is 0.3" in stop.reason
     assert stop.reason.endswith("worse at epoch 30")
 
 
@@ -207,10 +208,10 @@ def test_a_slow_member_does_not_postpone_the_stop_of_the_region():
     stop = region_stop(region=region_around("turns", "slow"), stops=stops)
     assert (stop.epoch, stop.regret) == (12.0, 0.0)
     assert stop.reason.endswith("12\N{EN DASH}30 across the region; keep the best checkpoint")
-    assert not is_improving(stop)
+    assert not stop.is_improving
     slow = region_stop(region=region_around("slow", "turns"), stops=stops)
     assert slow.epoch == 30.0
-    assert is_improving(slow)
+    assert slow.is_improving
 
 
 def test_a_stop_that_would_cost_too_much_is_postponed_and_says_so():
@@ -232,7 +233,7 @@ def test_the_last_epoch_may_be_best_without_any_improvement():
     losses[30] = 0.9
     stop = stop_of(losses)
     assert stop.epoch == 30.0
-    assert not is_improving(stop)
+    assert not stop.is_improving
     assert "more than 3 % at any other epoch before 30" in stop.reason
 
 

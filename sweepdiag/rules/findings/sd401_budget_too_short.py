@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from sweepdiag.rules.findings.base import SweepView
     from sweepdiag.rules.thresholds import Thresholds
 
-__all__ = ["NEAR_BEST", "BudgetTooShort", "good_configurations"]
+__all__ = ["NEAR_BEST", "BudgetTooShort", "epochs_to_judge", "good_configurations"]
 
 NEAR_BEST = 0.02
 """Share of the best monitored value within which a configuration, or an epoch, is as good."""
@@ -86,10 +87,13 @@ class BudgetTooShort(Check):
         good, budget = good_configurations(view, thresholds)
         reason = view.lack_of_evaluations(thresholds.min_evaluations)
         if reason:
+            n_epochs = epochs_to_judge(view, thresholds)
             return self.finding(
                 "Too few evaluations to judge",
                 reason,
-                "Train for more epochs, or set evaluation.every_steps to evaluate more often.",
+                f"Train for {plural(n_epochs, 'epoch')}, or set evaluation.every_steps to "
+                "evaluate more often.",
+                train_epochs=n_epochs,
             )
         if good.empty:
             return self.not_applicable("no configuration learned anything")
@@ -99,21 +103,29 @@ class BudgetTooShort(Check):
             f"{plural(len(good), 'configuration')} tied for the best, {n_late} of them still "
             f"improving at the end of {format_value(budget)} epochs"
         )
+        n_epochs = math.ceil(2 * budget)
+        action = f"Train for {plural(n_epochs, 'epoch')}."
         if 2 * n_late <= len(good):
             others = _still_underfit(view, budget) or _overtaking(view, good, thresholds)
             if others:
-                action = f"Train for {format_value(2 * budget)} epochs."
-                return self.finding("The budget is too short", others, action, n_late=n_late)
+                return self.finding(
+                    "The budget is too short",
+                    others,
+                    action,
+                    n_late=n_late,
+                    train_epochs=n_epochs,
+                )
             return self.passed("The budget is long enough", evidence, n_late=n_late)
         gain = float(np.median([gain for gain in gains if gain > 0]))
         return self.finding(
             "The budget is too short",
             f"{evidence}, by {percent(gain)} of {view.share_unit.words} over "
             f"{_late_text(view, good)}",
-            f"Train for {format_value(2 * budget)} epochs.",
+            action,
             n_late=n_late,
             n_good=len(good),
             late_gain=gain,
+            train_epochs=n_epochs,
         )
 
 
@@ -170,6 +182,24 @@ def good_configurations(view: SweepView, thresholds: Thresholds) -> tuple[pd.Dat
     good = view.tied(thresholds.seed_noise, least_share=NEAR_BEST)
     budget = float(view.curves["epoch"].max()) if len(view.curves) else 0.0
     return good, budget
+
+
+def epochs_to_judge(view: SweepView, thresholds: Thresholds) -> int:
+    """Return after how many epochs, evaluated as often as now, curves can be judged.
+
+    Args:
+        view: The sweep.
+        thresholds: ``min_evaluations`` says how many a verdict needs.
+    """
+    epochs = view.curves.groupby("trial_id", observed=True)["epoch"]
+    last = epochs.max()
+    budget = float(last.max()) if len(last) else 0.0
+    if not budget > 0:
+        return math.ceil(thresholds.min_evaluations)
+    complete = view.curves[view.curves["trial_id"].isin(last.index[last == budget])]
+    n_before = int((complete["epoch"] <= 0).groupby(complete["trial_id"]).sum().min())
+    n_after = int((complete["epoch"] > 0).groupby(complete["trial_id"]).sum().min())
+    return math.ceil(budget * (thresholds.min_evaluations - n_before) / n_after)
 
 
 def _late_gain(view: SweepView, config_id: str, thresholds: Thresholds) -> float:

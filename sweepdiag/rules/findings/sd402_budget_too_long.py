@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sweepdiag.rules.base import plural
 from sweepdiag.rules.findings.base import Check, format_value
-from sweepdiag.rules.findings.sd401_budget_too_short import NEAR_BEST, good_configurations
+from sweepdiag.rules.findings.sd401_budget_too_short import (
+    NEAR_BEST,
+    epochs_to_judge,
+    good_configurations,
+)
 
 if TYPE_CHECKING:
     from sweepdiag.records import Finding
@@ -36,8 +41,8 @@ class BudgetTooLong(Check):
     Known false alarms: losses that overfit at once while the metric improves for long; monitor the
     metric instead.
 
-    What to do: shorten the budget to about twice that epoch. If the schedule
-    depends on the budget, tune the learning rate again.
+    What to do: shorten the budget to about twice that epoch, but not below what a verdict needs.
+    If the schedule depends on the budget, tune the learning rate again.
 
     References:
         Godbole et al., "Deep Learning Tuning Playbook", 2023 (best step in the first 10 %).
@@ -63,13 +68,19 @@ class BudgetTooLong(Check):
             f"{plural(len(good), 'configuration')} tied for the best: as good as they get by "
             f"epoch {format_value(typical)} of {format_value(budget)} in their median"
         )
+        passed = self.passed("The budget is not too long", evidence, typical_best_epoch=typical)
         if typical > thresholds.budget_early * budget:
-            return self.passed("The budget is not too long", evidence, typical_best_epoch=typical)
+            return passed
+        # Shorter than that, the next sweep could not be judged.
+        n_epochs = max(1, math.ceil(2 * typical), epochs_to_judge(view, thresholds))
+        if n_epochs >= budget:
+            return passed
         return self.finding(
             "The budget is far too long",
             evidence,
-            f"Train for {plural(max(1.0, round(2 * typical)), 'epoch')}.",
+            f"Train for {plural(n_epochs, 'epoch')}.",
             typical_best_epoch=typical,
+            train_epochs=n_epochs,
         )
 
 

@@ -448,6 +448,7 @@ def test_good_configurations_that_still_improve_at_the_end_need_a_longer_budget(
     assert finding.numbers["late_gain"] == pytest.approx(0.046 * 5, rel=0.05)
     assert "by 23 % of val_loss" in finding.evidence
     assert finding.action == "Train for 60 epochs."
+    assert finding.numbers["train_epochs"] == 60
 
 
 def test_others_than_the_good_configurations_do_not_ask_for_a_longer_budget() -> None:
@@ -476,6 +477,7 @@ def test_a_budget_is_too_long_where_most_good_ones_arrive_early() -> None:
     finding = run("SD402", fast)
     assert finding.state is FindingState.FINDING
     assert finding.action == "Train for 4 epochs."
+    assert finding.numbers["train_epochs"] == 4
     slow = with_losses(fast, c0=decay(0.1, 1.0), c1=decay(0.1, 1.0))
     assert run("SD402", slow).state is FindingState.PASSED
 
@@ -490,7 +492,8 @@ def test_sweeps_with_too_few_evaluations_are_not_judged() -> None:
     view = view_of(rows, LRS, CAPACITIES, epochs=3)
     finding = run("SD401", view)
     assert finding.title == "Too few evaluations to judge"
-    assert "evaluation.every_steps" in finding.action
+    assert finding.action.startswith("Train for 4 epochs, or set evaluation.every_steps")
+    assert finding.numbers["train_epochs"] == 4
     for code in ("SD101", "SD102", "SD201", "SD202", "SD402"):
         other = run(code, view)
         assert other.state is FindingState.NOT_APPLICABLE, code
