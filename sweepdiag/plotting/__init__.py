@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweepdiag.plotting._slots import Slots
+from sweepdiag.plotting._slots import Slots, find_slots
 from sweepdiag.plotting._text import format_value
 from sweepdiag.plotting.class_heatmap import (
     CLASSES,
@@ -49,6 +49,7 @@ __all__ = [
     "curve_gallery_info",
     "draw_figures",
     "figure_svg",
+    "find_slots",
     "format_value",
     "line_colour",
     "loss_heatmap_draw",

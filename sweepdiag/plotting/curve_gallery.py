@@ -17,7 +17,7 @@ from sweepdiag.plotting._curve_summary import (
     quantiles,
 )
 from sweepdiag.plotting._style import GREY, INK, LABEL_PT, NOTE_PT, TITLE_PT, sheet_style
-from sweepdiag.plotting._text import format_value, safe_text
+from sweepdiag.plotting._text import drawn_text, format_value, safe_text
 from sweepdiag.plotting.palette import CLASS_COLOURS, CLASS_LETTERS, CLASS_NAMES
 from sweepdiag.records import VerdictClass
 
@@ -178,8 +178,8 @@ def _spans_decades(values: NDArray[np.float64]) -> bool:
 def _write_title(figure: Figure, info: CurveGalleryInfo) -> None:
     width, height = figure.get_size_inches()
     figure.text(
-        0.15 / width, 1 - 0.12 / height, f"{info.title}: curves by class", size=TITLE_PT,
-        weight="bold", va="top", color=INK,
+        0.15 / width, 1 - 0.12 / height, drawn_text(f"{info.title}: curves by class"),
+        size=TITLE_PT, weight="bold", va="top", color=INK,
     )  # fmt: skip
     note = "; ".join(info.notes) if info.panels else "no curve has been judged yet"
     figure.text(0.15 / width, 1 - 0.36 / height, note, size=NOTE_PT, va="top", color=GREY)

@@ -14,12 +14,13 @@ from sweepdiag.plotting import (
     CLASS_NAMES,
     CLASSES,
     class_heatmap_info,
+    find_slots,
     text_colour,
 )
 from sweepdiag.plotting.view import as_class
 from sweepdiag.records import Scale
 from sweepdiag.report.explorer import FAILED, PENDING, Row, build_spec
-from sweepdiag.report.summary import clean, describe_configuration
+from sweepdiag.report.summary import describe_configuration
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,23 +132,21 @@ def _configuration_rows(
     curves: dict[str, pd.DataFrame],
 ) -> list[Row]:
     """Return one record per configuration, its curves as arrays."""
-    first = _first_axis(data, info)
     rows = []
-    for place, row in zip(
-        chosen, data.configurations.iloc[chosen].to_dict("records"), strict=True
+    table = data.configurations.iloc[chosen]
+    for place, across, row in zip(
+        chosen, _places_across(data, info, table), table.to_dict("records"), strict=True
     ):
         curve = curves.get(str(row["config_id"]))
         verdict = as_class(row["verdict"])
         if curve is None or verdict is None:
             continue
-        across = row[first.name] if first else "all"
-        is_number = first is not None and first.scale is not Scale.CATEGORICAL
         rows.append(
             {
                 "cell": int(info.grid.cell_of[place]),
                 "config": str(row["config_id"]),
                 "where": describe_configuration(data, row),
-                "across": float(across) if is_number else clean(across),
+                "across": across,
                 "class": CLASS_NAMES[verdict],
                 "best": _number(row["best_monitor"]),
                 "epoch": _numbers(curve["epoch"]),
@@ -156,6 +155,20 @@ def _configuration_rows(
             }
         )
     return rows
+
+
+def _places_across(
+    data: ReportData, info: ClassHeatmapInfo, table: pd.DataFrame
+) -> list[float] | list[str]:
+    """Return each configuration's value on the axis that goes across; of names their labels."""
+    first = _first_axis(data, info)
+    if first is None:
+        return ["all"] * len(table)
+    if first.scale is not Scale.CATEGORICAL:
+        return [float(value) for value in table[first.name]]
+    slots = info.grid.columns
+    places = find_slots(slots, table[first.name])
+    return [slots.labels[place] if place >= 0 else "" for place in places]
 
 
 def _cell_rows(info: ClassHeatmapInfo, cells_with_curves: set[int]) -> list[Row]:

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from sweepdiag.plotting._text import (
     distinct_labels,
+    drawn_labels,
+    drawn_text,
     format_value,
     safe_text,
     shorten,
@@ -53,6 +55,28 @@ def test_labels_get_digits_until_they_differ():
     assert distinct_labels((0.12341, 0.12342)) == ("0.12341", "0.12342")
 
 
+def test_names_keep_what_tells_them_apart():
+    start, end = "convnext_tiny_in22k_adamw_", "_with_warmup_and_clipping"
+    at_end = distinct_labels((f"{start}cosine", f"{start}linear", "名前"))
+    assert at_end[0].endswith("cosine")
+    assert at_end[1].endswith("linear")
+    assert at_end[2] == "名前"
+    inside = distinct_labels((f"{start}cosine{end}", f"{start}linear{end}", f"{start}sine{end}"))
+    assert ["cosine" in inside[0], "linear" in inside[1], "sine" in inside[2]] == [True] * 3
+    assert all(len(label) <= 24 for label in (*at_end, *inside))
+
+
+def test_labels_that_look_the_same_are_numbered():
+    assert distinct_labels((1, "1", "1 (1)")) == ("1 (2)", "1 (3)", "1 (1)")
+    assert drawn_labels(("名前", "模型", "lr")) == ("?? (1)", "?? (2)", "lr")
+
+
+@given(st.lists(st.text(max_size=60), unique_by=str.strip, max_size=8))
+def test_labels_are_always_distinct(names):
+    assert len(set(distinct_labels(tuple(names)))) == len(names)
+    assert len(set(drawn_labels(distinct_labels(tuple(names))))) == len(names)
+
+
 def test_a_long_name_ends_with_an_ellipsis():
     assert shorten("abcdef", 4) == "abc…"
     assert len(safe_text("x" * 300, limit=80)) == 80
@@ -60,7 +84,7 @@ def test_a_long_name_ends_with_an_ellipsis():
 
 def test_control_characters_and_unknown_glyphs_are_replaced():
     assert safe_text("a\n\x1b[31mb\x00c") == "a [31mb c"
-    assert safe_text("名前 lr") == "?? lr"
+    assert drawn_text(safe_text("名前 lr")) == "?? lr"
 
 
 def test_lines_are_no_wider_than_asked():
