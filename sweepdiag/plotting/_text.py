@@ -58,18 +58,22 @@ def format_value(value: object, *, digits: int = 3) -> str:
     return f"{mantissa}e{power}"
 
 
-def distinct_labels(values: tuple[object, ...]) -> tuple[str, ...]:
+def distinct_labels(values: tuple[object, ...], *, digits: int = 2) -> tuple[str, ...]:
     """Return a label for each value, no two of them the same.
 
     Numbers have as many digits as it takes to tell them apart. Long names lose their middle, or
     other parts where they differ only there; what still looks the same is numbered.
+
+    Args:
+        values: Numbers, names or both.
+        digits: Fewest significant digits of a number.
     """
     names = dict.fromkeys(_harmless(str(value)) for value in values if not _is_number(value))
     short = dict(zip(names, _shorten_apart(list(names)), strict=True))
     labels: list[str] = []
-    for digits in (2, 3, 4, 6, 9, 12):
+    for n_digits in (digits, *(n for n in (3, 4, 6, 9, 12) if n > digits)):
         labels = [
-            format_value(value, digits=digits)
+            format_value(value, digits=n_digits)
             if _is_number(value)
             else short[_harmless(str(value))]
             for value in values

@@ -16,6 +16,7 @@ from sweepdiag.plotting._curve_summary import (
     loss_matrix,
     quantiles,
 )
+from sweepdiag.plotting._losses import LossScale, loss_unit
 from sweepdiag.plotting._style import GREY, INK, LABEL_PT, NOTE_PT, TITLE_PT, sheet_style
 from sweepdiag.plotting._text import drawn_text, format_value, safe_text
 from sweepdiag.plotting.palette import CLASS_COLOURS, CLASS_LETTERS, CLASS_NAMES
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.ticker import Locator
     from numpy.typing import NDArray
 
     from sweepdiag.plotting.view import ReportData
@@ -194,65 +194,53 @@ def _draw_class(axes: Axes, curves: ClassCurves, baseline: float | None) -> None
         f"{curves.n_curves} {noun}",
         size=LABEL_PT, loc="left", weight="bold", color=INK,
     )  # fmt: skip
-    axes.fill_between(
-        curves.epochs, curves.low, curves.high, color=colour, alpha=0.3, linewidth=0, zorder=1
-    )
+    scale = LossScale(is_log=curves.is_log, unit=loss_unit(_shown(curves)))
+    low, high = scale.place(curves.low), scale.place(curves.high)
+    axes.fill_between(curves.epochs, low, high, color=colour, alpha=0.3, linewidth=0, zorder=1)
     for example in curves.examples:
         is_worst = example.kind == "worst"
         axes.plot(
-            example.epochs, example.losses, color="#D00000" if is_worst else "#777777",
-            linewidth=0.8, linestyle=":" if is_worst else "-", zorder=2,
+            example.epochs, scale.place(example.losses),
+            color="#D00000" if is_worst else "#777777", linewidth=0.8,
+            linestyle=":" if is_worst else "-", zorder=2,
         )  # fmt: skip
-    axes.plot(curves.epochs, curves.train_median, color=INK, linewidth=1.3, linestyle="--")
+    training = scale.place(curves.train_median)
+    axes.plot(curves.epochs, training, color=INK, linewidth=1.3, linestyle="--")
+    median = scale.place(curves.median)
     for width, shade in ((3.2, INK), (2.0, colour)):
-        axes.plot(curves.epochs, curves.median, color=shade, linewidth=width, zorder=4)
-    _scale(axes, curves, baseline)
+        axes.plot(curves.epochs, median, color=shade, linewidth=width, zorder=4)
+    _set_limits(axes, curves, scale, baseline)
     _mark_turn(axes, curves)
     _mark_end(axes, curves)
     axes.set_xlim(*_padded(float(curves.epochs[0]), float(curves.epochs[-1])))
     axes.set_xlabel("epoch", size=LABEL_PT, labelpad=1)
 
 
-def _scale(axes: Axes, curves: ClassCurves, baseline: float | None) -> None:
+def _shown(curves: ClassCurves) -> NDArray[np.float64]:
+    return np.concatenate([curves.low, curves.high, curves.median, curves.train_median])
+
+
+def _set_limits(axes: Axes, curves: ClassCurves, scale: LossScale, baseline: float | None) -> None:
     """Set limits that show the band, and the baseline where it is near."""
-    shown = np.concatenate([curves.low, curves.high, curves.median, curves.train_median])
-    finite = shown[np.isfinite(shown)]
+    places = scale.place(_shown(curves))
+    finite = places[np.isfinite(places)]
     if not finite.size:
         axes.set_yticks([])
         return
     low, high = float(finite.min()), float(finite.max())
-    if curves.is_log:
-        axes.set_yscale("log")
-        room = (high / low) ** 0.06
-        axes.set_ylim(low / room, high * room)
-    else:
-        room = 0.07 * (high - low) or 0.1 * abs(high) or 1.0
-        axes.set_ylim(low - room, high + room)
-    _label_losses(axes)
-    bottom, top = axes.get_ylim()
-    if baseline is not None and bottom < baseline < top:
-        axes.axhline(baseline, color=GREY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
+    room = (0.06 if curves.is_log else 0.07) * (high - low) or 0.1 * abs(high) or 1.0
+    bottom, top = low - room, high + room
+    axes.set_ylim(bottom, top)
+    ticks, labels = scale.ticks(bottom, top)
+    axes.set_yticks(ticks, labels=labels)
+    level = math.nan if baseline is None else float(scale.place(baseline))
+    if bottom < level < top:
+        axes.axhline(level, color=GREY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
 
 
 def _padded(low: float, high: float) -> tuple[float, float]:
     room = 0.03 * (high - low) or 0.5
     return low - room, high + room
-
-
-def _label_losses(axes: Axes) -> None:
-    """Write plain numbers at a few round places; the usual ones need mathematical text."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator
-
-    low, high = axes.get_ylim()
-    locator: Locator = MaxNLocator(5)
-    if axes.get_yscale() == "log":
-        n_decades = math.log10(high / low)
-        subs = (1.0, 2.0, 5.0) if n_decades < 1.5 else (1.0, 3.0) if n_decades < 3 else (1.0,)
-        locator = LogLocator(subs=subs, numticks=6)
-    ticks = [float(tick) for tick in locator.tick_values(low, high) if low <= tick <= high]
-    axes.yaxis.set_major_locator(FixedLocator(ticks))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_value(value)))
-    axes.minorticks_off()
 
 
 def _mark_turn(axes: Axes, curves: ClassCurves) -> None:

@@ -40,9 +40,6 @@ MAX_POINTS = 100
 _FAILED_LOOKS = {"class": FAILED, "letter": "\N{MULTIPLICATION SIGN}", "ink": "#B00000"}
 _PENDING_LOOKS = {"class": PENDING, "letter": "", "ink": "#111111"}
 
-# Larger than any loss worth drawing: stands for a loss that is not finite in a median.
-_BEYOND = 1e100
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Explorer:
@@ -113,9 +110,9 @@ def _median_curves(
     curves = data.curves.loc[is_chosen, ["trial_id", "epoch", "val_loss", "train_loss"]]
     curves = curves.assign(config_id=curves["trial_id"].map(owners))
     losses = curves[["val_loss", "train_loss"]].astype(float)
-    usable = losses.where(np.isfinite(losses), _BEYOND).clip(-_BEYOND, _BEYOND)
+    usable = losses.where(np.isfinite(losses), np.inf)
     medians = usable.groupby([curves["config_id"], curves["epoch"]]).median()
-    medians = medians.where(medians.abs() < _BEYOND**0.5).reset_index("epoch")
+    medians = medians.where(np.isfinite(medians)).reset_index("epoch")
     tables = {}
     is_thinned = False
     for config_id, table in medians.groupby(level=0):

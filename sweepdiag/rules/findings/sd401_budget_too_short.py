@@ -203,7 +203,10 @@ def _gain(view: SweepView, costs: np.ndarray, least_share: float) -> float:
     x = np.arange(n_late) - (n_late - 1) / 2
     slope = float(x @ late / (x @ x))
     residuals = late - late.mean() - slope * x
-    error = float(np.sqrt(residuals @ residuals / (n_late - 2) / (x @ x)))
+    # A power of two changes no digit and keeps the squares of huge and tiny losses in range.
+    exponent = int(np.frexp(np.abs(residuals).max())[1])
+    scaled = np.ldexp(residuals, -exponent)
+    error = float(np.ldexp(np.sqrt(scaled @ scaled / (n_late - 2) / (x @ x)), exponent))
     gain, sign = -slope * (n_late - 1), view.cost_sign
     level = view.share_unit.at(sign * float(late.mean()), start=sign * float(costs[0]))
     is_clear = -slope > _LATE_ERRORS * error and gain > least_share * (costs[0] - costs.min())

@@ -450,6 +450,16 @@ def test_good_configurations_that_still_improve_at_the_end_need_a_longer_budget(
     assert finding.action == "Train for 60 epochs."
 
 
+@pytest.mark.parametrize("size", [1e-300, 1e300])
+def test_losses_of_any_size_still_improve_by_the_same_share(size: float) -> None:
+    best = [size * loss for loss in (1.0, 0.5, 2.0, 3.0)]
+    view = view_of(by_lr(*["healthy"] * 4, best_val_loss=best), LRS)
+    losses = [size * (loss + 0.002 * (i % 3)) for i, loss in enumerate(decay(0.046))]
+    finding = run("SD401", with_losses(view, c1=losses))
+    assert finding.state is FindingState.FINDING
+    assert finding.numbers["late_gain"] == pytest.approx(0.046 * 5, rel=0.05)
+
+
 def test_others_than_the_good_configurations_do_not_ask_for_a_longer_budget() -> None:
     view = view_of(by_lr(*["underfit"] * 4, best_val_loss=[1.0, 0.5, 2.0, 3.0]), LRS)
     finding = run("SD401", with_losses(view, c0=decay(0.023), c2=decay(0.01)))
