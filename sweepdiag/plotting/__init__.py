@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from sweepdiag.plotting._slots import Slots, find_slots
-from sweepdiag.plotting._text import format_value
 from sweepdiag.plotting.class_heatmap import (
     CLASSES,
     ClassHeatmapInfo,
@@ -50,7 +49,6 @@ __all__ = [
     "draw_figures",
     "figure_svg",
     "find_slots",
-    "format_value",
     "line_colour",
     "loss_heatmap_draw",
     "loss_heatmap_info",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
-import numbers
 from collections import Counter
 from typing import TYPE_CHECKING
+
+from sweepdiag.wording import format_value, harmless, is_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,6 @@ __all__ = [
     "distinct_labels",
     "drawn_labels",
     "drawn_text",
-    "format_value",
     "safe_text",
     "shorten",
     "text_width_in",
@@ -26,36 +25,6 @@ __all__ = [
 _ELLIPSIS = "…"
 _FONT = "DejaVu Sans"
 _NAME_LIMIT = 24
-
-
-def format_value(value: object, *, digits: int = 3) -> str:
-    """Return an axis value or a measured number as people write it: ``1e-4``, ``0.03``, ``256``.
-
-    Args:
-        value: A number, a truth value or a name.
-        digits: Significant digits of a float.
-
-    Returns:
-        The text; names are made harmless, see `safe_text`.
-    """
-    if not _is_number(value):
-        return _shorten_middle(_harmless(str(value)))
-    number = float(value)  # type: ignore[arg-type]
-    if not math.isfinite(number):
-        return str(number)
-    if number == 0.0:
-        return "0"
-    if number.is_integer() and abs(number) < 10**6:
-        text = str(int(number))
-        is_round = len(text) >= 5 and not text[2 if number < 0 else 1 :].strip("0")
-        return f"{text.rstrip('0')}e{len(text) - len(text.rstrip('0'))}" if is_round else text
-    mantissa, exponent = f"{number:.{digits - 1}e}".split("e")
-    power = int(exponent)
-    if -2 <= power < max(digits, 4):
-        text = f"{number:.{max(digits - 1 - power, 0)}f}"
-        return text.rstrip("0").rstrip(".") if "." in text else text
-    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-    return f"{mantissa}e{power}"
 
 
 def distinct_labels(values: tuple[object, ...], *, digits: int = 2) -> tuple[str, ...]:
@@ -68,14 +37,14 @@ def distinct_labels(values: tuple[object, ...], *, digits: int = 2) -> tuple[str
         values: Numbers, names or both.
         digits: Fewest significant digits of a number.
     """
-    names = dict.fromkeys(_harmless(str(value)) for value in values if not _is_number(value))
+    names = dict.fromkeys(harmless(str(value)) for value in values if not is_number(value))
     short = dict(zip(names, _shorten_apart(list(names)), strict=True))
     labels: list[str] = []
     for n_digits in (digits, *(n for n in (3, 4, 6, 9, 12) if n > digits)):
         labels = [
             format_value(value, digits=n_digits)
-            if _is_number(value)
-            else short[_harmless(str(value))]
+            if is_number(value)
+            else short[harmless(str(value))]
             for value in values
         ]
         if len(set(labels)) == len(labels):
@@ -105,7 +74,7 @@ def safe_text(text: str, *, limit: int = 80) -> str:
     Line breaks and control characters become blanks, and long names are cut. What is drawn in a
     figure needs `drawn_text` as well.
     """
-    return shorten(_harmless(text[: 4 * limit]), limit)
+    return shorten(harmless(text[: 4 * limit]), limit)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -130,14 +99,6 @@ def wrap_text(text: str, width_in: float, size_pt: float) -> list[str]:
             longer = word
         line = longer
     return [*lines, line] if line else lines
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
-def _harmless(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _shorten_middle(name: str) -> str:

@@ -18,9 +18,10 @@ from sweepdiag.plotting._curve_summary import (
 )
 from sweepdiag.plotting._losses import LossScale, loss_unit
 from sweepdiag.plotting._style import GREY, INK, LABEL_PT, NOTE_PT, TITLE_PT, sheet_style
-from sweepdiag.plotting._text import drawn_text, format_value, safe_text
+from sweepdiag.plotting._text import drawn_text, safe_text
 from sweepdiag.plotting.palette import CLASS_COLOURS, CLASS_LETTERS, CLASS_NAMES
 from sweepdiag.records import VerdictClass
+from sweepdiag.wording import epoch_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -213,6 +214,16 @@ def _draw_class(axes: Axes, curves: ClassCurves, baseline: float | None) -> None
     _mark_turn(axes, curves)
     _mark_end(axes, curves)
     axes.set_xlim(*_padded(float(curves.epochs[0]), float(curves.epochs[-1])))
+    _label_epochs(axes)
+
+
+def _label_epochs(axes: Axes) -> None:
+    """Write epochs in full; as many as have room, and none with an offset at the axis's end."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    longest = len(epoch_text(round(axes.get_xlim()[1])))
+    axes.xaxis.set_major_locator(MaxNLocator(4 if longest > 5 else 8))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda epoch, _: epoch_text(epoch)))
     axes.set_xlabel("epoch", size=LABEL_PT, labelpad=1)
 
 
@@ -249,7 +260,7 @@ def _mark_turn(axes: Axes, curves: ClassCurves) -> None:
     axes.axvline(curves.turning_epoch, color="#0050B0", linewidth=1.0, zorder=3)
     is_late = curves.turning_epoch > 0.7 * curves.epochs[-1]
     axes.annotate(
-        f"turns at {format_value(round(curves.turning_epoch, 1))}",
+        f"turns at {epoch_text(curves.turning_epoch)}",
         (curves.turning_epoch, 1.0), xycoords=("data", "axes fraction"),
         xytext=(-4 if is_late else 4, -3), textcoords="offset points", size=NOTE_PT,
         ha="right" if is_late else "left", va="top", color="#0050B0", zorder=7,
@@ -262,7 +273,7 @@ def _mark_end(axes: Axes, curves: ClassCurves) -> None:
     missing = np.flatnonzero(~np.isfinite(curves.median))
     if not missing.size:
         return
-    first = format_value(float(curves.epochs[missing[0]]))
+    first = epoch_text(float(curves.epochs[missing[0]]))
     note = f"most are not finite\nfrom epoch {first} on"
     if curves.have_ended[missing[0]]:
         note = f"most have ended\nbefore epoch {first}"

@@ -20,10 +20,11 @@ from sweepdiag.plotting._style import (
     TICK_PT,
     sheet_style,
 )
-from sweepdiag.plotting._text import distinct_labels, format_value, safe_text, text_width_in
+from sweepdiag.plotting._text import distinct_labels, safe_text, text_width_in
 from sweepdiag.plotting.palette import text_colour
 from sweepdiag.plotting.view import as_class
 from sweepdiag.records import VerdictClass
+from sweepdiag.wording import format_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

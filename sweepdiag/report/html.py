@@ -25,7 +25,6 @@ from sweepdiag.plotting import (
     CLASS_MEANINGS,
     CLASS_NAMES,
     figure_svg,
-    format_value,
     sweep_figures,
     text_colour,
 )
@@ -50,6 +49,7 @@ from sweepdiag.report.summary import (
     plural,
 )
 from sweepdiag.report.table import configuration_table
+from sweepdiag.wording import format_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

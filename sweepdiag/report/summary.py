@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.messages import describe_peak_memory
-from sweepdiag.plotting import CLASS_NAMES, format_value
+from sweepdiag.plotting import CLASS_NAMES
 from sweepdiag.plotting.view import as_class
 from sweepdiag.records import FindingState, State, VerdictClass
 from sweepdiag.rules import rank_findings
+from sweepdiag.wording import epoch_text, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -167,7 +168,7 @@ def describe_best(data: ReportData) -> str:
 
 def describe_stop(stop: StopEpoch, monitor: str) -> str:
     """Return when to stop, what it saves and what it costs, and why, as one sentence."""
-    text = f"Stop at epoch {format_value(stop.epoch)} of {format_value(stop.budget_epochs)}"
+    text = f"Stop at epoch {epoch_text(stop.epoch)} of {epoch_text(stop.budget_epochs)}"
     if math.isfinite(stop.saved_fraction) and stop.saved_fraction > 0:
         text += f": saves {percent(stop.saved_fraction)} of the training"
         if math.isfinite(stop.regret):

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweepdiag.features import smoothing_windows
+from sweepdiag.wording import epoch_text
 
 if TYPE_CHECKING:
     from sweepdiag.features import FeatureMatrix
@@ -219,7 +220,7 @@ def averaged(row: CurveRow, prefix: str, words: str = "mean of the last") -> str
 
 def plural(count: float, noun: str) -> str:
     """Return a count with its noun: ``1 evaluation``, ``4 evaluations``."""
-    return f"{count:g} {noun}" if count == 1 else f"{count:g} {noun}s"
+    return f"{epoch_text(count)} {noun}" if count == 1 else f"{epoch_text(count)} {noun}s"
 
 
 def times(factor: float) -> str:

@@ -178,3 +178,11 @@ def test_losses_of_any_size_are_drawn_alike(sweep, size):
         heights.append([line.axes.transData.transform(line.get_xydata()) for line in lines])
     for first, second in zip(*heights, strict=True):
         np.testing.assert_allclose(first, second, atol=0.05)
+
+
+def test_steps_are_written_in_full(sweep):
+    curves = sweep.curves.assign(epoch=sweep.curves["epoch"] * 123457)
+    figure = curve_gallery_draw(curve_gallery_info(dataclasses.replace(sweep, curves=curves)))
+    figure.canvas.draw()
+    assert not figure.axes[0].xaxis.get_offset_text().get_text()
+    assert "2,000,000" in [label.get_text() for label in figure.axes[0].get_xticklabels()]

@@ -8,12 +8,12 @@ from sweepdiag.plotting._text import (
     distinct_labels,
     drawn_labels,
     drawn_text,
-    format_value,
     safe_text,
     shorten,
     text_width_in,
     wrap_text,
 )
+from sweepdiag.wording import epoch_text, format_value
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,18 @@ def test_a_label_is_short_and_close_to_its_value(value):
     text = format_value(value)
     assert len(text) <= 8
     assert float(text) == pytest.approx(value, rel=6e-3)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "text"),
+    [
+        (0.0, "0"), (19.0, "19"), (10.5, "10.5"), (0.25, "0.25"), (1.0 / 3.0, "0.333"),
+        (1500.0, "1500"), (1234.56, "1235"), (493828.0, "493,828"), (3703710.0, "3,703,710"),
+        (-2.5, "-2.5"), (float("nan"), "nan"),
+    ],
+)  # fmt: skip
+def test_epochs_are_written_in_full(epoch, text):
+    assert epoch_text(epoch) == text
 
 
 def test_labels_get_digits_until_they_differ():

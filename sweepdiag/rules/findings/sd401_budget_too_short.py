@@ -9,6 +9,7 @@ import numpy as np
 from sweepdiag.records import Tag, VerdictClass
 from sweepdiag.rules.base import percent, plural
 from sweepdiag.rules.findings.base import Check, format_value
+from sweepdiag.wording import epoch_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,12 +98,12 @@ class BudgetTooShort(Check):
         n_late = sum(gain > 0 for gain in gains)
         evidence = (
             f"{plural(len(good), 'configuration')} tied for the best, {n_late} of them still "
-            f"improving at the end of {format_value(budget)} epochs"
+            f"improving at the end of {epoch_text(budget)} epochs"
         )
         if 2 * n_late <= len(good):
             others = _still_underfit(view, budget) or _overtaking(view, good, thresholds)
             if others:
-                action = f"Train for {format_value(2 * budget)} epochs."
+                action = f"Train for {epoch_text(2 * budget)} epochs."
                 return self.finding("The budget is too short", others, action, n_late=n_late)
             return self.passed("The budget is long enough", evidence, n_late=n_late)
         gain = float(np.median([gain for gain in gains if gain > 0]))
@@ -110,7 +111,7 @@ class BudgetTooShort(Check):
             "The budget is too short",
             f"{evidence}, by {percent(gain)} of {view.share_unit.words} over "
             f"{_late_text(view, good)}",
-            f"Train for {format_value(2 * budget)} epochs.",
+            f"Train for {epoch_text(2 * budget)} epochs.",
             n_late=n_late,
             n_good=len(good),
             late_gain=gain,
@@ -130,7 +131,7 @@ def _still_underfit(view: SweepView, budget: float) -> str:
         return ""
     return (
         f"no configuration has converged, and {int(improves.sum())} of {len(usable)} that learn "
-        f"are still improving at the end of {format_value(budget)} epochs"
+        f"are still improving at the end of {epoch_text(budget)} epochs"
     )
 
 

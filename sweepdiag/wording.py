@@ -1,0 +1,61 @@
+"""Numbers as people write them: one form for terminals, reports and figures."""
+
+from __future__ import annotations
+
+import math
+import numbers
+
+__all__ = ["epoch_text", "format_value", "harmless", "is_number"]
+
+_GROUPED_FROM = 10_000
+
+
+def format_value(value: object, *, digits: int = 3) -> str:
+    """Return an axis value or a measured number as people write it: ``1e-4``, ``0.03``, ``256``.
+
+    Args:
+        value: A number, a truth value or a name.
+        digits: Significant digits of a float.
+
+    Returns:
+        The text; of names see `harmless`.
+    """
+    if not is_number(value):
+        return harmless(str(value))
+    number = float(value)  # type: ignore[arg-type]
+    if not math.isfinite(number):
+        return str(number)
+    if number == 0.0:
+        return "0"
+    if number.is_integer() and abs(number) < 10**6:
+        text = str(int(number))
+        is_round = len(text) >= 5 and not text[2 if number < 0 else 1 :].strip("0")
+        return f"{text.rstrip('0')}e{len(text) - len(text.rstrip('0'))}" if is_round else text
+    mantissa, exponent = f"{number:.{digits - 1}e}".split("e")
+    power = int(exponent)
+    if -2 <= power < max(digits, 4):
+        text = f"{number:.{max(digits - 1 - power, 0)}f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+    return f"{mantissa}e{power}"
+
+
+def epoch_text(epoch: float) -> str:
+    """Return an epoch or a number of steps: integers in full, ``3,703,710``; fractions shortly."""
+    if not math.isfinite(epoch):
+        return str(epoch)
+    digits = 0 if epoch == round(epoch) else max(2 - math.floor(math.log10(abs(epoch))), 0)
+    rounded = round(epoch, digits)
+    separator = "," if abs(rounded) >= _GROUPED_FROM else ""
+    text = f"{rounded:{separator}.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def harmless(text: str) -> str:
+    """Return a text on one line, without control characters that could steer a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value is a number; truth values are none."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
