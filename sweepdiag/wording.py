@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 
-__all__ = ["epoch_text", "format_value", "harmless", "is_number"]
+__all__ = ["epoch_text", "format_value", "harmless", "is_number", "percent", "scientific"]
 
 _GROUPED_FROM = 10_000
 
@@ -15,7 +15,7 @@ def format_value(value: object, *, digits: int = 3) -> str:
 
     Args:
         value: A number, a truth value or a name.
-        digits: Significant digits of a float.
+        digits: Significant digits of a float; integers are written in full.
 
     Returns:
         The text; of names see `harmless`.
@@ -27,17 +27,33 @@ def format_value(value: object, *, digits: int = 3) -> str:
         return str(number)
     if number == 0.0:
         return "0"
-    if number.is_integer() and abs(number) < 10**6:
-        text = str(int(number))
+    if isinstance(value, numbers.Integral) or (number.is_integer() and abs(number) < 10**6):
+        text = str(int(value))  # type: ignore[call-overload]
         is_round = len(text) >= 5 and not text[2 if number < 0 else 1 :].strip("0")
         return f"{text.rstrip('0')}e{len(text) - len(text.rstrip('0'))}" if is_round else text
-    mantissa, exponent = f"{number:.{digits - 1}e}".split("e")
-    power = int(exponent)
+    power = int(f"{number:.{digits - 1}e}".partition("e")[2])
     if -2 <= power < max(digits, 4):
         text = f"{number:.{max(digits - 1 - power, 0)}f}"
         return text.rstrip("0").rstrip(".") if "." in text else text
+    return scientific(number, digits=digits)
+
+
+def scientific(number: float, *, digits: int = 3) -> str:
+    """Return a number as ``3.16e-3``, with at most so many significant digits; 0 as ``0``."""
+    if number == 0:
+        return "0"
+    mantissa, _, exponent = f"{number:.{digits - 1}e}".partition("e")
     mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-    return f"{mantissa}e{power}"
+    return f"{mantissa}e{int(exponent)}"
+
+
+def percent(share: float) -> str:
+    """Return a share in percent, of which two digits say enough: ``18 %``, ``1.5 %``, ``0 %``."""
+    value = 100.0 * share
+    if abs(value) >= 9.95 or not math.isfinite(value):
+        return f"{value:.0f} %"
+    is_tiny = 0 < abs(value) < 1e-3
+    return f"{scientific(value, digits=2) if is_tiny else f'{value:.2g}'} %"
 
 
 def epoch_text(epoch: float) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweepdiag.plotting._text import distinct_labels
+from sweepdiag.plotting._text import tick_labels
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -74,7 +74,7 @@ class LossScale:
         else:
             places = [float(t) for t in MaxNLocator(n).tick_values(low, high) if low <= t <= high]
             losses = [place * self.unit for place in places]
-        return places, distinct_labels(tuple(losses), digits=3)
+        return places, tick_labels(tuple(losses))
 
 
 def _round_losses(low: float, high: float, n: int) -> list[float]:

@@ -7,7 +7,7 @@ import itertools
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from sweepdiag.wording import format_value, harmless, is_number
+from sweepdiag.wording import format_value, harmless, is_number, scientific
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,12 +19,14 @@ __all__ = [
     "safe_text",
     "shorten",
     "text_width_in",
+    "tick_labels",
     "wrap_text",
 ]
 
 _ELLIPSIS = "…"
 _FONT = "DejaVu Sans"
 _NAME_LIMIT = 24
+_LONGEST_PLAIN = 6
 
 
 def distinct_labels(values: tuple[object, ...], *, digits: int = 2) -> tuple[str, ...]:
@@ -50,6 +52,17 @@ def distinct_labels(values: tuple[object, ...], *, digits: int = 2) -> tuple[str
         if len(set(labels)) == len(labels):
             break
     return _number_repeated(labels)
+
+
+def tick_labels(values: tuple[float, ...]) -> tuple[str, ...]:
+    """Return distinct labels of the ticks of one axis, all of them with a power of ten or none."""
+    labels = distinct_labels(values, digits=3)
+    forms = {"e" in label for value, label in zip(values, labels, strict=True) if value != 0}
+    if len(forms) < 2:
+        return labels
+    plain = [f"{value:.9f}".rstrip("0").rstrip(".") for value in values]
+    is_short = max(map(len, plain)) <= _LONGEST_PLAIN and len(set(plain)) == len(plain)
+    return tuple(plain if is_short else (scientific(value, digits=6) for value in values))
 
 
 def drawn_labels(labels: Sequence[str]) -> tuple[str, ...]:

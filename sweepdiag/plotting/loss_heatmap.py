@@ -20,7 +20,7 @@ from sweepdiag.plotting._style import (
     TICK_PT,
     sheet_style,
 )
-from sweepdiag.plotting._text import distinct_labels, safe_text, text_width_in
+from sweepdiag.plotting._text import safe_text, text_width_in, tick_labels
 from sweepdiag.plotting.palette import text_colour
 from sweepdiag.plotting.view import as_class
 from sweepdiag.records import VerdictClass
@@ -314,7 +314,7 @@ def _draw_bar(
     bar.outline.set_visible(False)
     places, labels = shades.scale.ticks(shades.low, shades.high, n=4)
     if len(places) < 2:
-        places, labels = [shades.low, shades.high], distinct_labels(info.limits, digits=3)
+        places, labels = [shades.low, shades.high], tick_labels(info.limits)
     bar_axes.minorticks_off()
     shares = (np.asarray(places) - shades.low) / (shades.high - shades.low)
     bar.set_ticks(shares.tolist(), labels=labels)

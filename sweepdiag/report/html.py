@@ -45,11 +45,10 @@ from sweepdiag.report.summary import (
     level_of,
     open_findings,
     other_findings,
-    percent,
     plural,
 )
 from sweepdiag.report.table import configuration_table
-from sweepdiag.wording import format_value
+from sweepdiag.wording import format_value, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

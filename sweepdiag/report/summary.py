@@ -11,7 +11,7 @@ from sweepdiag.plotting import CLASS_NAMES
 from sweepdiag.plotting.view import as_class
 from sweepdiag.records import FindingState, State, VerdictClass
 from sweepdiag.rules import rank_findings
-from sweepdiag.wording import epoch_text, format_value
+from sweepdiag.wording import epoch_text, format_value, harmless, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +38,6 @@ __all__ = [
     "level_of",
     "open_findings",
     "other_findings",
-    "percent",
     "plural",
 ]
 
@@ -54,18 +53,12 @@ class ClassCount:
 
 def clean(text: object) -> str:
     """Return a text on one line, without control characters that could steer a terminal."""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    return harmless(str(text))
 
 
 def plural(n: int, noun: str) -> str:
     """Return ``1 trial`` or ``2 trials``."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
-def percent(share: float) -> str:
-    """Return a share in percent, with a decimal only where it is small."""
-    value = 100 * share
-    return f"{value:.1f} %" if 0 < abs(value) < 1 else f"{value:.0f} %"
 
 
 def count_classes(data: ReportData) -> list[ClassCount]:

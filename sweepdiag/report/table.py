@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from sweepdiag.plotting import CLASS_COLOURS, CLASS_LETTERS, CLASS_NAMES, text_colour
 from sweepdiag.plotting.view import as_class
 from sweepdiag.records import VerdictClass
-from sweepdiag.report.summary import clean, percent, plural
-from sweepdiag.wording import epoch_text, format_value
+from sweepdiag.report.summary import clean, plural
+from sweepdiag.wording import epoch_text, format_value, percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

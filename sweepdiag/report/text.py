@@ -22,9 +22,9 @@ from sweepdiag.report.summary import (
     level_of,
     open_findings,
     other_findings,
-    percent,
     plural,
 )
+from sweepdiag.wording import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

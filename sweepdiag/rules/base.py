@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from sweepdiag import wording
 from sweepdiag.features import smoothing_windows
 from sweepdiag.wording import epoch_text
 
@@ -199,8 +200,7 @@ def percent(share: float) -> str:
         return "without limit"
     if abs(share) >= 10:
         return f"{times(1 + share)}"
-    digits = 0 if abs(share) >= 0.1 else 1
-    return f"{100 * share:.{digits}f} %"
+    return wording.percent(share)
 
 
 def averaged(row: CurveRow, prefix: str, words: str = "mean of the last") -> str:

@@ -11,9 +11,10 @@ from sweepdiag.plotting._text import (
     safe_text,
     shorten,
     text_width_in,
+    tick_labels,
     wrap_text,
 )
-from sweepdiag.wording import epoch_text, format_value
+from sweepdiag.wording import epoch_text, format_value, percent
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,25 @@ def test_a_label_is_short_and_close_to_its_value(value):
 )  # fmt: skip
 def test_epochs_are_written_in_full(epoch, text):
     assert epoch_text(epoch) == text
+
+
+def test_integers_are_written_in_full():
+    assert format_value(1048576) == "1048576"
+    assert format_value(1048576.5) == "1.05e6"
+
+
+def test_ticks_of_one_axis_have_one_form():
+    assert tick_labels((0.0, 150000.0, 3e5)) == ("0", "150000", "300000")
+    assert tick_labels((0.001, 0.01, 10.0)) == ("0.001", "0.01", "10")
+    assert tick_labels((1e-6, 1e-3, 1.0)) == ("1e-6", "1e-3", "1e0")
+    assert tick_labels((0.5, 1.0)) == ("0.5", "1")
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.5, "50 %"), (0.015, "1.5 %"), (0.0, "0 %"), (0.0996, "10 %")]
+)
+def test_shares_have_two_digits(share, text):
+    assert percent(share) == text
 
 
 def test_labels_get_digits_until_they_differ():

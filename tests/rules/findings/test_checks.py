@@ -183,7 +183,7 @@ def test_many_rates_are_counted_not_listed() -> None:
     ]
     finding = run("SD102", view_of(rows, axis("lr", *rates)))
     assert finding.numbers["too_low"] == rates[:20]
-    assert finding.evidence.startswith("at lr 20 rates from 0.0001 to 0.00924: 20 conf")
+    assert finding.evidence.startswith("at lr 20 rates from 1e-4 to 9.24e-3: 20 conf")
 
 
 def test_lowest_rates_that_do_not_learn_are_a_tip() -> None:
@@ -226,7 +226,7 @@ def test_no_rate_is_too_low_where_nothing_trains(verdict: str) -> None:
 
 def test_classes_are_written_in_words() -> None:
     finding = run("SD102", view_of(by_lr("not_learning", *["healthy"] * 3), LRS))
-    assert finding.evidence == "at lr 0.001: 1 configuration not learning"
+    assert finding.evidence == "at lr 1e-3: 1 configuration not learning"
 
 
 def test_plateaus_are_no_sign_of_a_low_rate() -> None:
