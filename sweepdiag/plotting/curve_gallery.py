@@ -130,7 +130,7 @@ def curve_gallery_draw(info: CurveGalleryInfo) -> Figure:
         height = n_down * _PANEL_IN[1] + 0.9
         figure = Figure(figsize=(width, height))
         figure.subplots_adjust(
-            left=0.55 / width, right=1 - 0.15 / width, bottom=0.8 / height, top=1 - 0.75 / height,
+            left=0.7 / width, right=1 - 0.15 / width, bottom=0.8 / height, top=1 - 0.75 / height,
             wspace=0.22, hspace=0.42,
         )  # fmt: skip
         _write_title(figure, info)
