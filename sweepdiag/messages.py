@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
-    "clean",
     "clean_message",
     "describe_bytes",
     "describe_error",
@@ -36,11 +35,6 @@ _CUT_MARK = " [...] "
 _TRACEBACK = "Traceback (most recent call last)"
 _ERROR_LINE = re.compile(r"[A-Za-z_][\w.]*(: .*)?")
 """An exception as it stands below its traceback: its type alone, or with a message."""
-
-
-def clean(text: object) -> str:
-    """Return a text on one line, without control characters that could steer a terminal."""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
 
 
 def clean_message(text: str, *, max_bytes: int = MAX_MESSAGE_BYTES) -> str:

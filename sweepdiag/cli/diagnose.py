@@ -20,8 +20,8 @@ def describe_reading(result: CurvesResult, width: int) -> str:
         result: The diagnosis.
         width: Longest line, in characters.
     """
-    from sweepdiag.messages import clean
     from sweepdiag.report.summary import describe_problems
+    from sweepdiag.wording import clean
 
     origin = result.data.origin
     if origin is None:
@@ -50,7 +50,7 @@ def describe_sweeps(result: CurvesResult, width: int) -> str:
         result: The diagnosis.
         width: Longest line, in characters.
     """
-    from sweepdiag.messages import clean
+    from sweepdiag.wording import clean
 
     lines = ["Sweeps"]
     for name, group in list(result.groups.items())[:_MOST_SWEEPS]:

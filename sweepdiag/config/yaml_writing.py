@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from sweepdiag.config.scalars import read_scalar
-from sweepdiag.messages import clean
+from sweepdiag.wording import clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

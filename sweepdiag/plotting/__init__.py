@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sweepdiag.plotting._slots import Slots
-from sweepdiag.plotting._text import format_value
+from sweepdiag.plotting._slots import Slots, find_slots
 from sweepdiag.plotting.class_heatmap import (
     CLASSES,
     ClassHeatmapInfo,
@@ -49,7 +48,7 @@ __all__ = [
     "curve_gallery_info",
     "draw_figures",
     "figure_svg",
-    "format_value",
+    "find_slots",
     "line_colour",
     "loss_heatmap_draw",
     "loss_heatmap_info",

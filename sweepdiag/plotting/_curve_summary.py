@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sweepdiag.plotting._losses import loss_unit
+
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
@@ -23,8 +25,8 @@ __all__ = [
 _MAX_POINTS = 200
 _N_TYPICAL = 2
 _LEAST_GOING_ON = 0.5
-# Larger than any loss worth drawing: stands for a loss that is not finite while ranks are taken.
-_BEYOND = 1e100
+# Far larger than any loss in its unit: stands for one that is not finite while ranks are taken.
+_BEYOND = 1e250
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +54,14 @@ def loss_matrix(
 ) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
     """Return the trials and their losses, shape ``(n_trials, n_points)``.
 
-    NaN where there is no evaluation, a very large number where the loss is not finite.
+    NaN where there is no evaluation, infinity where the loss is not finite.
     """
     import pandas as pd
 
     codes, trial_ids = pd.factorize(own["trial_id"])
     losses = own[column].to_numpy(dtype=float, na_value=np.nan)
     matrix = np.full((len(trial_ids), n_points), np.nan)
-    usable = np.where(np.isfinite(losses), np.clip(losses, -_BEYOND, _BEYOND), _BEYOND)
-    matrix[codes, own["bin"].to_numpy()] = usable
+    matrix[codes, own["bin"].to_numpy()] = np.where(np.isfinite(losses), losses, np.inf)
     return np.asarray(trial_ids, dtype=object), matrix
 
 
@@ -72,11 +73,17 @@ def quantiles(matrix: NDArray[np.float64], shares: tuple[float, ...]) -> list[ND
     are not the ones that it began with.
     """
     has_few_left = have_ended(matrix)
+    unit = loss_unit(matrix)
     result = []
-    for values in np.nanquantile(matrix, shares, axis=0):
+    for values in np.nanquantile(_bounded(matrix, unit), shares, axis=0):
         values[(np.abs(values) > _BEYOND**0.5) | has_few_left] = np.nan
-        result.append(values)
+        result.append(values * unit)
     return result
+
+
+def _bounded(matrix: NDArray[np.float64], unit: float) -> NDArray[np.float64]:
+    """Return losses in a unit, and a number far beyond them for those that are not finite."""
+    return np.where(np.isinf(matrix), _BEYOND, matrix / unit)
 
 
 def have_ended(matrix: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -98,6 +105,8 @@ def choose_examples(
     known = np.isfinite(median)
     if len(trial_ids) < 2 or not known.any():
         return ()
+    unit = loss_unit(val)
+    val, median = _bounded(val, unit), median / unit
     scale = np.nanmax(np.abs(median[known])) or 1.0
     # The root tames spikes, and curves that are not finite keep their order.
     gaps = (val[:, known] - median[known]) / scale

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sweepdiag.plotting._slots import NO_AXIS, Slots, find_slots, make_slots
-from sweepdiag.plotting._text import format_value, safe_text
+from sweepdiag.plotting._text import safe_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +63,8 @@ class Grid:
         if not self.panels.name:
             return ""
         sign = ":" if self.panels.is_binned else " ="
-        return safe_text(f"{self.panels.name}{sign} {self.panels.labels[panel]}", limit=40)
+        # Only the name is cut: panels are told apart by what follows it.
+        return f"{safe_text(self.panels.name, limit=24)}{sign} {self.panels.labels[panel]}"
 
     def fold(self, values: NDArray[np.bool_], how: str = "any") -> NDArray[np.bool_]:
         """Return per cell whether any, or at least half, of its configurations are true.
@@ -187,7 +188,7 @@ def _fix_further(
         held = places[best] if best is not None else len(slots) // 2
         is_shown &= places == held
         others = f" (the best configuration's, of {len(slots)} values)" if len(slots) > 1 else ""
-        notes.append(f"{name} = {format_value(slots.values[held])}{others}")
+        notes.append(f"{name} = {slots.labels[held]}{others}")
     return is_shown, notes
 
 

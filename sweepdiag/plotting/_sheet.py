@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sweepdiag.plotting._legend import LegendEntry, draw_legend, legend_height_in
 from sweepdiag.plotting._style import GREY, INK, LABEL_PT, NOTE_PT, TICK_PT, TITLE_PT
-from sweepdiag.plotting._text import safe_text, text_width_in, wrap_text
+from sweepdiag.plotting._text import (
+    drawn_labels,
+    drawn_text,
+    safe_text,
+    text_width_in,
+    wrap_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,6 +101,8 @@ def make_sheet(
     """
     from matplotlib.figure import Figure
 
+    title, notes = drawn_text(title), [drawn_text(note) for note in notes]
+    legend = [replace(entry, text=drawn_text(entry.text)) for entry in legend]
     layout = _plan_layout(grid, notes=notes, legend=legend, right_in=right_in)
     figure = Figure(figsize=(layout.width, layout.height))
     _write_title(figure, title, notes)
@@ -114,7 +122,8 @@ def label_panel(sheet: PanelSheet, grid: Grid, index: int) -> None:
     """Write the title and the axis labels of a panel whose cells have been drawn."""
     axes = sheet.panels[index]
     axes.set(xlim=(0, grid.shape[2]), ylim=(0, grid.shape[1]))
-    axes.set_title(grid.panel_title(index), size=LABEL_PT, loc="left", pad=4, color=INK)
+    titles = drawn_labels([grid.panel_title(panel) for panel in range(grid.shape[0])])
+    axes.set_title(titles[index], size=LABEL_PT, loc="left", pad=4, color=INK)
     axes.tick_params(length=2.5, width=0.6, pad=2)
     _label_columns(axes, grid.columns, sheet.cell_in[0])
     _label_rows(axes, grid.rows, sheet.cell_in[1], is_first=index % sheet.n_across == 0)
@@ -189,7 +198,8 @@ def _label_columns(axes: Axes, slots: Slots, cell_in: float) -> None:
     axes.set_xticks(
         _tick_places(slots)[::step], labels=texts[::step], rotation=90 if is_upright else 0
     )
-    axes.set_xlabel(safe_text(slots.name, limit=30), size=LABEL_PT, labelpad=2, color=INK)
+    name = drawn_text(safe_text(slots.name, limit=30))
+    axes.set_xlabel(name, size=LABEL_PT, labelpad=2, color=INK)
 
 
 def _label_rows(axes: Axes, slots: Slots, cell_in: float, *, is_first: bool) -> None:
@@ -205,12 +215,12 @@ def _label_rows(axes: Axes, slots: Slots, cell_in: float, *, is_first: bool) -> 
 
 
 def _row_name(slots: Slots) -> str:
-    return safe_text(slots.name, limit=18)
+    return drawn_text(safe_text(slots.name, limit=18))
 
 
 def _tick_texts(slots: Slots) -> tuple[str, ...]:
     """Return the labels of the values, or of the edges between bins."""
-    return slots.edge_labels if slots.is_binned else slots.labels
+    return drawn_labels(slots.edge_labels if slots.is_binned else slots.labels)
 
 
 def _tick_places(slots: Slots) -> np.ndarray:

@@ -16,16 +16,17 @@ from sweepdiag.plotting._curve_summary import (
     loss_matrix,
     quantiles,
 )
+from sweepdiag.plotting._losses import LossScale, loss_unit
 from sweepdiag.plotting._style import GREY, INK, LABEL_PT, NOTE_PT, TITLE_PT, sheet_style
-from sweepdiag.plotting._text import format_value, safe_text
+from sweepdiag.plotting._text import drawn_text, safe_text
 from sweepdiag.plotting.palette import CLASS_COLOURS, CLASS_LETTERS, CLASS_NAMES
 from sweepdiag.records import VerdictClass
+from sweepdiag.wording import epoch_text
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.ticker import Locator
     from numpy.typing import NDArray
 
     from sweepdiag.plotting.view import ReportData
@@ -129,7 +130,7 @@ def curve_gallery_draw(info: CurveGalleryInfo) -> Figure:
         height = n_down * _PANEL_IN[1] + 0.9
         figure = Figure(figsize=(width, height))
         figure.subplots_adjust(
-            left=0.55 / width, right=1 - 0.15 / width, bottom=0.8 / height, top=1 - 0.75 / height,
+            left=0.7 / width, right=1 - 0.15 / width, bottom=0.8 / height, top=1 - 0.75 / height,
             wspace=0.22, hspace=0.42,
         )  # fmt: skip
         _write_title(figure, info)
@@ -178,8 +179,8 @@ def _spans_decades(values: NDArray[np.float64]) -> bool:
 def _write_title(figure: Figure, info: CurveGalleryInfo) -> None:
     width, height = figure.get_size_inches()
     figure.text(
-        0.15 / width, 1 - 0.12 / height, f"{info.title}: curves by class", size=TITLE_PT,
-        weight="bold", va="top", color=INK,
+        0.15 / width, 1 - 0.12 / height, drawn_text(f"{info.title}: curves by class"),
+        size=TITLE_PT, weight="bold", va="top", color=INK,
     )  # fmt: skip
     note = "; ".join(info.notes) if info.panels else "no curve has been judged yet"
     figure.text(0.15 / width, 1 - 0.36 / height, note, size=NOTE_PT, va="top", color=GREY)
@@ -194,65 +195,63 @@ def _draw_class(axes: Axes, curves: ClassCurves, baseline: float | None) -> None
         f"{curves.n_curves} {noun}",
         size=LABEL_PT, loc="left", weight="bold", color=INK,
     )  # fmt: skip
-    axes.fill_between(
-        curves.epochs, curves.low, curves.high, color=colour, alpha=0.3, linewidth=0, zorder=1
-    )
+    scale = LossScale(is_log=curves.is_log, unit=loss_unit(_shown(curves)))
+    low, high = scale.place(curves.low), scale.place(curves.high)
+    axes.fill_between(curves.epochs, low, high, color=colour, alpha=0.3, linewidth=0, zorder=1)
     for example in curves.examples:
         is_worst = example.kind == "worst"
         axes.plot(
-            example.epochs, example.losses, color="#D00000" if is_worst else "#777777",
-            linewidth=0.8, linestyle=":" if is_worst else "-", zorder=2,
+            example.epochs, scale.place(example.losses),
+            color="#D00000" if is_worst else "#777777", linewidth=0.8,
+            linestyle=":" if is_worst else "-", zorder=2,
         )  # fmt: skip
-    axes.plot(curves.epochs, curves.train_median, color=INK, linewidth=1.3, linestyle="--")
+    training = scale.place(curves.train_median)
+    axes.plot(curves.epochs, training, color=INK, linewidth=1.3, linestyle="--")
+    median = scale.place(curves.median)
     for width, shade in ((3.2, INK), (2.0, colour)):
-        axes.plot(curves.epochs, curves.median, color=shade, linewidth=width, zorder=4)
-    _scale(axes, curves, baseline)
+        axes.plot(curves.epochs, median, color=shade, linewidth=width, zorder=4)
+    _set_limits(axes, curves, scale, baseline)
     _mark_turn(axes, curves)
     _mark_end(axes, curves)
     axes.set_xlim(*_padded(float(curves.epochs[0]), float(curves.epochs[-1])))
+    _label_epochs(axes)
+
+
+def _label_epochs(axes: Axes) -> None:
+    """Write epochs in full; as many as have room, and none with an offset at the axis's end."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    longest = len(epoch_text(round(axes.get_xlim()[1])))
+    axes.xaxis.set_major_locator(MaxNLocator(4 if longest > 5 else 8))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda epoch, _: epoch_text(epoch)))
     axes.set_xlabel("epoch", size=LABEL_PT, labelpad=1)
 
 
-def _scale(axes: Axes, curves: ClassCurves, baseline: float | None) -> None:
+def _shown(curves: ClassCurves) -> NDArray[np.float64]:
+    return np.concatenate([curves.low, curves.high, curves.median, curves.train_median])
+
+
+def _set_limits(axes: Axes, curves: ClassCurves, scale: LossScale, baseline: float | None) -> None:
     """Set limits that show the band, and the baseline where it is near."""
-    shown = np.concatenate([curves.low, curves.high, curves.median, curves.train_median])
-    finite = shown[np.isfinite(shown)]
+    places = scale.place(_shown(curves))
+    finite = places[np.isfinite(places)]
     if not finite.size:
         axes.set_yticks([])
         return
     low, high = float(finite.min()), float(finite.max())
-    if curves.is_log:
-        axes.set_yscale("log")
-        room = (high / low) ** 0.06
-        axes.set_ylim(low / room, high * room)
-    else:
-        room = 0.07 * (high - low) or 0.1 * abs(high) or 1.0
-        axes.set_ylim(low - room, high + room)
-    _label_losses(axes)
-    bottom, top = axes.get_ylim()
-    if baseline is not None and bottom < baseline < top:
-        axes.axhline(baseline, color=GREY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
+    room = (0.06 if curves.is_log else 0.07) * (high - low) or 0.1 * abs(high) or 1.0
+    bottom, top = low - room, high + room
+    axes.set_ylim(bottom, top)
+    ticks, labels = scale.ticks(bottom, top)
+    axes.set_yticks(ticks, labels=labels)
+    level = math.nan if baseline is None else float(scale.place(baseline))
+    if bottom < level < top:
+        axes.axhline(level, color=GREY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
 
 
 def _padded(low: float, high: float) -> tuple[float, float]:
     room = 0.03 * (high - low) or 0.5
     return low - room, high + room
-
-
-def _label_losses(axes: Axes) -> None:
-    """Write plain numbers at a few round places; the usual ones need mathematical text."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator
-
-    low, high = axes.get_ylim()
-    locator: Locator = MaxNLocator(5)
-    if axes.get_yscale() == "log":
-        n_decades = math.log10(high / low)
-        subs = (1.0, 2.0, 5.0) if n_decades < 1.5 else (1.0, 3.0) if n_decades < 3 else (1.0,)
-        locator = LogLocator(subs=subs, numticks=6)
-    ticks = [float(tick) for tick in locator.tick_values(low, high) if low <= tick <= high]
-    axes.yaxis.set_major_locator(FixedLocator(ticks))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_value(value)))
-    axes.minorticks_off()
 
 
 def _mark_turn(axes: Axes, curves: ClassCurves) -> None:
@@ -261,7 +260,7 @@ def _mark_turn(axes: Axes, curves: ClassCurves) -> None:
     axes.axvline(curves.turning_epoch, color="#0050B0", linewidth=1.0, zorder=3)
     is_late = curves.turning_epoch > 0.7 * curves.epochs[-1]
     axes.annotate(
-        f"turns at {format_value(round(curves.turning_epoch, 1))}",
+        f"turns at {epoch_text(curves.turning_epoch)}",
         (curves.turning_epoch, 1.0), xycoords=("data", "axes fraction"),
         xytext=(-4 if is_late else 4, -3), textcoords="offset points", size=NOTE_PT,
         ha="right" if is_late else "left", va="top", color="#0050B0", zorder=7,
@@ -274,7 +273,7 @@ def _mark_end(axes: Axes, curves: ClassCurves) -> None:
     missing = np.flatnonzero(~np.isfinite(curves.median))
     if not missing.size:
         return
-    first = format_value(float(curves.epochs[missing[0]]))
+    first = epoch_text(float(curves.epochs[missing[0]]))
     note = f"most are not finite\nfrom epoch {first} on"
     if curves.have_ended[missing[0]]:
         note = f"most have ended\nbefore epoch {first}"

@@ -9,6 +9,7 @@ import numpy as np
 
 from sweepdiag.plotting._grid import Grid, best_cell, describe, make_grid, region_cells
 from sweepdiag.plotting._legend import LegendEntry
+from sweepdiag.plotting._losses import LossScale, loss_unit
 from sweepdiag.plotting._marks import mark_best, mark_failed, outline_cells, outline_width_in
 from sweepdiag.plotting._sheet import label_panel, make_sheet
 from sweepdiag.plotting._style import (
@@ -19,14 +20,15 @@ from sweepdiag.plotting._style import (
     TICK_PT,
     sheet_style,
 )
-from sweepdiag.plotting._text import format_value, safe_text, text_width_in
+from sweepdiag.plotting._text import safe_text, text_width_in, tick_labels
 from sweepdiag.plotting.palette import text_colour
 from sweepdiag.plotting.view import as_class
 from sweepdiag.records import VerdictClass
+from sweepdiag.wording import format_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap, Normalize
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
@@ -123,7 +125,7 @@ def loss_heatmap_draw(info: LossHeatmapInfo) -> Figure:
     import matplotlib as mpl
 
     with sheet_style("loss_heatmap"):
-        norm = _make_norm(info)
+        shades = _make_shades(info)
         colours = mpl.colormaps["viridis" if info.is_larger_better else "viridis_r"]
         sheet = make_sheet(
             info.grid,
@@ -133,15 +135,15 @@ def loss_heatmap_draw(info: LossHeatmapInfo) -> Figure:
             right_in=_BAR_ROOM_IN,
         )
         for panel, axes in enumerate(sheet.panels):
-            _draw_cells(axes, info, panel, norm, colours)
+            _draw_cells(axes, info, panel, shades, colours)
             label_panel(sheet, info.grid, panel)
-            _draw_numbers(axes, info, panel, norm, colours, sheet)
+            _draw_numbers(axes, info, panel, shades, colours, sheet)
             mark_failed(axes, info.is_failed[panel], sheet)
             outline_cells(axes, info.is_region[panel], sheet)
             if info.best and info.best[0] == panel:
                 mark_best(axes, info.best[1], info.best[2], sheet)
         if info.limits[0] < info.limits[1]:
-            _draw_bar(sheet, info, norm, colours)
+            _draw_bar(sheet, info, shades, colours)
     return sheet.figure
 
 
@@ -166,14 +168,27 @@ def _cell_medians(grid: Grid, values: NDArray[np.float64]) -> NDArray[np.float64
     return cells
 
 
-def _make_norm(info: LossHeatmapInfo) -> Normalize:
-    from matplotlib.colors import LogNorm, Normalize
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Shades:
+    """Where losses lie in the range of colours, between two places of a scale."""
 
-    low, high = info.limits if np.isfinite(info.limits[0]) else (0.0, 1.0)
+    scale: LossScale
+    low: float
+    high: float
+
+    def share(self, losses: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return 0 for losses at the lower end of the colours, 1 for those at the upper end."""
+        return (self.scale.place(losses) - self.low) / (self.high - self.low)
+
+
+def _make_shades(info: LossHeatmapInfo) -> _Shades:
+    limits = info.limits if np.isfinite(info.limits[0]) else (0.0, 1.0)
+    scale = LossScale(is_log=info.is_log, unit=loss_unit(limits))
+    low, high = (float(place) for place in scale.place(limits))
     if low == high:
         room = abs(low) * 0.05 or 0.05
         low, high = low - room, high + room
-    return LogNorm(low, high) if info.is_log else Normalize(low, high)
+    return _Shades(scale=scale, low=low, high=high)
 
 
 def _legend(info: LossHeatmapInfo) -> list[LegendEntry]:
@@ -192,7 +207,7 @@ def _legend(info: LossHeatmapInfo) -> list[LegendEntry]:
 
 
 def _draw_cells(
-    axes: Axes, info: LossHeatmapInfo, panel: int, norm: Normalize, colours: Colormap
+    axes: Axes, info: LossHeatmapInfo, panel: int, shades: _Shades, colours: Colormap
 ) -> None:
     import seaborn as sns
     from matplotlib.colors import ListedColormap
@@ -200,8 +215,8 @@ def _draw_cells(
     values, is_diverging = info.values[panel], info.is_diverging[panel]
     is_large = values.size > MAX_VECTOR_CELLS
     sns.heatmap(
-        values, ax=axes, mask=is_diverging | ~np.isfinite(values), cmap=colours, norm=norm,
-        vmin=norm.vmin, vmax=norm.vmax,
+        shades.share(values), ax=axes, mask=is_diverging | ~np.isfinite(values), cmap=colours,
+        vmin=0.0, vmax=1.0,
         cbar=False, xticklabels=False, yticklabels=False, linecolor="white",
         linewidths=0 if is_large else 0.8, rasterized=is_large,
     )  # fmt: skip
@@ -235,7 +250,7 @@ def _draw_numbers(
     axes: Axes,
     info: LossHeatmapInfo,
     panel: int,
-    norm: Normalize,
+    shades: _Shades,
     colours: Colormap,
     sheet: PanelSheet,
 ) -> None:
@@ -253,10 +268,11 @@ def _draw_numbers(
         if is_best and not sheet.fits_star:
             continue  # the star takes the number's place
         value = float(info.values[panel, row, column])
+        share = float(shades.share(info.values[panel, row, column]))
         axes.text(
             column + 0.5, row + (0.36 if is_best else 0.5), format_value(value, digits=digits),
             size=size, ha="center", va="center_baseline",
-            color=text_colour(to_hex(colours(norm(value)))),
+            color=text_colour(to_hex(colours(share))),
         )  # fmt: skip
 
 
@@ -284,41 +300,24 @@ def _fit(values: set[float], digits: int, size: float, width_in: float) -> bool:
 
 
 def _draw_bar(
-    sheet: PanelSheet, info: LossHeatmapInfo, norm: Normalize, colours: Colormap
+    sheet: PanelSheet, info: LossHeatmapInfo, shades: _Shades, colours: Colormap
 ) -> None:
     from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
 
     last = sheet.panels[min(sheet.n_across, len(sheet.panels)) - 1].get_position()
     width, height = sheet.figure.get_size_inches()
     tall = max(last.height, 1.0 / height)
     place = (last.x1 + 0.15 / width, last.y1 - tall, 0.13 / width, tall)
     bar_axes = sheet.figure.add_axes(place)
-    bar = sheet.figure.colorbar(ScalarMappable(norm, colours), cax=bar_axes)
+    bar = sheet.figure.colorbar(ScalarMappable(Normalize(0.0, 1.0), colours), cax=bar_axes)
     bar.outline.set_visible(False)
-    low, high = info.limits
-    ticks = _bar_ticks(low, high, is_log=info.is_log)
+    places, labels = shades.scale.ticks(shades.low, shades.high, n=4)
+    if len(places) < 2:
+        places, labels = [shades.low, shades.high], tick_labels(info.limits)
     bar_axes.minorticks_off()
-    bar.set_ticks(ticks, labels=_distinct_labels(ticks))
+    shares = (np.asarray(places) - shades.low) / (shades.high - shades.low)
+    bar.set_ticks(shares.tolist(), labels=labels)
     bar_axes.tick_params(length=2.5, width=0.6, labelsize=TICK_PT)
     better = "larger is better" if info.is_larger_better else "smaller is better"
     bar.set_label(better, size=LABEL_PT, color=INK)
-
-
-def _distinct_labels(ticks: list[float]) -> list[str]:
-    labels = [format_value(tick) for tick in ticks]
-    for digits in range(4, 8):
-        if len(set(labels)) == len(ticks):
-            break
-        labels = [format_value(tick, digits=digits) for tick in ticks]
-    return labels
-
-
-def _bar_ticks(low: float, high: float, *, is_log: bool) -> list[float]:
-    """Return round values between the limits, the limits themselves where there are too few."""
-    from matplotlib.ticker import LogLocator, MaxNLocator
-
-    locator = LogLocator(subs=(1.0, 3.0)) if is_log else MaxNLocator(4)
-    inside = [float(tick) for tick in locator.tick_values(low, high) if low <= tick <= high]
-    if len(inside) < 2:
-        return [low, high] if low < high else [low]
-    return inside

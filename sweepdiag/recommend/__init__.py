@@ -11,6 +11,7 @@ from sweepdiag.recommend.region import RegionCause, RegionOutcome, recommend_reg
 from sweepdiag.recommend.sampling import ContinuousRange, ParameterRange, sample_quasi_random
 from sweepdiag.recommend.stopping import region_stop, stop_epochs
 from sweepdiag.records import Axis, Recommendation, StopEpoch, SweepFacts
+from sweepdiag.wording import epoch_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,9 +114,9 @@ def recommend(
 def _answer(outcome: RegionOutcome, stop: StopEpoch | None) -> str:
     text = outcome.answer
     if stop is not None and stop.epoch < stop.budget_epochs:
-        text += f"; stop at epoch {stop.epoch:g} and keep the best checkpoint"
+        text += f"; stop at epoch {epoch_text(stop.epoch)} and keep the best checkpoint"
     elif stop is not None:
-        text += f"; train for all {stop.epoch:g} epochs"
+        text += f"; train for all {epoch_text(stop.epoch)} epochs"
         text += " or longer" if stop.is_improving else " and keep the best checkpoint"
     if outcome.equals:
         text += f". As good outside this box: {_equals_text(outcome)}"

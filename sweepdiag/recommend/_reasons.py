@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from sweepdiag.recommend._noise import LOSS_CAP, LOSS_FLOOR, METRIC_FLOOR, Noise
-from sweepdiag.recommend._words import axis_name, join, percent, sentence, value_text
+from sweepdiag.recommend._words import axis_name, join, percent_of, sentence, value_text
 from sweepdiag.records import VerdictClass
 
 if TYPE_CHECKING:
@@ -47,10 +47,12 @@ def _quality_reason(candidates: Candidates, contained: NDArray[np.intp], name: s
     worst = float(candidates.worst[contained].max())
     size = float(candidates.worst[best])
     if len(contained) == 1:
-        return f"one configuration is inside, with a {name} of {abs(size):.3g} in its worst seed"
+        value = value_text(abs(size))
+        return f"one configuration is inside, with a {name} of {value} in its worst seed"
     return (
         f"all {len(contained)} tried configurations inside come within "
-        f"{percent(worst - size, size)} of the best {name} ({abs(size):.3g}), worst seeds compared"
+        f"{percent_of(worst - size, size)} of the best {name} "
+        f"({value_text(abs(size))}), worst seeds compared"
     )
 
 
@@ -62,7 +64,11 @@ def _noise_reason(candidates: Candidates, noise: Noise, monitor: str) -> str:
             f"{100 * floor:g} % count as ties"
         )
     size = float(candidates.worst[candidates.robust_best()])
-    sd = percent(math.expm1(noise.seed_sd), 1.0) if noise.is_log else percent(noise.seed_sd, size)
+    sd = (
+        percent_of(math.expm1(noise.seed_sd), 1.0)
+        if noise.is_log
+        else percent_of(noise.seed_sd, size)
+    )
     spread = (
         f"seeds differ by {sd} {'' if noise.is_log else 'of the best '}(standard deviation, "
         f"pooled over {counted(noise.n_pooled, 'configuration')})"
@@ -92,7 +98,7 @@ def _centre_reason(candidates: Candidates, contained: NDArray[np.intp], centre: 
     best = candidates.robust_best()
     if centre == best:
         return f"{text}, and its worst seed is the best of all"
-    gap = percent(
+    gap = percent_of(
         float(candidates.worst[centre] - candidates.worst[best]), float(candidates.worst[best])
     )
     return f"{text}; its worst seed is {gap} behind the best one"

@@ -9,7 +9,7 @@ import numpy as np
 
 from sweepdiag.recommend._boxes import Box, inside
 from sweepdiag.recommend._candidates import Candidates, Fate
-from sweepdiag.recommend._words import percent, value_text
+from sweepdiag.recommend._words import percent_of, value_text
 from sweepdiag.records import AxisRange, Scale, VerdictClass
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _how_much_worse(candidates: Candidates, bad: NDArray[np.intp]) -> str:
     reference = candidates.robust_best()
     costs = candidates.worst[bad][np.isfinite(candidates.worst[bad])]
     size = float(candidates.worst[reference])
-    return percent(float(np.median(costs)) - size, size)
+    return percent_of(float(np.median(costs)) - size, size)
 
 
 def axis_range(

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from sweepdiag.wording import format_value as value_text
+from sweepdiag.wording import percent
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sweepdiag.records import AxisRange, AxisValue
+    from sweepdiag.records import AxisRange
 
 __all__ = [
     "LEARNING_RATES",
     "axis_name",
     "join",
-    "percent",
+    "percent_of",
     "range_text",
     "sentence",
     "value_text",
@@ -29,19 +32,6 @@ _LONG_NAMES = {"lr": "learning rate"}
 def axis_name(name: str) -> str:
     """Return an axis's name as words: ``lr`` is the learning rate, ``batch_size`` batch size."""
     return _LONG_NAMES.get(name, name.replace("_", " "))
-
-
-def value_text(value: AxisValue) -> str:
-    """Return a value with at most three significant digits, or an integer in full."""
-    return f"{value:.3g}" if isinstance(value, float) and not _is_whole(value) else _plain(value)
-
-
-def _is_whole(value: float) -> bool:
-    return math.isfinite(value) and value == int(value) and abs(value) < 1e6
-
-
-def _plain(value: AxisValue) -> str:
-    return str(int(value)) if isinstance(value, float) else str(value)
 
 
 def range_text(side: AxisRange) -> str:
@@ -62,12 +52,11 @@ def join(parts: Iterable[str], last: str = "and") -> str:
     return f"{', '.join(listed[:-1])} {last} {listed[-1]}"
 
 
-def percent(difference: float, size: float) -> str:
+def percent_of(difference: float, size: float) -> str:
     """Return a difference relative to a size as a percentage, or as it is where the size is 0."""
     if size == 0 or not math.isfinite(difference / size):
-        return f"{difference:.2g}"
-    share = 100.0 * difference / abs(size)
-    return f"{share:.0f} %" if abs(share) >= 10 else f"{share:.2g} %"
+        return value_text(difference, digits=2)
+    return percent(difference / abs(size))
 
 
 def sentence(text: str) -> str:

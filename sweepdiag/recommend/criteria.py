@@ -24,6 +24,7 @@ from sweepdiag.recommend._curves import (
     relative_regret,
 )
 from sweepdiag.recommend.lookahead import sibling_lookahead
+from sweepdiag.wording import epoch_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -284,8 +285,11 @@ def _outcome(name: str, table: CurveTable, stops: NDArray[np.intp]) -> dict[str,
     stopped = stops < last
     reasons = np.where(
         stopped,
-        [f"{name} held at epoch {epoch:g}" for epoch in epochs_used],
-        [f"{name} did not stop before the end (epoch {epoch:g})" for epoch in last_epoch],
+        [f"{name} held at epoch {epoch_text(epoch)}" for epoch in epochs_used],
+        [
+            f"{name} did not stop before the end (epoch {epoch_text(epoch)})"
+            for epoch in last_epoch
+        ],
     )
     return {
         "trial_id": table.trial_ids,

@@ -15,6 +15,7 @@ from sweepdiag.messages import monitor_name
 from sweepdiag.recommend._curves import finite_or_inf, relative_regret
 from sweepdiag.recommend._seeds import ConfigCurve, column_medians, config_curves, half_window
 from sweepdiag.records import Region, StopEpoch
+from sweepdiag.wording import epoch_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +98,9 @@ def region_stop(
     inside = [by_id[config_id].epoch for config_id in region.config_ids if config_id in by_id]
     reason = start.reason
     if min(inside) < max(inside):
-        reason += f"; {min(inside):g}\N{EN DASH}{max(inside):g} across the region"
+        reason += (
+            f"; {epoch_text(min(inside))}\N{EN DASH}{epoch_text(max(inside))} across the region"
+        )
     if start.epoch < start.budget_epochs:
         reason += "; keep the best checkpoint"
     return dataclasses.replace(start, config_id="region", reason=reason)
@@ -119,7 +122,8 @@ def _stop_of(curve: ConfigCurve, name: str, *, is_loss: bool) -> StopEpoch:
     near = curve.smooth <= curve.smooth.min() + tolerance
     index = min(int(near.argmax()), lowest)
     if _still_improving(curve, tolerance):
-        reason = f"still improving at epoch {curve.epochs[-1]:g}: no reason to stop earlier"
+        end = epoch_text(curve.epochs[-1])
+        reason = f"still improving at epoch {end}: no reason to stop earlier"
         return _stop_at(curve, curve.epochs.size - 1, reason, is_improving=True)
     affordable = _affordable(_regrets(curve), index)
     if affordable > index:
@@ -152,11 +156,12 @@ def _cost_reason(curve: ConfigCurve, index: int, affordable: int) -> str:
     epoch = float(curve.epochs[index])
     cost = float(_regrets(curve)[index])
     size = f"{100.0 * cost:.2g} %" if cost < 1.0 else f"{cost:.3g} times the best"
-    text = f"stopping at epoch {epoch:g} would cost {size}"
+    text = f"stopping at epoch {epoch_text(epoch)} would cost {size}"
+    limit = f"{100 * HIGHEST_COST:g} %"
     if affordable == curve.epochs.size - 1:
-        limit = f"{100 * HIGHEST_COST:g} %"
-        return f"{text}, and more than {limit} at any other epoch before {curve.epochs[-1]:g}"
-    return f"{text}, at epoch {curve.epochs[affordable]:g} {100 * HIGHEST_COST:g} % at most"
+        end = epoch_text(curve.epochs[-1])
+        return f"{text}, and more than {limit} at any other epoch before {end}"
+    return f"{text}, at epoch {epoch_text(curve.epochs[affordable])} {limit} at most"
 
 
 def _turning_index(curve: ConfigCurve) -> int:
@@ -211,28 +216,28 @@ def _reason(
 ) -> str:
     epochs, smooth = curve.epochs, curve.smooth
     last = epochs.size - 1
-    end = f"epoch {epochs[-1]:g}"
+    end = f"epoch {epoch_text(epochs[-1])}"
     if last == 0:
         return f"only one evaluation, at {end}"
     if not np.isfinite(smooth[-1]):
         first_bad = int(np.flatnonzero(~np.isfinite(smooth[lowest:]))[0]) + lowest
         return (
-            f"{name} is not finite at epoch {epochs[first_bad]:g}; "
-            f"it is best near epoch {epochs[lowest]:g}"
+            f"{name} is not finite at epoch {epoch_text(epochs[first_bad])}; "
+            f"it is best near epoch {epoch_text(epochs[lowest])}"
         )
     if lowest == 0:
-        return f"{name} is never better than at epoch {epochs[0]:g}"
+        return f"{name} is never better than at epoch {epoch_text(epochs[0])}"
     rise = float(smooth[-1] - smooth.min())
     if rise > 2.0 * tolerance:
         worse = _worse(curve, rise, is_loss=is_loss)
-        turn = f"{name} turns at epoch {epochs[lowest]:g} and is {worse} at {end}"
+        turn = f"{name} turns at epoch {epoch_text(epochs[lowest])} and is {worse} at {end}"
         if index < lowest:
-            turn += f"; epoch {epochs[index]:g} is as good within noise"
+            turn += f"; epoch {epoch_text(epochs[index])} is as good within noise"
         return turn
     if index == last:
         return f"{name} is best at {end}"
     limit = _gain_limit(curve, tolerance)
-    return f"{name} improves by less than {limit} after epoch {epochs[index]:g}"
+    return f"{name} improves by less than {limit} after epoch {epoch_text(epochs[index])}"
 
 
 def _worse(curve: ConfigCurve, rise: float, *, is_loss: bool) -> str:

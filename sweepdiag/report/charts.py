@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sweepdiag.messages import clean
 from sweepdiag.plotting import (
     CLASS_COLOURS,
     CLASS_LETTERS,
     CLASS_NAMES,
     CLASSES,
     class_heatmap_info,
+    find_slots,
     text_colour,
 )
 from sweepdiag.plotting.view import as_class
@@ -39,9 +39,6 @@ MAX_POINTS = 100
 
 _FAILED_LOOKS = {"class": FAILED, "letter": "\N{MULTIPLICATION SIGN}", "ink": "#B00000"}
 _PENDING_LOOKS = {"class": PENDING, "letter": "", "ink": "#111111"}
-
-# Larger than any loss worth drawing: stands for a loss that is not finite in a median.
-_BEYOND = 1e100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,9 +110,9 @@ def _median_curves(
     curves = data.curves.loc[is_chosen, ["trial_id", "epoch", "val_loss", "train_loss"]]
     curves = curves.assign(config_id=curves["trial_id"].map(owners))
     losses = curves[["val_loss", "train_loss"]].astype(float)
-    usable = losses.where(np.isfinite(losses), _BEYOND).clip(-_BEYOND, _BEYOND)
+    usable = losses.where(np.isfinite(losses), np.inf)
     medians = usable.groupby([curves["config_id"], curves["epoch"]]).median()
-    medians = medians.where(medians.abs() < _BEYOND**0.5).reset_index("epoch")
+    medians = medians.where(np.isfinite(medians)).reset_index("epoch")
     tables = {}
     is_thinned = False
     for config_id, table in medians.groupby(level=0):
@@ -132,23 +129,21 @@ def _configuration_rows(
     curves: dict[str, pd.DataFrame],
 ) -> list[Row]:
     """Return one record per configuration, its curves as arrays."""
-    first = _first_axis(data, info)
     rows = []
-    for place, row in zip(
-        chosen, data.configurations.iloc[chosen].to_dict("records"), strict=True
+    table = data.configurations.iloc[chosen]
+    for place, across, row in zip(
+        chosen, _places_across(data, info, table), table.to_dict("records"), strict=True
     ):
         curve = curves.get(str(row["config_id"]))
         verdict = as_class(row["verdict"])
         if curve is None or verdict is None:
             continue
-        across = row[first.name] if first else "all"
-        is_number = first is not None and first.scale is not Scale.CATEGORICAL
         rows.append(
             {
                 "cell": int(info.grid.cell_of[place]),
                 "config": str(row["config_id"]),
                 "where": describe_configuration(data, row),
-                "across": float(across) if is_number else clean(across),
+                "across": across,
                 "class": CLASS_NAMES[verdict],
                 "best": _number(row["best_monitor"]),
                 "epoch": _numbers(curve["epoch"]),
@@ -157,6 +152,20 @@ def _configuration_rows(
             }
         )
     return rows
+
+
+def _places_across(
+    data: ReportData, info: ClassHeatmapInfo, table: pd.DataFrame
+) -> list[float] | list[str]:
+    """Return each configuration's value on the axis that goes across; of names their labels."""
+    first = _first_axis(data, info)
+    if first is None:
+        return ["all"] * len(table)
+    if first.scale is not Scale.CATEGORICAL:
+        return [float(value) for value in table[first.name]]
+    slots = info.grid.columns
+    places = find_slots(slots, table[first.name])
+    return [slots.labels[place] if place >= 0 else "" for place in places]
 
 
 def _cell_rows(info: ClassHeatmapInfo, cells_with_curves: set[int]) -> list[Row]:

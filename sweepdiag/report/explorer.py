@@ -32,6 +32,7 @@ _WIDTH_PX = 740
 _MAX_CELL_PX, _MIN_CELL_PX, _MIN_LETTER_PX = 36, 5, 15
 _KINDS = ["validation", "training"]
 _LONG_LABEL = 7
+_LABEL_LIMIT_PX = 240  # a whole label: cut ones may look the same
 _INK, _PICKED = "#111111", "#D400D4"
 
 
@@ -233,7 +234,11 @@ def _cell_axis(slots: Slots, *, may_turn: bool = False) -> alt.Axis | None:
     is_upright = may_turn and max(len(label) for label in slots.labels) > _LONG_LABEL
     angle = -90 if is_upright else 0
     return alt.Axis(
-        labelAngle=angle, labelLimit=110, labelOverlap=not is_upright, ticks=False, domain=False
+        labelAngle=angle,
+        labelLimit=_LABEL_LIMIT_PX,
+        labelOverlap=not is_upright,
+        ticks=False,
+        domain=False,
     )
 
 

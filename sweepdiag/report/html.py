@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import LaunchError
 from sweepdiag.freeing import give_back_memory
-from sweepdiag.messages import clean, clean_message
+from sweepdiag.messages import clean_message
 from sweepdiag.plotting import (
     CLASS_COLOURS,
     CLASS_LETTERS,
     CLASS_MEANINGS,
     CLASS_NAMES,
     figure_svg,
-    format_value,
     sweep_figures,
     text_colour,
 )
@@ -45,10 +44,10 @@ from sweepdiag.report.summary import (
     level_of,
     open_findings,
     other_findings,
-    percent,
     plural,
 )
 from sweepdiag.report.table import configuration_table
+from sweepdiag.wording import clean, format_value, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

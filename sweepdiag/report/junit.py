@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from sweepdiag.messages import clean
 from sweepdiag.records import FindingState
 from sweepdiag.report.summary import describe_causes
+from sweepdiag.wording import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sweepdiag.messages import clean, describe_peak_memory
-from sweepdiag.plotting import CLASS_NAMES, format_value
+from sweepdiag.messages import describe_peak_memory
+from sweepdiag.plotting import CLASS_NAMES
 from sweepdiag.plotting.view import as_class
 from sweepdiag.records import FindingState, State, VerdictClass
 from sweepdiag.rules import rank_findings
+from sweepdiag.wording import clean, epoch_text, format_value, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +37,6 @@ __all__ = [
     "level_of",
     "open_findings",
     "other_findings",
-    "percent",
     "plural",
 ]
 
@@ -53,12 +53,6 @@ class ClassCount:
 def plural(n: int, noun: str) -> str:
     """Return ``1 trial`` or ``2 trials``."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
-def percent(share: float) -> str:
-    """Return a share in percent, with a decimal only where it is small."""
-    value = 100 * share
-    return f"{value:.1f} %" if 0 < abs(value) < 1 else f"{value:.0f} %"
 
 
 def count_classes(data: ReportData) -> list[ClassCount]:
@@ -161,7 +155,7 @@ def describe_best(data: ReportData) -> str:
 
 def describe_stop(stop: StopEpoch, monitor: str) -> str:
     """Return when to stop, what it saves and what it costs, and why, as one sentence."""
-    text = f"Stop at epoch {format_value(stop.epoch)} of {format_value(stop.budget_epochs)}"
+    text = f"Stop at epoch {epoch_text(stop.epoch)} of {epoch_text(stop.budget_epochs)}"
     if math.isfinite(stop.saved_fraction) and stop.saved_fraction > 0:
         text += f": saves {percent(stop.saved_fraction)} of the training"
         if math.isfinite(stop.regret):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from sweepdiag.messages import clean
-from sweepdiag.plotting import CLASS_COLOURS, CLASS_LETTERS, CLASS_NAMES, format_value, text_colour
+from sweepdiag.plotting import CLASS_COLOURS, CLASS_LETTERS, CLASS_NAMES, text_colour
 from sweepdiag.plotting.view import as_class
 from sweepdiag.records import VerdictClass
-from sweepdiag.report.summary import percent, plural
+from sweepdiag.report.summary import plural
+from sweepdiag.wording import clean, epoch_text, format_value, percent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
 
     from sweepdiag.plotting import ReportData
@@ -79,11 +81,11 @@ def _row(data: ReportData, row: dict[Any, Any], stops: dict[str, StopEpoch]) -> 
         _class_cell(row, is_recommended=str(row["config_id"]) in data.region_ids),
         *(_value(row[name]) for name in names),
         *([_seeds(row)] if data.axes else []),
-        _number(row["confidence"], as_percent=True),
+        _number(row["confidence"], write=percent),
         *(_number(row[name]) for name in columns),
-        _number(row["best_epoch"]),
-        _number(stop.epoch if stop else math.nan),
-        _number(stop.saved_fraction if stop else math.nan, as_percent=True),
+        _number(row["best_epoch"], write=epoch_text),
+        _number(stop.epoch if stop else math.nan, write=epoch_text),
+        _number(stop.saved_fraction if stop else math.nan, write=percent),
     ]
 
 
@@ -125,7 +127,9 @@ def _value(value: object) -> dict[str, Any]:
     return _cell(text, value=value, kind="number")
 
 
-def _number(value: float | None, *, as_percent: bool = False) -> dict[str, Any]:
+def _number(
+    value: float | None, *, write: Callable[[float], str] = format_value
+) -> dict[str, Any]:
     if value is None or not math.isfinite(value):
         return _cell("", kind="number")
-    return _cell(percent(value) if as_percent else format_value(value), value=value, kind="number")
+    return _cell(write(value), value=value, kind="number")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import textwrap
+import unicodedata
 from typing import TYPE_CHECKING
 
-from sweepdiag.messages import clean
 from sweepdiag.plotting import CLASS_LETTERS, CLASS_NAMES, CLASSES, class_heatmap_info
 from sweepdiag.records import FindingState
 from sweepdiag.report.summary import (
@@ -21,9 +21,9 @@ from sweepdiag.report.summary import (
     level_of,
     open_findings,
     other_findings,
-    percent,
     plural,
 )
+from sweepdiag.wording import clean, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -126,15 +126,15 @@ def _panel(info: ClassHeatmapInfo, index: int) -> list[str]:
     grid = info.grid
     columns = grid.columns.edge_labels[:-1] if grid.columns.is_binned else grid.columns.labels
     rows = grid.rows.edge_labels[:-1] if grid.rows.is_binned else grid.rows.labels
-    cell = max(4, *(len(label) + 1 for label in columns))
-    margin = max(len(label) for label in rows)
+    cell = max(4, *(_places(label) + 1 for label in columns))
+    margin = max(_places(label) for label in rows)
     title = grid.panel_title(index)
     lines = [title] if title else []
     # A label ends above its letter: a cell's last two places hold the bracket and the star.
-    lines.append(" " * (margin + 1) + "".join(f"{label:>{cell}}" for label in columns))
+    lines.append(" " * (margin + 1) + "".join(_right(label, cell) for label in columns))
     for row in reversed(range(len(rows))):
         cells = (_cell(info, index, row, column) for column in range(len(columns)))
-        lines.append(f"{rows[row]:>{margin}} " + "".join(f"{text:>{cell}}" for text in cells))
+        lines.append(f"{_right(rows[row], margin)} " + "".join(f"{t:>{cell}}" for t in cells))
     return [line.rstrip() for line in lines]
 
 
@@ -166,7 +166,7 @@ def _key(info: ClassHeatmapInfo) -> str:
 def _beside(panels: Sequence[list[str]], width: int) -> list[str]:
     """Return the panels in rows of as many as fit; nothing if one of them is too wide."""
     gap = 3
-    widths = [max(len(line) for line in panel) for panel in panels]
+    widths = [max(_places(line) for line in panel) for panel in panels]
     if max(widths) > width:
         return []
     per_row = max(1, (width + gap) // (max(widths) + gap))
@@ -174,9 +174,19 @@ def _beside(panels: Sequence[list[str]], width: int) -> list[str]:
     for start in range(0, len(panels), per_row):
         row = panels[start : start + per_row]
         for parts in itertools.zip_longest(*row, fillvalue=""):
-            joined = (" " * gap).join(f"{part:<{max(widths)}}" for part in parts)
+            joined = (" " * gap).join(part + " " * (max(widths) - _places(part)) for part in parts)
             lines.append(joined.rstrip())
     return lines
+
+
+def _right(text: str, n_places: int) -> str:
+    return " " * (n_places - _places(text)) + text
+
+
+def _places(text: str) -> int:
+    """Return how many places of a terminal a text takes: wide characters take two."""
+    n_wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + n_wide - sum(unicodedata.combining(c) > 0 for c in text)
 
 
 def _stopping(data: ReportData) -> list[str]:

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from sweepdiag import wording
 from sweepdiag.features import smoothing_windows
+from sweepdiag.wording import epoch_text
 
 if TYPE_CHECKING:
     from sweepdiag.features import FeatureMatrix
@@ -198,8 +200,7 @@ def percent(share: float) -> str:
         return "without limit"
     if abs(share) >= 10:
         return f"{times(1 + share)}"
-    digits = 0 if abs(share) >= 0.1 else 1
-    return f"{100 * share:.{digits}f} %"
+    return wording.percent(share)
 
 
 def averaged(row: CurveRow, prefix: str, words: str = "mean of the last") -> str:
@@ -219,7 +220,7 @@ def averaged(row: CurveRow, prefix: str, words: str = "mean of the last") -> str
 
 def plural(count: float, noun: str) -> str:
     """Return a count with its noun: ``1 evaluation``, ``4 evaluations``."""
-    return f"{count:g} {noun}" if count == 1 else f"{count:g} {noun}s"
+    return f"{epoch_text(count)} {noun}" if count == 1 else f"{epoch_text(count)} {noun}s"
 
 
 def times(factor: float) -> str:

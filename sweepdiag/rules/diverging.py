@@ -18,6 +18,7 @@ from sweepdiag.rules.base import (
     times,
     where_true,
 )
+from sweepdiag.wording import epoch_text
 
 if TYPE_CHECKING:
     from sweepdiag.features import FeatureMatrix
@@ -101,7 +102,7 @@ class DivergingRule(MarginRule):
         sentence = f"training loss ended at {last + floor:.4g}"
         if lowest < row["train_first"]:
             sentence += f" after a minimum of {lowest + floor:.4g}"
-            sentence += f" at epoch {row['train_min_epoch']:g}"
+            sentence += f" at epoch {epoch_text(row['train_min_epoch'])}"
         if row["has_floor"] and lowest > 0 and last >= 1.5 * lowest:
             sentence += f" ({times(last / lowest)})"
         highest = row["train_max"]
@@ -246,9 +247,12 @@ def _nonfinite_sentence(words: str, prefix: str, row: CurveRow) -> str:
     if np.isnan(row[f"{prefix}_first"]):
         return f"{words} loss was never finite in {row['n_evaluations']:g} evaluations"
     last = row[f"{prefix}_last_epoch"]
-    sentence = f"{words} loss was not finite from epoch {epoch:g} on"
+    sentence = f"{words} loss was not finite from epoch {epoch_text(epoch)} on"
     if last > epoch:
-        sentence = f"{words} loss was not finite after epoch {last:g} (first at epoch {epoch:g})"
+        sentence = (
+            f"{words} loss was not finite after epoch {epoch_text(last)} "
+            f"(first at epoch {epoch_text(epoch)})"
+        )
     fall = 1 - row[f"{prefix}_min"] / row[f"{prefix}_first"] if row[f"{prefix}_first"] > 0 else 0
     if fall > 0.01:
         sentence += f", after it had fallen {percent(fall)}"

@@ -8,6 +8,7 @@ import numpy as np
 
 from sweepdiag.records import VerdictClass
 from sweepdiag.rules.base import MarginRule, percent
+from sweepdiag.wording import epoch_text
 
 if TYPE_CHECKING:
     from sweepdiag.features import FeatureMatrix
@@ -53,9 +54,8 @@ class HealthyRule(MarginRule):
             above = ""
             if row["has_floor"] and lowest > 0:
                 above = f"{percent(last / lowest - 1)} above "
-            place = (
-                f", {above}its minimum of {lowest + floor:.4g} at epoch {row['val_min_epoch']:g}"
-            )
+            epoch = epoch_text(row["val_min_epoch"])
+            place = f", {above}its minimum of {lowest + floor:.4g} at epoch {epoch}"
         return (
             f"training loss went from {row['train_first'] + floor:.4g} to "
             f"{row['train_last'] + floor:.4g}; validation loss ended at "

@@ -18,6 +18,7 @@ from sweepdiag.rules.base import (
 from sweepdiag.rules.diverging import ends_where_it_started
 from sweepdiag.rules.overfit import never_beats_baseline
 from sweepdiag.rules.u_shaped import beyond_noise, is_large_rise
+from sweepdiag.wording import epoch_text
 
 if TYPE_CHECKING:
     from sweepdiag.features import FeatureMatrix
@@ -82,7 +83,8 @@ class InconclusiveRule(MarginRule):
         if row["train_rise_range"] >= row.thresholds.instability_regained:
             return (
                 f"training loss lost {percent(row['train_rise_range'])} of its fall again between "
-                f"epoch {row['train_smooth_min_epoch']:g} and {row['train_last_epoch']:g}"
+                f"epoch {epoch_text(row['train_smooth_min_epoch'])} and "
+                f"{epoch_text(row['train_last_epoch'])}"
                 f"{averaged(row, 'train', 'means of')}"
             )
         if row["train_noise_range"] >= row.thresholds.instability_noise:
@@ -94,7 +96,7 @@ class InconclusiveRule(MarginRule):
             floor = row.context.floor
             return (
                 f"training loss ended at {row['train_last'] + floor:.4g} after a minimum of "
-                f"{row['train_min'] + floor:.4g} at epoch {row['train_min_epoch']:g}"
+                f"{row['train_min'] + floor:.4g} at epoch {epoch_text(row['train_min_epoch'])}"
             )
         return _of_validation(row)
 
@@ -114,7 +116,7 @@ def unstable_validation(
 
 def _of_validation(row: CurveRow) -> str:
     floor = row.context.floor
-    minimum = f"{row['val_min'] + floor:.4g} at epoch {row['val_min_epoch']:g}"
+    minimum = f"{row['val_min'] + floor:.4g} at epoch {epoch_text(row['val_min_epoch'])}"
     if never_beats_baseline(row.features, row.thresholds, row.context)[row.index]:
         return (
             f"validation loss never got clearly below the {row['baseline_val'] + floor:.4g} of "

@@ -17,6 +17,7 @@ from sweepdiag.rules.base import (
     standard_error,
     where_true,
 )
+from sweepdiag.wording import epoch_text
 
 if TYPE_CHECKING:
     from sweepdiag.features import FeatureMatrix
@@ -74,7 +75,8 @@ class NotLearningRule(MarginRule):
             return (
                 f"training loss fell from {row['train_first'] + floor:.4g} to its level at once; "
                 f"after that its minimum was {row['train_min'] + floor:.4g} at epoch "
-                f"{row['train_min_epoch']:g} and its end {row['train_last'] + floor:.4g}; "
+                f"{epoch_text(row['train_min_epoch'])} and its end "
+                f"{row['train_last'] + floor:.4g}; "
                 "validation loss is about the same: the network predicts a constant"
             )
         whose = "the best constant prediction has" if row["is_start_known"] else "it started from"
@@ -88,7 +90,8 @@ class NotLearningRule(MarginRule):
             )
         sentence = (
             f"the lowest training loss of {row['train_n_finite']:g} evaluations is "
-            f"{row['train_min'] + floor:.4g} (epoch {row['train_min_epoch']:g}), against {target}"
+            f"{row['train_min'] + floor:.4g} (epoch "
+            f"{epoch_text(row['train_min_epoch'])}), against {target}"
         )
         remark = averaged(row, "train", "lowest mean of")
         if remark and start - row["train_min"] > row.thresholds.not_learning_fall * abs(start):

@@ -17,6 +17,7 @@ from sweepdiag.rules.base import (
     standard_error,
     where_true,
 )
+from sweepdiag.wording import epoch_text
 
 if TYPE_CHECKING:
     from sweepdiag.features import FeatureMatrix
@@ -96,7 +97,8 @@ class OverfitRule(MarginRule):
                 f"training loss fell from {row['train_first'] + floor:.4g} to "
                 f"{row['train_last'] + floor:.4g}, but validation loss never got clearly below "
                 f"the {row['baseline_val'] + floor:.4g} of the best constant prediction: its "
-                f"minimum is {row['val_min'] + floor:.4g} at epoch {row['val_min_epoch']:g}"
+                f"minimum is {row['val_min'] + floor:.4g} at epoch "
+                f"{epoch_text(row['val_min_epoch'])}"
             )
         growth = max(
             row["gap_growth"], row["val_late_change"] - row["train_late_change"], key=np.nan_to_num
@@ -105,7 +107,8 @@ class OverfitRule(MarginRule):
         return (
             f"validation loss ended at {row['val_smooth_last'] + floor:.4g}, training loss at "
             f"{row['train_smooth_last'] + floor:.4g}{remark}: a gap of {gap:.4g}, "
-            f"of which {percent(min(growth / gap, 1.0))} opened since epoch {_opened_at(row):g}"
+            f"of which {percent(min(growth / gap, 1.0))} opened since epoch "
+            f"{epoch_text(_opened_at(row))}"
         )
 
 

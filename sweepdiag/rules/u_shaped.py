@@ -19,6 +19,7 @@ from sweepdiag.rules.base import (
     standard_error,
     where_true,
 )
+from sweepdiag.wording import epoch_text
 
 if TYPE_CHECKING:
     from sweepdiag.features import FeatureMatrix
@@ -87,7 +88,7 @@ class UShapedRule(MarginRule):
         floor = row.context.floor
         sentence = (
             f"validation loss rose {percent(rise)}{unit} from epoch "
-            f"{row['val_smooth_min_epoch']:g} to {row['val_last_epoch']:g}"
+            f"{epoch_text(row['val_smooth_min_epoch'])} to {epoch_text(row['val_last_epoch'])}"
             f"{averaged(row, 'val', 'means of')}, from a minimum of {row['val_min'] + floor:.4g} "
             f"to {row['val_last'] + floor:.4g},"
         )

@@ -19,6 +19,7 @@ from sweepdiag.rules.base import (
     where_true,
 )
 from sweepdiag.rules.diverging import ends_where_it_started
+from sweepdiag.wording import epoch_text
 
 if TYPE_CHECKING:
     from sweepdiag.features import FeatureMatrix
@@ -125,10 +126,13 @@ def _fall_in_words(row: CurveRow, prefix: str) -> str:
     begin, end = row[f"{prefix}_late_first_epoch"], row[f"{prefix}_last_epoch"]
     if last < first:
         return (
-            f": from {first + floor:.4g} at epoch {begin:g} to {last + floor:.4g} at epoch {end:g}"
+            f": from {first + floor:.4g} at epoch {epoch_text(begin)} to "
+            f"{last + floor:.4g} at epoch {epoch_text(end)}"
         )
     change = -row[f"{prefix}_late_change"]
-    return f": a line through epochs {begin:g} to {end:g} falls by {change:.3g}"
+    return (
+        f": a line through epochs {epoch_text(begin)} to {epoch_text(end)} falls by {change:.3g}"
+    )
 
 
 def late_fall(

@@ -58,7 +58,7 @@ def test_a_median_ends_where_half_of_the_curves_are_not_finite(sweep):
 
 
 def test_one_broken_curve_of_three_does_not_end_the_median():
-    matrix = np.array([[1.0, 2.0], [1.0, 4.0], [1.0, 1e100]])
+    matrix = np.array([[1.0, 2.0], [1.0, 4.0], [1.0, np.inf]])
     (median,) = quantiles(matrix, (0.5,))
     assert median.tolist() == [1.0, 4.0]
     (high,) = quantiles(matrix, (0.9,))
@@ -161,3 +161,28 @@ def test_a_curve_that_is_evaluated_less_often_has_not_ended():
     matrix = np.array([[1.0, np.nan, 1.0], [1.0, np.nan, 1.0], [1.0, 1.0, 1.0]])
     (median,) = quantiles(matrix, (0.5,))
     np.testing.assert_array_equal(median, [1.0, 1.0, 1.0])
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e300])
+def test_losses_of_any_size_are_drawn_alike(sweep, size):
+    curves = sweep.curves.assign(
+        **{name: sweep.curves[name].clip(upper=1e3) for name in ("val_loss", "train_loss")}
+    )
+    heights = []
+    for factor in (1.0, size):
+        scaled = {name: factor * curves[name] for name in ("val_loss", "train_loss")}
+        info = curve_gallery_info(dataclasses.replace(sweep, curves=curves.assign(**scaled)))
+        figure = curve_gallery_draw(dataclasses.replace(info, baseline=None))
+        figure.canvas.draw()
+        lines = [line for axes in figure.axes for line in axes.lines if len(line.get_xdata()) > 2]
+        heights.append([line.axes.transData.transform(line.get_xydata()) for line in lines])
+    for first, second in zip(*heights, strict=True):
+        np.testing.assert_allclose(first, second, atol=0.05)
+
+
+def test_steps_are_written_in_full(sweep):
+    curves = sweep.curves.assign(epoch=sweep.curves["epoch"] * 123457)
+    figure = curve_gallery_draw(curve_gallery_info(dataclasses.replace(sweep, curves=curves)))
+    figure.canvas.draw()
+    assert not figure.axes[0].xaxis.get_offset_text().get_text()
+    assert "2,000,000" in [label.get_text() for label in figure.axes[0].get_xticklabels()]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sweepdiag.plotting import loss_heatmap_draw, loss_heatmap_info
-from sweepdiag.plotting.loss_heatmap import _distinct_labels, _limits
+from sweepdiag.plotting.loss_heatmap import _limits
 from tests.sample_report import sample_report, sampled_lrs
 
 
@@ -98,9 +98,25 @@ def test_differences_that_mean_nothing_do_not_fill_the_colours():
     assert np.isnan(_limits(np.array([]))).all()
 
 
-def test_ticks_that_are_close_get_the_digits_that_tell_them_apart():
-    assert _distinct_labels([1.3921, 1.3924]) == ["1.3921", "1.3924"]
-    assert _distinct_labels([0.1, 1.0]) == ["0.1", "1"]
+@pytest.mark.parametrize("shift", [0.0, 5.0])
+@pytest.mark.parametrize("size", [1e-300, 1e300])
+def test_losses_of_any_size_are_drawn_alike(sweep, size, shift):
+    table = sweep.configurations
+    drawn = []
+    for factor in (1.0, size):
+        values = factor * (table["best_monitor"].clip(upper=1e3) + shift)
+        scaled = dataclasses.replace(sweep, configurations=table.assign(best_monitor=values))
+        figure = loss_heatmap_draw(loss_heatmap_info(scaled))
+        figure.canvas.draw()
+        drawn.append(figure)
+    (ordinary, extreme) = ([c for a in f.axes for c in a.collections] for f in drawn)
+    for first, second in zip(ordinary, extreme, strict=True):
+        if first.get_array() is not None:
+            np.testing.assert_allclose(first.get_array(), second.get_array(), atol=1e-6)
+    labels = [label.get_text() for label in drawn[1].axes[-1].get_yticklabels()]
+    assert [float(label) / size for label in labels] == pytest.approx(
+        [float(label.get_text()) for label in drawn[0].axes[-1].get_yticklabels()]
+    )
 
 
 def test_no_number_touches_the_outline_of_the_region():

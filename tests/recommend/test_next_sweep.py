@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sweepdiag.plotting._text import distinct_labels
 from sweepdiag.recommend import Budget, next_sweep, recommend_region
+from sweepdiag.recommend._words import value_text
 from sweepdiag.records import Axis, Scale, StopEpoch, SweepFacts
+from sweepdiag.wording import format_value
 from tests.recommend.tables import Outcome, config_table, int_axis, lr_axis
 
 LRS = (0.001, 0.01, 0.1, 1.0, 10.0)
@@ -167,7 +170,7 @@ def test_a_tie_keeps_the_space_and_asks_for_seeds():
     assert (result.parameters["lr"]["min"], result.parameters["lr"]["max"]) == (0.001, 10.0)
     assert result.parameters["capacity"] == {"values": [4, 16]}
     assert result.settings == {"seeds": 6}
-    assert result.reasons[0] == "Learning rate keeps 0.001\N{EN DASH}10."
+    assert result.reasons[0] == "Learning rate keeps 1e-3\N{EN DASH}10."
     assert "tie within seed noise" in result.reasons[-1]
 
 
@@ -297,3 +300,9 @@ def test_a_grid_grows_to_twice_the_trials_at_most():
     }
     assert sizes == {"lr": 6, "batch_size": 4, "capacity": 4, "depth": 4}
     assert result.reasons[-1] == "The grid is thinned from 1024 trials to 768."
+
+
+@pytest.mark.parametrize("value", [0.00316, 0.316, 7.36e28, 100000, 1048576, "adam"])
+def test_values_read_alike_in_sentences_and_in_figures(value):
+    assert value_text(value) == format_value(value)
+    assert value_text(value) == distinct_labels((value,), digits=3)[0]

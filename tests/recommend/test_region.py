@@ -280,7 +280,7 @@ def test_all_diverging_asks_for_lower_learning_rates():
     axes = (lr_axis(*LRS),)
     outcome = region_of(axes, config_table(axes, lambda point: DIVERGED))
     assert (outcome.region, outcome.cause) == (None, RegionCause.ALL_DIVERGING)
-    assert "Widen lr downwards, below 0.001" in outcome.answer
+    assert "Widen lr downwards, below 1e-3" in outcome.answer
 
 
 def test_nothing_learned_asks_for_higher_learning_rates_or_a_bug():

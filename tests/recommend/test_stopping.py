@@ -64,6 +64,14 @@ def test_a_u_shape_stops_where_it_turns_and_says_what_the_rest_costs():
     assert "% higher at epoch 30" in stop.reason
 
 
+def test_steps_are_written_in_full():
+    sweep = tables({"c": [u_shape(12.0)]})
+    sweep["curves"]["epoch"] *= 123457
+    (stop,) = stop_epochs(**sweep, monitor="val_loss", metric_mode=None)
+    assert "validation loss turns at epoch 1,481,484 and is" in stop.reason
+    assert stop.reason.endswith("at epoch 3,703,710")
+
+
 def test_a_curve_that_still_falls_has_no_reason_to_stop():
     stop = stop_of(2.3 - 0.05 * EPOCHS)
     assert (stop.epoch, stop.saved_fraction, stop.regret) == (30.0, 0.0, 0.0)

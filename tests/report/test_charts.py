@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sweepdiag.plotting import class_heatmap_info
+from sweepdiag.records import Scale
 from sweepdiag.report import charts
 from sweepdiag.report.charts import make_explorer
 from tests.sample_report import foreign_curves, sample_report, sampled_lrs, without_axes
@@ -115,3 +116,21 @@ def test_there_is_nothing_to_explore_without_axes_or_verdicts(sweep):
     assert make_explorer(foreign_curves(sample_report(n_seeds=1))) is None
     empty = sweep.configurations.assign(verdict=None)
     assert make_explorer(dataclasses.replace(sweep, configurations=empty)) is None
+
+
+def test_models_whose_names_look_alike_have_a_row_each(sweep):
+    start = "convnext_tiny_in22k_adamw_cosine_"
+    names = {4.0: f"{start}a", 16.0: f"{start}b", 64.0: "模型"}
+    axis = dataclasses.replace(
+        next(axis for axis in sweep.axes if axis.name == "capacity"),
+        scale=Scale.CATEGORICAL,
+        values=tuple(names.values()),
+    )
+    one = without_axes(sweep, "lr", "batch_size")
+    table = one.configurations.assign(capacity=[names[c] for c in one.configurations["capacity"]])
+    data = dataclasses.replace(one, axes=(axis,), configurations=table)
+    spec = make_explorer(data).spec
+    labels = [cell["column"] for cell in spec["datasets"]["cells"]]
+    assert len(set(labels)) == 3
+    assert "模型" in labels
+    assert {row["across"] for row in spec["datasets"]["configurations"]} <= set(labels)

@@ -18,6 +18,7 @@ from sweepdiag.records import (
 )
 from sweepdiag.rules.findings.costs import costs_by_config
 from sweepdiag.rules.findings.unit import unit_of_loss, unit_of_metric
+from sweepdiag.wording import format_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -382,11 +383,6 @@ class Check:
 def in_words(verdict: str) -> str:
     """Return a class as a person writes it: ``not learning``, ``u-shaped``."""
     return "u-shaped" if verdict == VerdictClass.U_SHAPED.value else verdict.replace("_", " ")
-
-
-def format_value(value: float) -> str:
-    """Return a number as a person writes it on an axis."""
-    return f"{value:.3g}"
 
 
 def format_values(values: list[float], *, noun: str = "values") -> str:

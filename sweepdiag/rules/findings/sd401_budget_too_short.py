@@ -10,6 +10,7 @@ import numpy as np
 from sweepdiag.records import Tag, VerdictClass
 from sweepdiag.rules.base import percent, plural
 from sweepdiag.rules.findings.base import Check, format_value
+from sweepdiag.wording import epoch_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +102,7 @@ class BudgetTooShort(Check):
         n_late = sum(gain > 0 for gain in gains)
         evidence = (
             f"{plural(len(good), 'configuration')} tied for the best, {n_late} of them still "
-            f"improving at the end of {format_value(budget)} epochs"
+            f"improving at the end of {epoch_text(budget)} epochs"
         )
         n_epochs = math.ceil(2 * budget)
         action = f"Train for {plural(n_epochs, 'epoch')}."
@@ -142,7 +143,7 @@ def _still_underfit(view: SweepView, budget: float) -> str:
         return ""
     return (
         f"no configuration has converged, and {int(improves.sum())} of {len(usable)} that learn "
-        f"are still improving at the end of {format_value(budget)} epochs"
+        f"are still improving at the end of {epoch_text(budget)} epochs"
     )
 
 
@@ -233,7 +234,10 @@ def _gain(view: SweepView, costs: np.ndarray, least_share: float) -> float:
     x = np.arange(n_late) - (n_late - 1) / 2
     slope = float(x @ late / (x @ x))
     residuals = late - late.mean() - slope * x
-    error = float(np.sqrt(residuals @ residuals / (n_late - 2) / (x @ x)))
+    # A power of two changes no digit and keeps the squares of huge and tiny losses in range.
+    exponent = int(np.frexp(np.abs(residuals).max())[1])
+    scaled = np.ldexp(residuals, -exponent)
+    error = float(np.ldexp(np.sqrt(scaled @ scaled / (n_late - 2) / (x @ x)), exponent))
     gain, sign = -slope * (n_late - 1), view.cost_sign
     level = view.share_unit.at(sign * float(late.mean()), start=sign * float(costs[0]))
     is_clear = -slope > _LATE_ERRORS * error and gain > least_share * (costs[0] - costs.min())

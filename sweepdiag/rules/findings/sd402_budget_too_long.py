@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sweepdiag.rules.base import plural
-from sweepdiag.rules.findings.base import Check, format_value
+from sweepdiag.rules.findings.base import Check
 from sweepdiag.rules.findings.sd401_budget_too_short import (
     NEAR_BEST,
     epochs_to_judge,
     good_configurations,
 )
+from sweepdiag.wording import epoch_text
 
 if TYPE_CHECKING:
     from sweepdiag.records import Finding
@@ -66,7 +67,7 @@ class BudgetTooLong(Check):
             return self.not_applicable("training does not make the good configurations better")
         evidence = (
             f"{plural(len(good), 'configuration')} tied for the best: as good as they get by "
-            f"epoch {format_value(typical)} of {format_value(budget)} in their median"
+            f"epoch {epoch_text(typical)} of {epoch_text(budget)} in their median"
         )
         passed = self.passed("The budget is not too long", evidence, typical_best_epoch=typical)
         if typical > thresholds.budget_early * budget:

@@ -183,7 +183,7 @@ def test_many_rates_are_counted_not_listed() -> None:
     ]
     finding = run("SD102", view_of(rows, axis("lr", *rates)))
     assert finding.numbers["too_low"] == rates[:20]
-    assert finding.evidence.startswith("at lr 20 rates from 0.0001 to 0.00924: 20 conf")
+    assert finding.evidence.startswith("at lr 20 rates from 1e-4 to 9.24e-3: 20 conf")
 
 
 def test_lowest_rates_that_do_not_learn_are_a_tip() -> None:
@@ -226,7 +226,7 @@ def test_no_rate_is_too_low_where_nothing_trains(verdict: str) -> None:
 
 def test_classes_are_written_in_words() -> None:
     finding = run("SD102", view_of(by_lr("not_learning", *["healthy"] * 3), LRS))
-    assert finding.evidence == "at lr 0.001: 1 configuration not learning"
+    assert finding.evidence == "at lr 1e-3: 1 configuration not learning"
 
 
 def test_plateaus_are_no_sign_of_a_low_rate() -> None:
@@ -449,6 +449,16 @@ def test_good_configurations_that_still_improve_at_the_end_need_a_longer_budget(
     assert "by 23 % of val_loss" in finding.evidence
     assert finding.action == "Train for 60 epochs."
     assert finding.numbers["train_epochs"] == 60
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e300])
+def test_losses_of_any_size_still_improve_by_the_same_share(size: float) -> None:
+    best = [size * loss for loss in (1.0, 0.5, 2.0, 3.0)]
+    view = view_of(by_lr(*["healthy"] * 4, best_val_loss=best), LRS)
+    losses = [size * (loss + 0.002 * (i % 3)) for i, loss in enumerate(decay(0.046))]
+    finding = run("SD401", with_losses(view, c1=losses))
+    assert finding.state is FindingState.FINDING
+    assert finding.numbers["late_gain"] == pytest.approx(0.046 * 5, rel=0.05)
 
 
 def test_others_than_the_good_configurations_do_not_ask_for_a_longer_budget() -> None:
