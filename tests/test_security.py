@@ -34,10 +34,9 @@ DANGEROUS_CALLS = {
     "yaml.full_load", "yaml.unsafe_load", "os.system", "os.popen", "tune.Tuner.restore",
 }  # fmt: skip
 ALLOWED = {
-    ("execution/_ray.py", "import cloudpickle"),  # what we send to workers that we started
+    ("execution/_ray_base.py", "import cloudpickle"),  # what we send to workers that we started
     ("execution/_ray_worker.py", "import cloudpickle"),  # what they get from us
-    ("execution/_ray_tune.py", "import cloudpickle"),  # the same, for the workers of Tune
-    ("execution/_ray_tune_trial.py", "import cloudpickle"),
+    ("execution/_ray_tune_trial.py", "import cloudpickle"),  # the same, in the workers of Tune
     ("workloads/_usercode.py", "exec"),  # the user's own workload: code by design
 }
 

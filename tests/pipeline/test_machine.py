@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweepdiag.errors import LaunchError
-from sweepdiag.execution import _ray_session, cpu_quota, devices
+from sweepdiag.execution import _ray_directory, _ray_session, cpu_quota, devices
 from sweepdiag.pipeline import Health, examine_machine, machine
 from sweepdiag.workloads import memory
 
@@ -81,7 +81,7 @@ def test_a_long_temporary_folder_is_told_with_the_limit(tmp_path, monkeypatch):
 
 
 def test_no_place_for_sockets_is_broken(monkeypatch):
-    monkeypatch.setattr(_ray_session, "_MAX_DIRECTORY_LENGTH", 3)
+    monkeypatch.setattr(_ray_directory, "_MAX_LENGTH", 3)
     check = examine()["Temporary files"]
     assert check.health is Health.BROKEN
     assert "set TMPDIR to a short path" in check.value
