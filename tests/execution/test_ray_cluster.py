@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +16,7 @@ from tests.execution import clusters
 from tests.faults import sweeps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 pytestmark = [
     pytest.mark.ray,
@@ -28,14 +26,6 @@ pytestmark = [
 
 PROGRAMS = Path(clusters.__file__)
 LONGEST_S = 900
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A short directory for temporary files."""
-    directory = Path(tempfile.mkdtemp(prefix="sd-", dir="/tmp"))
-    yield directory
-    shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture

@@ -26,14 +26,6 @@ pytestmark = [
 LIVES = Path(__file__).parent / "lives.py"
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A short directory for temporary files, whose name marks every process of a life."""
-    directory = Path(tempfile.mkdtemp(prefix="sd-", dir="/tmp"))
-    yield directory
-    shutil.rmtree(directory, ignore_errors=True)
-
-
 @contextlib.contextmanager
 def life(name: str, place: Path) -> Iterator[subprocess.Popen[str]]:
     """Run one of the programs, with a process group of its own as on a terminal."""

@@ -3,11 +3,9 @@ from __future__ import annotations
 import itertools
 import os
 import pickle
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -122,16 +120,9 @@ def test_processes_are_used_again_where_the_sweep_was_started(executor: TuneExec
     assert {place for _, place in told} == {str(Path.cwd())}
 
 
-@pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder for temporary files that no other test writes into; its path must be short."""
-    directory = Path(tempfile.mkdtemp(prefix="sd-", dir="/tmp"))
-    monkeypatch.setattr(tempfile, "tempdir", str(directory))
-    yield directory
-    shutil.rmtree(directory)
-
-
-def test_tune_takes_no_signal_and_leaves_no_file(executor: TuneExecutor, place: Path) -> None:
+def test_tune_takes_no_signal_and_leaves_no_file(
+    executor: TuneExecutor, temporary_place: Path
+) -> None:
     numbers = (signal.SIGINT, signal.SIGUSR1, signal.SIGTERM)
     before = [signal.getsignal(number) for number in numbers]
     worker = ScriptedWorker(n_points=20, pause_s=0.02)
@@ -139,14 +130,14 @@ def test_tune_takes_no_signal_and_leaves_no_file(executor: TuneExecutor, place: 
     folders: set[Path] = set()
     for _ in executor.run(alone("train", "train"), worker):
         assert [signal.getsignal(number) for number in numbers] == before
-        for folder in place.glob("sweepdiag-tune-*"):
+        for folder in temporary_place.glob("sweepdiag-tune-*"):
             assert folder.stat().st_mode & 0o777 == 0o700
             folders.add(folder)
             written.update(path.name for path in folder.rglob("*"))
     assert written  # the folder is that of this run
     assert not [name for name in written if name.startswith(("result", "progress", "events"))]
     assert folders
-    assert list(place.iterdir()) == []
+    assert list(temporary_place.iterdir()) == []
 
 
 def test_workers_see_one_thread_no_gpu_and_their_run(executor: TuneExecutor) -> None:
