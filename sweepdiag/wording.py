@@ -47,13 +47,18 @@ def scientific(number: float, *, digits: int = 3) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
-def percent(share: float) -> str:
-    """Return a share in percent, of which two digits say enough: ``18 %``, ``1.5 %``, ``0 %``."""
+def percent(share: float, *, digits: int = 2) -> str:
+    """Return a share in percent: ``18 %``, ``1.5 %``, ``0 %``.
+
+    Args:
+        share: The share; 1 is all.
+        digits: How many digits say enough; those before the point are all told.
+    """
     value = 100.0 * share
-    if abs(value) >= 9.95 or not math.isfinite(value):
+    if abs(value) >= 10.0 ** (digits - 1) - 0.05 or not math.isfinite(value):
         return f"{value:.0f} %"
     is_tiny = 0 < abs(value) < 1e-3
-    return f"{scientific(value, digits=2) if is_tiny else f'{value:.2g}'} %"
+    return f"{scientific(value, digits=digits) if is_tiny else f'{value:.{digits}g}'} %"
 
 
 def epoch_text(epoch: float) -> str:

@@ -132,7 +132,7 @@ def _overview(data: ReportData) -> dict[str, Any]:
             _class_row(count.verdict)
             | {
                 "n": count.n,
-                "share": percent(count.share),
+                "share": percent(count.share, digits=1),
                 "width": round(100 * count.n / largest, 1),
             }
             for count in counts

@@ -97,7 +97,8 @@ def _classes(data: ReportData, width: int) -> list[str]:
     for count in counts:
         name = f"{CLASS_LETTERS[count.verdict]} {CLASS_NAMES[count.verdict]:<13}"
         filled = "#" * max(1, round(bar * count.n / largest))
-        lines.append(f"{_INDENT}{name} {count.n:>{digits}} {percent(count.share):>6}  {filled}")
+        share = percent(count.share, digits=1)
+        lines.append(f"{_INDENT}{name} {count.n:>{digits}} {share:>6}  {filled}")
     return lines
 
 

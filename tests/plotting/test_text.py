@@ -82,6 +82,13 @@ def test_shares_have_two_digits(share, text):
     assert percent(share) == text
 
 
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.42, "42 %"), (0.0505, "5 %"), (0.0097, "1 %"), (0.0034, "0.3 %")]
+)
+def test_shares_of_one_digit_are_whole_where_that_says_enough(share, text):
+    assert percent(share, digits=1) == text
+
+
 def test_labels_get_digits_until_they_differ():
     assert distinct_labels((0.1, 0.2)) == ("0.1", "0.2")
     assert distinct_labels((0.12341, 0.12342)) == ("0.12341", "0.12342")
