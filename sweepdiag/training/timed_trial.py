@@ -56,7 +56,7 @@ gradients of MLPs differed by 3e-3 to 1.3e-2 (and by up to 0.12 from those of fl
 _LONG_STEP_S = 5e-3
 _LEAST_S = 1e-9
 _LEAST_WIDTH = 8
-_SHARE_FOR_WIDTH = 0.02
+_SHARE_FOR_WIDTH = 0.01
 """Of a pack's training, what looking for a better width may cost."""
 _CLEARLY_LESS = 0.95
 
