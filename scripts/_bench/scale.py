@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SIZES = (1000, 10_000, 100_000)
+N_SCANS = 3
+"""How often the journal is read; the fastest time counts, as other work only adds to it."""
 GROWING = (
     "in all",
     "core-s of the driver",
@@ -43,13 +45,14 @@ GROWING = (
 
 
 def measure(n_trials: int) -> dict[str, Any]:
-    """Run a sweep and read its journal again, each in a process of its own."""
+    """Run a sweep and read its journal again, each time in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "sweep")
         began = time.perf_counter()
         figures = _child("run", str(n_trials), path)
         figures["process_s"] = time.perf_counter() - began
-        return figures | _child("scan", path)
+        scans = [_child("scan", path) for _ in range(N_SCANS)]
+        return figures | min(scans, key=lambda scan: float(scan["scan_s"]))
 
 
 def _child(*arguments: str) -> Any:

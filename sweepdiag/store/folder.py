@@ -8,6 +8,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import StoreError
+from sweepdiag.freeing import no_search_for_cycles
 from sweepdiag.records import plain
 from sweepdiag.store.driver import Driver, find_driver
 from sweepdiag.store.history import History
@@ -163,7 +164,8 @@ class RunFolder:
         if not journal.exists():
             return History(), []
         records, damages = stream_journal(journal)
-        return History(records), damages
+        with no_search_for_cycles():
+            return History(records), damages
 
     def read_progress(self) -> tuple[History, list[Damage]]:
         """Return what the journal tells without its curves: of each only points near its end.

@@ -1,3 +1,4 @@
+import gc
 import json
 
 import pandas as pd
@@ -76,3 +77,19 @@ def test_a_path_that_is_a_file_cannot_be_created(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot create"):
         RunFolder(tmp_path / "file").create(sweep_yaml="")
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_a_journal_is_read_without_the_search_for_cycles(folder, monkeypatch, was_on):
+    (folder.path / "journal.jsonl").write_text("damaged\n")
+    during = []
+    monkeypatch.setattr(
+        "sweepdiag.store.folder.History", lambda records: during.append(gc.isenabled())
+    )
+    (gc.enable if was_on else gc.disable)()
+    try:
+        folder.read_history()
+        assert during == [False]
+        assert gc.isenabled() is was_on
+    finally:
+        gc.enable()
