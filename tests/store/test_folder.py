@@ -83,9 +83,12 @@ def test_a_path_that_is_a_file_cannot_be_created(tmp_path):
 def test_a_journal_is_read_without_the_search_for_cycles(folder, monkeypatch, was_on):
     (folder.path / "journal.jsonl").write_text("damaged\n")
     during = []
-    monkeypatch.setattr(
-        "sweepdiag.store.folder.History", lambda records: during.append(gc.isenabled())
-    )
+
+    def look(records):
+        assert list(records) == []
+        during.append(gc.isenabled())
+
+    monkeypatch.setattr("sweepdiag.store.folder.History", look)
     (gc.enable if was_on else gc.disable)()
     try:
         folder.read_history()
