@@ -36,7 +36,11 @@ def train(
     """Train what is to be done and record every event before anybody sees it."""
     thresholds = Thresholds.from_overrides(sweep.config.diagnosis.thresholds)
     packs = _packs(history, sweep, retry)
-    make, reason, n_threads = _choose_executor(sweep, devices, packs) if packs else (None, "", 1)
+    make, reason, n_threads = None, "", 1
+    if packs:
+        make, reason, n_threads = _choose_executor(
+            sweep, devices, packs, has_crashed=journal.is_taken_over
+        )
     meter = ProgressMeter(history, packs=packs, epochs=sweep.config.epochs, thresholds=thresholds)
     if make is None:
         watcher.started(folder.path, ["All trials are done already."], meter.progress())
@@ -71,11 +75,13 @@ def _packs(history: History, sweep: ResolvedSweep, retry: Sequence[State]) -> tu
 
 
 def _choose_executor(
-    sweep: ResolvedSweep, devices: Devices, packs: Sequence[Pack]
+    sweep: ResolvedSweep, devices: Devices, packs: Sequence[Pack], *, has_crashed: bool
 ) -> tuple[Callable[[], Executor], str, int]:
     """Return what makes the executor, why it is that one, and the threads that a worker may have.
 
     Workers share the cores of this machine; what other machines of a cluster have is not known.
+    Where the process that trained here before has died, a training may have ended it, and would
+    end this one as well.
 
     Raises:
         ConfigError: If there are deadlines and no process that could be ended.
@@ -89,7 +95,8 @@ def _choose_executor(
     n_workers = devices.count or execution.workers or usable_cpus()
     name, reason = execution.executor, f"Executor {execution.executor}, as asked."
     # A training that hangs in this process cannot be ended; a loop's trial has its own process.
-    has_deadlines = bool(sweep.worker.deadlines) and not _is_child_process(sweep)
+    is_child = _is_child_process(sweep)
+    has_deadlines = bool(sweep.worker.deadlines) and not is_child
     if has_deadlines and name in {"serial", "tune"}:
         message = (
             "execution.start_timeout_s and silence_timeout_s need processes that are watched and "
@@ -98,6 +105,8 @@ def _choose_executor(
         raise ConfigError(message)
     if name == "auto" and has_deadlines:
         name, reason = "ray", "Ray: deadlines need worker processes, which can be ended."
+    elif name == "auto" and has_crashed and not is_child:
+        name, reason = "ray", "Ray: the process before has died; of workers one may."
     elif name == "auto":
         name, reason = _expected_sooner(sweep, devices, packs, n_workers)
 

@@ -271,6 +271,11 @@ class Journal:
             os.close(self._fd)
             raise
 
+    @property
+    def is_taken_over(self) -> bool:
+        """Whether the writer before has not closed it, but died or fell silent."""
+        return self._lease.is_taken_over
+
     def append(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Append records in one write.
 

@@ -48,6 +48,9 @@ class Lease:
     """The right to write into a folder, held from construction to :meth:`release`.
 
     The file stays when it is released, empty: removing it would let two processes lock two files.
+
+    Attributes:
+        is_taken_over: Whether the holder before has not released it, but died or fell silent.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Lease:
         self._stale_after_s = stale_after_s
         self._on_beat = on_beat
         self._mark = {**this_process(), "token": secrets.token_hex(8)}
+        self.is_taken_over = False
         self._fd = open_for_writing(path)
         try:
             self._take()
@@ -132,6 +136,7 @@ class Lease:
                     if why:
                         _log.warning("%s: going on in place of %s", self._path.parent, why)
                     self._write()
+                    self.is_taken_over = bool(why)
                     return
             first_seen = renewed_at if first_seen is None else first_seen
             if is_here(holder) or renewed_at > first_seen:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 
 from sweepdiag import ConfigError, run_sweep
 from sweepdiag.messages import MAX_MESSAGE_BYTES
+from sweepdiag.store import RunFolder
 
 CODE = Path(__file__).parent / "misbehaving.py"
 
@@ -101,6 +105,28 @@ def test_each_model_fails_alone_and_its_pack_goes_on(tmp_path):
         silence_timeout_s=10.0,
     )
     check(result, MODEL)
+
+
+def command(*words):
+    line = [sys.executable, "-m", "sweepdiag", *map(str, words)]
+    return subprocess.run(line, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.mark.faults
+@pytest.mark.ray
+def test_a_crash_of_this_process_names_its_line_and_is_survived_when_resumed(tmp_path):
+    run = tmp_path / "run"
+    how = ["--seeds", 1, "--epochs", 8, "execution.max_failed_fraction=1", "--output", run]
+    ended = command("run", f"{CODE}:build", "parameters.act=fine,segfaults", *how)
+    assert ended.returncode == -signal.SIGSEGV
+    assert "Segmentation fault" in ended.stderr
+    assert re.search(r'misbehaving.py", line \d+ in misbehave', ended.stderr)
+
+    resumed = command("resume", run)
+    assert resumed.returncode == 3, resumed.stderr
+    assert "Ray: the process before has died" in resumed.stderr
+    trials = RunFolder(run).read_table("trials").set_index("act")
+    assert trials["state"].to_dict() == {"fine": "finished", "segfaults": "failed"}
 
 
 def test_deadlines_need_a_process_that_can_be_ended(tmp_path):
