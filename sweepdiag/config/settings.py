@@ -62,13 +62,18 @@ class Settings:
     file: str | None
 
     @property
+    def given(self) -> dict[str, Any]:
+        """What the layers together give, nested; nothing is filled in."""
+        return apply(self.assignments).tree
+
+    @property
     def workload(self) -> str:
         """The workload's reference.
 
         Raises:
             ConfigError: If no layer names one.
         """
-        reference = apply(self.assignments).tree.get("workload")
+        reference = self.given.get("workload")
         if reference is None:
             where = "" if self.file is None else f"{self.file}: "
             message = f"{where}workload is required, such as digits or my_workload.py:build"
@@ -78,7 +83,7 @@ class Settings:
     @property
     def workload_parameters(self) -> dict[str, Any]:
         """The arguments for the workload's function."""
-        return dict(apply(self.assignments).tree.get("workload_parameters", {}))
+        return dict(self.given.get("workload_parameters", {}))
 
 
 def load_config(

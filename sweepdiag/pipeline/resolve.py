@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from sweepdiag.workloads import PreparedWorkload, TrainLoop, Workload
 
 __all__ = ["IN_MEMORY", "ResolvedSweep", "resolve_config", "resolve_sweep"]
+
+logger = logging.getLogger(__name__)
 
 IN_MEMORY = "object:"
 """Prefix of the reference of a workload that exists only in the process that made it."""
@@ -114,7 +117,24 @@ def resolve_config(
             )
             raise ConfigError(message)
         workload = load_workload(settings.workload, settings.workload_parameters)
-    return _validated(settings, workload), workload
+    config = _validated(settings, workload)
+    _warn_of_unread(settings.given, config)
+    return config, workload
+
+
+def _warn_of_unread(given: Mapping[str, Any], config: SweepConfig) -> None:
+    """Name each setting that was given, and that the optimizer or schedule does not read."""
+    for group, readers in (("optimizer", _READ_BY_OPTIMIZER), ("schedule", _READ_BY_SCHEDULE)):
+        block = getattr(config, group)
+        unread = set().union(*readers.values()) - set(readers[block.name])
+        for name in sorted(unread & (given.get(group) or {}).keys()):
+            value = getattr(block, name)
+            if value != type(block).model_fields[name].default:
+                owners = " and ".join(owner for owner, read in readers.items() if name in read)
+                logger.warning(
+                    "%s.%s=%s is not read: it belongs to %s, and %s.name is %s",
+                    group, name, value, owners, group, block.name,
+                )  # fmt: skip
 
 
 def resolve_sweep(config: SweepConfig, workload: Workload | TrainLoop) -> ResolvedSweep:

@@ -545,6 +545,26 @@ def test_an_axis_that_changes_nothing_is_refused(tmp_path, small, change, messag
         run_sweep(**{**small, **change}, output=tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["optimizer.name=adam", "optimizer.momentum=0.5"],
+            "optimizer.momentum=0.5 is not read: it belongs to sgd, and optimizer.name is adam",
+        ),
+        (
+            ["schedule.step_epochs=3"],
+            "schedule.step_epochs=3.0 is not read: it belongs to step, and schedule.name is constant",
+        ),
+        (["optimizer.name=adam", "optimizer.momentum=0.9"], None),  # as --print-config gives it
+        (["optimizer.name=adamw", "optimizer.beta1=0.5"], None),
+    ],
+)
+def test_a_setting_that_changes_nothing_is_told(overrides, message, caplog):
+    resolve_config("digits", overrides=overrides)
+    assert [record.getMessage() for record in caplog.records] == ([message] if message else [])
+
+
 def test_resuming_from_another_folder_says_where_to_go(tmp_path, my_workload, monkeypatch):
     monkeypatch.chdir(my_workload.parent)
     arguments = {"output": tmp_path / "run", "execution": {"executor": "serial"}}
