@@ -554,7 +554,8 @@ def test_an_axis_that_changes_nothing_is_refused(tmp_path, small, change, messag
         ),
         (
             ["schedule.step_epochs=3"],
-            "schedule.step_epochs=3.0 is not read: it belongs to step, and schedule.name is constant",
+            "schedule.step_epochs=3.0 is not read: it belongs to step, "
+            "and schedule.name is constant",
         ),
         (["optimizer.name=adam", "optimizer.momentum=0.9"], None),  # as --print-config gives it
         (["optimizer.name=adamw", "optimizer.beta1=0.5"], None),
