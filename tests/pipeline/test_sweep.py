@@ -550,12 +550,11 @@ def test_an_axis_that_changes_nothing_is_refused(tmp_path, small, change, messag
     [
         (
             ["optimizer.name=adam", "optimizer.momentum=0.5"],
-            "optimizer.momentum=0.5 is not read: it belongs to sgd, and optimizer.name is adam",
+            "momentum=0.5 is not read: it belongs to sgd, and optimizer.name is adam",
         ),
         (
             ["schedule.step_epochs=3"],
-            "schedule.step_epochs=3.0 is not read: it belongs to step, "
-            "and schedule.name is constant",
+            "step_epochs=3.0 is not read: it belongs to step, and schedule.name is constant",
         ),
         (["optimizer.name=adam", "optimizer.momentum=0.9"], None),  # as --print-config gives it
         (["optimizer.name=adamw", "optimizer.beta1=0.5"], None),
@@ -563,7 +562,8 @@ def test_an_axis_that_changes_nothing_is_refused(tmp_path, small, change, messag
 )
 def test_a_setting_that_changes_nothing_is_told(overrides, message, caplog):
     resolve_config("digits", overrides=overrides)
-    assert [record.getMessage() for record in caplog.records] == ([message] if message else [])
+    told = [record.getMessage().partition(".")[2] for record in caplog.records]
+    assert told == ([message] if message else [])
 
 
 def test_resuming_from_another_folder_says_where_to_go(tmp_path, my_workload, monkeypatch):
