@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 import numbers
 
-__all__ = ["clean", "epoch_text", "format_value", "is_number", "percent", "scientific"]
+__all__ = [
+    "clean",
+    "epoch_text",
+    "format_value",
+    "is_number",
+    "percent",
+    "plural",
+    "scientific",
+]
 
 _GROUPED_FROM = 10_000
 
@@ -80,3 +88,8 @@ def clean(text: object) -> str:
 def is_number(value: object) -> bool:
     """Return whether a value is a number; truth values are none."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def plural(count: float, noun: str) -> str:
+    """Return a count with its noun: ``1 evaluation``, ``4 evaluations``."""
+    return f"{epoch_text(count)} {noun}" if count == 1 else f"{epoch_text(count)} {noun}s"

@@ -11,7 +11,16 @@ from sweepdiag.errors import ConfigError, unknown_name
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["LOSSES", "METRICS", "QUANTITIES", "ROLES", "ColumnMap", "find_columns", "metric_mode"]
+__all__ = [
+    "LOSSES",
+    "METRICS",
+    "QUANTITIES",
+    "ROLES",
+    "ColumnMap",
+    "find_columns",
+    "metric_mode",
+    "test_columns",
+]
 
 LOSSES = ("train_loss", "val_loss")
 METRICS = ("train_metric", "val_metric")
@@ -123,6 +132,12 @@ def find_columns(names: Sequence[str], given: Mapping[str, str]) -> ColumnMap:
     usual = found.pop("run")
     run = _parts("run", given["run"], names) if "run" in given else (usual,)
     return ColumnMap(run=tuple(name for name in run if name), **found)
+
+
+def test_columns(names: Sequence[str], columns: ColumnMap) -> list[str]:
+    """Return the columns of a test after training, which hold nothing of the curve."""
+    used = columns.used()
+    return [name for name in names if name not in used and set(_words(name)) & _TEST]
 
 
 def metric_mode(name: str) -> str | None:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweepdiag.errors import ReaderError
-from sweepdiag.readers.columns import LOSSES, QUANTITIES
+from sweepdiag.readers.columns import QUANTITIES
+from sweepdiag.readers.gaps import PointTable, fill_gaps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,9 +24,6 @@ _SEVERAL_SHARE = 0.05
 """Share of epochs with several validation losses from which steps are the better axis."""
 _DUPLICATE_SHARE = 0.3
 """Share of repeated rows from which they are several runs rather than a slip."""
-_DENSE = 2.0
-"""Training losses per validation loss from which they are averaged between validations."""
-_LACKING_SHARE = 0.1
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -96,25 +94,26 @@ def collect_points(rows: Rows, *, has_run_column: bool, problems: ProblemList) -
     values = {name: merge.values_of(name) for name in rows.values}
     merge.list_repeated(runs, codes, place, problems, has_run_column=has_run_column)
     code, epoch = codes[order][starts], place[order][starts]
-    is_given = {name: merge.is_given(name) for name in rows.values}
-    for name in (name for name in values if name in LOSSES):
-        _mark_never_finite(code, values[name], is_given[name], len(runs))
     notes = list(merge.notes())
     if axis == "step":
         why = "" if not np.isfinite(rows.epoch).any() else ": losses are logged within epochs"
         notes.append(f"steps take the place of epochs{why}")
-    kept = _is_worth_keeping(code, is_given, len(runs))
-    code, epoch = code[kept], epoch[kept]
-    values = {name: column[kept] for name, column in values.items()}
-    is_given = {name: column[kept] for name, column in is_given.items()}
-    aligned = _align(code, epoch, values, is_given, len(runs))
-    if aligned is not None:
-        code, epoch, values, n_aligned = aligned
-        notes.append(
-            f"training losses of {n_aligned} runs were logged at other places than validation "
-            "losses: each point has the mean since the validation before"
-        )
-    return Points(runs=runs, code=code, epoch=epoch, values=values, axis=axis, notes=tuple(notes))
+    table = PointTable(
+        code=code,
+        epoch=epoch,
+        values=values,
+        is_given={name: merge.is_given(name) for name in rows.values},
+        n_runs=len(runs),
+    )
+    table, told = fill_gaps(table, is_test=merge.is_test())
+    return Points(
+        runs=runs,
+        code=table.code,
+        epoch=table.epoch,
+        values=table.values,
+        axis=axis,
+        notes=(*notes, *told),
+    )
 
 
 def split_runs_by_file(rows: Rows) -> Rows | None:
@@ -198,6 +197,11 @@ class _Merge:
         given: BoolArray = self._count(self._is_used(name)) > 0
         return given
 
+    def is_test(self) -> BoolArray:
+        """Return which points have rows of a test after training."""
+        is_test: BoolArray = self._count(self.rows.is_test[self.order]) > 0
+        return is_test
+
     def values_of(self, name: str) -> FloatArray:
         """Return one value per point: the last one, or the mean of those of different steps."""
         values, is_used = self.rows.values[name][self.order], self._is_used(name)
@@ -280,83 +284,3 @@ class _Merge:
         n_steps = np.bincount(pairs[:, 0].astype(np.int64), minlength=self.n_points)
         several: BoolArray = n_steps > 1
         return several
-
-
-def _mark_never_finite(
-    code: IntArray, values: FloatArray, is_given: BoolArray, n_runs: int
-) -> None:
-    """Write infinity for losses that were logged as NaN from the first to the last.
-
-    A loss that is NaN everywhere otherwise stands for one that was never measured.
-    """
-    n_finite = np.bincount(code[np.isfinite(values)], minlength=n_runs)
-    values[is_given & np.isnan(values) & (n_finite[code] == 0)] = np.inf
-
-
-def _is_worth_keeping(code: IntArray, is_given: dict[str, BoolArray], n_runs: int) -> BoolArray:
-    """Return which points to keep: those with a value, and gaps that stand for NaN.
-
-    Programs write NaN as an empty cell, so that a diverged run ends in rows without losses. But
-    loggers also write rows that hold other things than losses. A run whose rows have either all
-    of its losses or none is taken for the former.
-    """
-    given = np.stack(list(is_given.values()), axis=1)
-    n_given = given.sum(axis=1)
-    has_any = n_given > 0
-    occurs = np.zeros((n_runs, given.shape[1]), dtype=bool)
-    np.logical_or.at(occurs, code, given)
-    is_partial = has_any & (n_given < occurs.sum(axis=1)[code])
-    n_partial = np.bincount(code[is_partial], minlength=n_runs)
-    is_regular = (n_partial == 0) & occurs.any(axis=1)
-    kept: BoolArray = has_any | is_regular[code]
-    return kept
-
-
-def _align(
-    code: IntArray,
-    epoch: FloatArray,
-    values: dict[str, FloatArray],
-    is_given: dict[str, BoolArray],
-    n_runs: int,
-) -> tuple[IntArray, FloatArray, dict[str, FloatArray], int] | None:
-    """Put training losses on the points of validation losses, in runs where they lie apart."""
-    if "train_loss" not in values or "val_loss" not in values:
-        return None
-    has_train, has_val = is_given["train_loss"], is_given["val_loss"]
-    n_val = np.bincount(code[has_val], minlength=n_runs)
-    is_before = _next_anchor(code, has_val) >= 0  # not behind the last validation
-    n_train = np.bincount(code[has_train & is_before], minlength=n_runs)
-    n_lacking = np.bincount(code[has_val & ~has_train], minlength=n_runs)
-    # Validation before the first step has no training loss in any logger.
-    is_apart = (n_lacking - 1 > _LACKING_SHARE * n_val) | (n_train >= _DENSE * n_val)
-    is_apart &= (n_val > 0) & (n_train > 0)
-    if not is_apart.any():
-        return None
-    is_anchor = has_val | ~is_apart[code] | _bad_end(code, values["train_loss"], has_val)
-    target = _next_anchor(code, is_anchor)
-    n_anchors = int(is_anchor.sum())
-    result = {name: column[is_anchor] for name, column in values.items()}
-    for name in (name for name in values if name.startswith("train")):
-        used = is_given[name] & (target >= 0)
-        counts = np.bincount(target[used], minlength=n_anchors)
-        with np.errstate(all="ignore"):
-            sums = np.bincount(target[used], values[name][used], minlength=n_anchors)
-            means = np.where(counts > 0, sums / counts, np.nan)
-        result[name] = np.where(is_apart[code[is_anchor]], means, result[name])
-    return code[is_anchor], epoch[is_anchor], result, int(is_apart.sum())
-
-
-def _bad_end(code: IntArray, train: FloatArray, has_val: BoolArray) -> BoolArray:
-    """Return the last point of runs that end, after the last validation, with no number."""
-    is_last = np.ones(code.size, dtype=bool)
-    is_last[:-1] = code[1:] != code[:-1]
-    return is_last & ~has_val & ~np.isfinite(train)
-
-
-def _next_anchor(code: IntArray, is_anchor: BoolArray) -> IntArray:
-    """Return, per point, which anchor of its run comes next (itself counts); -1 if none does."""
-    places = np.flatnonzero(is_anchor)
-    following = np.searchsorted(places, np.arange(code.size))
-    # Behind the last anchor comes one of no run.
-    owners = np.append(code[places], -1)
-    return np.where(owners[following] == code, following, -1)

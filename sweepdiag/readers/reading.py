@@ -12,7 +12,7 @@ import numpy as np
 from sweepdiag.errors import ConfigError, ReaderError, unknown_name
 from sweepdiag.readers.attributes import attributes_of, read_attributes, values_of
 from sweepdiag.readers.charts import chart_columns, melt_chart
-from sweepdiag.readers.columns import ColumnMap, find_columns
+from sweepdiag.readers.columns import ColumnMap, find_columns, test_columns
 from sweepdiag.readers.points import collect_points, split_runs_by_file
 from sweepdiag.readers.problems import ProblemList
 from sweepdiag.readers.rows import Rows, join_rows, rows_of, runs_table_key, unwanted_shape
@@ -108,7 +108,8 @@ class _Choice:
                 return chart
         if self.reader.with_attributes or runs_table_key(names, self.columns):
             return names
-        used = self.columns.used() | {self.reader.group_by}
+        tests = test_columns(names, self.columns)
+        used = {*self.columns.used(), self.reader.group_by, *tests}
         return [name for name in names if name in used]
 
 

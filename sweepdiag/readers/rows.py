@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sweepdiag.readers.columns import QUANTITIES
+from sweepdiag.readers.columns import LOSSES, QUANTITIES, test_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,6 +38,7 @@ class Rows:
         step: Optimizer steps; NaN where there is no such column.
         values: Losses and metrics by name, only those that occur.
         missing: Where the value of each was not given.
+        is_test: Which rows tell of a test after training.
         extras: All other columns that were read.
     """
 
@@ -49,6 +50,7 @@ class Rows:
     step: NDArray[np.float64]
     values: Mapping[str, NDArray[np.float64]]
     missing: Mapping[str, NDArray[np.bool_]]
+    is_test: NDArray[np.bool_]
     extras: Mapping[str, NDArray[np.object_]]
 
     def __len__(self) -> int:
@@ -110,8 +112,22 @@ def rows_of(table: RawTable, columns: ColumnMap, problems: ProblemList) -> Rows:
         step=step[kept] if n else step,
         values={name: column[kept] for name, column in values.items()},
         missing={name: column[kept] for name, column in missing.items()},
+        is_test=_is_test(table, columns, missing)[kept],
         extras={name: column[kept] for name, column in extras.items()},
     )
+
+
+def _is_test(
+    table: RawTable, columns: ColumnMap, missing: Mapping[str, NDArray[np.bool_]]
+) -> NDArray[np.bool_]:
+    """Return which rows have a value in columns of a test, where these have none beside losses."""
+    has_loss = ~np.all([missing[name] for name in LOSSES if name in missing], axis=0)
+    result = np.zeros(len(table), dtype=bool)
+    for name in test_columns(list(table.columns), columns):
+        is_given = ~table.numbers(name)[1]
+        if not (is_given & has_loss).any():
+            result |= is_given
+    return result
 
 
 def _axis(
@@ -185,6 +201,7 @@ def join_rows(parts: Sequence[Rows]) -> Rows:
         step=np.concatenate([part.step for part in parts]),
         values={name: np.concatenate([values(p, name) for p in parts]) for name in quantities},
         missing={name: np.concatenate([missing(p, name) for p in parts]) for name in quantities},
+        is_test=np.concatenate([part.is_test for part in parts]),
         extras={name: np.concatenate([extra(p, name) for p in parts]) for name in extras},
     )
 

@@ -44,10 +44,9 @@ from sweepdiag.report.summary import (
     level_of,
     open_findings,
     other_findings,
-    plural,
 )
 from sweepdiag.report.table import configuration_table
-from sweepdiag.wording import clean, format_value, percent
+from sweepdiag.wording import clean, format_value, percent, plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ from sweepdiag.plotting import CLASS_NAMES
 from sweepdiag.plotting.view import as_class
 from sweepdiag.records import FindingState, State, VerdictClass
 from sweepdiag.rules import rank_findings
-from sweepdiag.wording import clean, epoch_text, format_value, percent
+from sweepdiag.wording import clean, epoch_text, format_value, percent, plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +37,6 @@ __all__ = [
     "level_of",
     "open_findings",
     "other_findings",
-    "plural",
 ]
 
 
@@ -48,11 +47,6 @@ class ClassCount:
     verdict: VerdictClass
     n: int
     share: float
-
-
-def plural(n: int, noun: str) -> str:
-    """Return ``1 trial`` or ``2 trials``."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def count_classes(data: ReportData) -> list[ClassCount]:

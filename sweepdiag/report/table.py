@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sweepdiag.plotting import CLASS_COLOURS, CLASS_LETTERS, CLASS_NAMES, text_colour
 from sweepdiag.plotting.view import as_class
 from sweepdiag.records import VerdictClass
-from sweepdiag.report.summary import plural
-from sweepdiag.wording import clean, epoch_text, format_value, percent
+from sweepdiag.wording import clean, epoch_text, format_value, percent, plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable

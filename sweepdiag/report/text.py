@@ -21,9 +21,8 @@ from sweepdiag.report.summary import (
     level_of,
     open_findings,
     other_findings,
-    plural,
 )
-from sweepdiag.wording import clean, percent
+from sweepdiag.wording import clean, percent, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

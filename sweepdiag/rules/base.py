@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from sweepdiag import wording
 from sweepdiag.features import smoothing_windows
-from sweepdiag.wording import epoch_text
 
 if TYPE_CHECKING:
     from sweepdiag.features import FeatureMatrix
@@ -36,7 +35,6 @@ __all__ = [
     "at_most",
     "averaged",
     "percent",
-    "plural",
     "smoothing_window",
     "standard_error",
     "times",
@@ -216,11 +214,6 @@ def averaged(row: CurveRow, prefix: str, words: str = "mean of the last") -> str
     """
     window = int(smoothing_windows(np.asarray([row[f"{prefix}_n_finite"]]))[0])
     return f" ({words} {window} evaluations)" if window > 1 else ""
-
-
-def plural(count: float, noun: str) -> str:
-    """Return a count with its noun: ``1 evaluation``, ``4 evaluations``."""
-    return f"{epoch_text(count)} {noun}" if count == 1 else f"{epoch_text(count)} {noun}s"
 
 
 def times(factor: float) -> str:

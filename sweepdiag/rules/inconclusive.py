@@ -12,13 +12,12 @@ from sweepdiag.rules.base import (
     at_least,
     averaged,
     percent,
-    plural,
     where_true,
 )
 from sweepdiag.rules.diverging import ends_where_it_started
 from sweepdiag.rules.overfit import never_beats_baseline
 from sweepdiag.rules.u_shaped import beyond_noise, is_large_rise
-from sweepdiag.wording import epoch_text
+from sweepdiag.wording import epoch_text, plural
 
 if TYPE_CHECKING:
     from sweepdiag.features import FeatureMatrix

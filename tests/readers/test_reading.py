@@ -145,7 +145,7 @@ def test_a_chart_of_weights_and_biases_is_melted(tmp_path):
     assert curves["val_loss"].dropna().to_dict() == {
         ("glad-sun-1", 0): 1.0, ("glad-sun-1", 1): 0.5, ("dry-oak - 2", 0): 2.0,
     }  # fmt: skip
-    assert curves["train_loss"]["dry-oak - 2", 1] == 2
+    assert curves["train_loss"]["dry-oak - 2", 0] == 2.5
 
 
 def test_intermediate_values_of_a_study_come_as_a_frame():
@@ -216,11 +216,47 @@ def test_gaps_stand_for_nan_only_where_rows_are_whole():
         frame(
             run=["a"] * 4,
             epoch=range(4),
-            train_loss=[1, None, 3, None],
-            val_loss=[1, None, None, None],
+            train_loss=[1, None, 3, 4],
+            val_loss=[1, None, None, 4],
         )
     )
-    assert apart.curves["epoch"].tolist() == [0, 2]
+    assert apart.curves["epoch"].tolist() == [0, 2, 3]
+
+
+def test_the_row_of_a_test_after_training_is_no_point():
+    names = {"epoch": range(5), "train_loss": [4, 3, 2, 1, None]}
+    alone = read_curves(frame(**names, test_acc=[None] * 4 + [0.9]))
+    assert alone.curves["epoch"].tolist() == [0, 1, 2, 3]
+    validated = read_curves(frame(**names, val_loss=[4, 3, 2, 2, None], test_acc=[None] * 4 + [1]))
+    assert validated.curves["epoch"].tolist() == [0, 1, 2, 3]
+    # Where a test comes with each epoch, the row without losses stands for NaN.
+    throughout = read_curves(frame(**names, test_acc=[0.5, 0.6, 0.7, 0.8, 0.1]))
+    assert throughout.curves["epoch"].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_metrics_without_losses_stand_for_nan_only_where_they_come_with_losses():
+    names = {"epoch": range(4), "train_loss": [4, 3, None, None], "val_loss": [4, 3, None, None]}
+    diverged = read_curves(frame(**names, val_accuracy=[0.5, 0.6, 0.1, 0.1])).curves
+    assert diverged["train_loss"].isna().tolist() == [False, False, True, True]
+    apart = read_curves(frame(**names, val_accuracy=[None, None, None, 0.9])).curves
+    assert apart["epoch"].tolist() == [0, 1]
+
+
+def test_a_curve_ends_where_its_losses_were_measured():
+    train = [5.0, 4, 3, 2, 1, None]
+    both = read_curves(frame(epoch=range(6), train_loss=train, val_loss=[5, 4, 3, 3, 3, 3]))
+    assert both.curves["epoch"].tolist() == [0, 1, 2, 3, 4]
+    assert "1 run ended early: the last points have no train_loss" in both.notes
+    once = read_curves(
+        frame(epoch=range(6), train_loss=[5, *[None] * 5], val_loss=[5, 4, 3, 3, 3, 3])
+    )
+    assert once.curves["val_loss"].tolist() == [5, 4, 3, 3, 3, 3]
+    assert once.curves["train_loss"].isna().all()
+    assert "train_loss of 1 run is left out: it ends long before the other loss" in once.notes
+    logged_as_nan = read_curves(
+        frame(epoch=range(3), train_loss=[5, 4, "nan"], val_loss=[5.0, 4, 3])
+    )
+    assert len(logged_as_nan.curves) == 3
 
 
 def test_a_folder_is_read_without_hidden_files_and_earlier_diagnoses(tmp_path):

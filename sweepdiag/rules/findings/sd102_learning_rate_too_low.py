@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sweepdiag.records import Tag, VerdictClass
-from sweepdiag.rules.base import plural
 from sweepdiag.rules.findings.base import (
     BAD_CLASSES,
     Check,
@@ -15,6 +14,7 @@ from sweepdiag.rules.findings.base import (
 )
 from sweepdiag.rules.findings.edges import find_edges
 from sweepdiag.rules.findings.sd901_nothing_learned import only_starts_to_fall
+from sweepdiag.wording import plural
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sweepdiag.records import VerdictClass
-from sweepdiag.rules.base import percent, plural
+from sweepdiag.rules.base import percent
 from sweepdiag.rules.findings.base import Check, format_value
 from sweepdiag.rules.findings.sd201_capacity_too_small import best_by_capacity
+from sweepdiag.wording import plural
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sweepdiag.records import Tag, VerdictClass
-from sweepdiag.rules.base import percent, plural
+from sweepdiag.rules.base import percent
 from sweepdiag.rules.findings.base import Check, format_value
-from sweepdiag.wording import epoch_text
+from sweepdiag.wording import epoch_text, plural
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweepdiag.rules.base import plural
 from sweepdiag.rules.findings.base import Check
 from sweepdiag.rules.findings.sd401_budget_too_short import (
     NEAR_BEST,
     epochs_to_judge,
     good_configurations,
 )
-from sweepdiag.wording import epoch_text
+from sweepdiag.wording import epoch_text, plural
 
 if TYPE_CHECKING:
     from sweepdiag.records import Finding

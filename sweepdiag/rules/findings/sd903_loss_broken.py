@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sweepdiag.records import Severity
-from sweepdiag.rules.base import plural
 from sweepdiag.rules.findings.base import Check, format_value
+from sweepdiag.wording import plural
 
 if TYPE_CHECKING:
     import pandas as pd
