@@ -91,10 +91,12 @@ class DivergingRule(MarginRule):
 
     def evidence(self, row: CurveRow) -> str:
         """Return one sentence with the numbers that put the curve into the class."""
-        if row["train_ends_finite"] == 0 or np.isnan(row["train_ends_finite"]):
+        if row["train_ends_finite"] == 0:
             return _nonfinite_sentence("training", "train", row)
         if row["val_ends_finite"] == 0:
             return _nonfinite_sentence("validation", "val", row)
+        if np.isnan(row["train_ends_finite"]) and np.isnan(row["val_ends_finite"]):
+            return _nonfinite_sentence("training", "train", row)
         if validation_blew_up(row.features, row.thresholds, row.context)[row.index] >= 0:
             return _validation_sentence(row)
         last, lowest = row["train_last"], row["train_min"]

@@ -32,7 +32,7 @@ class NotLearningRule(MarginRule):
     """Training loss never got below that of the best constant prediction.
 
     What it checks: the lowest smoothed training loss, or the last one, is within 2 % of its start,
-    or within the noise of it; or, where only the curve itself is known, it fell to one level at
+    or within the noise of it, up to 10 %; or, where only the curve itself is known, it fell to one level at
     once, the same as that of the validation loss, and never moved again. The start is the loss of
     the zero-rule baseline (always the majority class, always the mean) where that is known,
     otherwise the first evaluated loss.
@@ -57,21 +57,19 @@ class NotLearningRule(MarginRule):
         self, features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
     ) -> FloatArray:
         """Return how far each curve is inside the class, in [-1, 1]; >= 0 is inside."""
-        fall = context.start_train - features.column("train_smooth_min")
-        in_noise = thresholds.not_learning_noise * standard_error(features, "train")
-        relative = thresholds.not_learning_fall * np.abs(context.start_train)
-        limit = np.where(context.has_floor, np.fmax(relative, in_noise), in_noise)
         has_enough = at_least(features.column("train_n_finite"), thresholds.min_evaluations)
-        kept = context.start_train - features.column("train_smooth_last")
-        never_fell = any_of(_at_most_limit(fall, limit), _at_most_limit(kept, limit))
         return all_of(
-            has_enough, any_of(never_fell, _found_a_constant(features, thresholds, context))
+            has_enough,
+            any_of(
+                _never_fell(features, thresholds, context),
+                _found_a_constant(features, thresholds, context),
+            ),
         )
 
     def evidence(self, row: CurveRow) -> str:
         """Return one sentence with the numbers that put the curve into the class."""
         start, lowest, floor = row["start_train"], row["train_smooth_min"], row.context.floor
-        if row["has_floor"] and start - lowest > 0.1 * start:
+        if _never_fell(row.features, row.thresholds, row.context)[row.index] < 0:
             return (
                 f"training loss fell from {row['train_first'] + floor:.4g} to its level at once; "
                 f"after that its minimum was {row['train_min'] + floor:.4g} at epoch "
@@ -97,6 +95,25 @@ class NotLearningRule(MarginRule):
         if remark and start - row["train_min"] > row.thresholds.not_learning_fall * abs(start):
             sentence += f"; smoothed it is {lowest + floor:.4g}{remark}"
         return sentence
+
+
+def _never_fell(
+    features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
+) -> FloatArray:
+    """Compare the lowest and the last level with the start.
+
+    The noise is that of short curves as well, where a spike or a steep fall passes for it: it
+    explains no fall that anybody would see.
+    """
+    start = context.start_train
+    in_noise = thresholds.not_learning_noise * standard_error(features, "train")
+    least = thresholds.not_learning_fall * np.abs(start)
+    most = thresholds.not_learning_noise_fall * np.abs(start)
+    limit = np.where(context.has_floor, np.clip(in_noise, least, most), in_noise)
+    return any_of(
+        _at_most_limit(start - features.column("train_smooth_min"), limit),
+        _at_most_limit(start - features.column("train_smooth_last"), limit),
+    )
 
 
 def _at_most_limit(fall: FloatArray, limit: FloatArray) -> FloatArray:

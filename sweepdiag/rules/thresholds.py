@@ -82,6 +82,10 @@ class Thresholds:
     not_learning_noise: float = 2.5
     """The same in standard errors of the smoothed loss, where noise is larger."""
 
+    not_learning_noise_fall: float = 0.1
+    """Fall relative to the start that no noise explains: it is measured around a line between
+    neighbours, and a spike or a steep fall in a short curve passes for it."""
+
     u_shape_rise: float = 0.045
     """Rise of the smoothed validation loss over its minimum, relative to the minimum. 4 to 5 % is
     best on simulated overfitting; healthy short trainings reach 4 %."""
