@@ -90,6 +90,10 @@ class Thresholds:
     """Rise of the smoothed validation loss over its minimum, relative to the minimum. 4 to 5 % is
     best on simulated overfitting; healthy short trainings reach 4 %."""
 
+    u_shape_lasting: float = 0.03
+    """Share of the training, from the minimum to the end, that a rise must last: the last wave of
+    a long curve is no turn. In the curves used for development the shortest rise takes 10 %."""
+
     u_shape_rise_range: float = 0.1
     """The same relative to the fall before it, for losses without a floor."""
 

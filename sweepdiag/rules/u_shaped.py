@@ -42,8 +42,8 @@ class UShapedRule(MarginRule):
 
     What it checks: the smoothed validation loss ends 4.5 % or more above its minimum (for losses
     without a floor: a tenth of the fall before it is lost again), by more than noise explains
-    or rising clearly over the last third, with each of the last values above the minimum, while
-    training loss does not rise with it.
+    or rising clearly over the last third, with each of the last values above the minimum, and for
+    3 % of the training or longer, while training loss does not rise with it.
 
     Why it matters: the network learns the training set by heart. The weights at the turning epoch
     are better than those at the end; less capacity, more data or regularisation move the turn.
@@ -116,6 +116,7 @@ def validation_rise(
             ),
         ),
         where_true(features.column("val_tail_min") >= features.column("val_smooth_min")),
+        where_true(features.column("val_smooth_min_position") <= 1.0 - thresholds.u_shape_lasting),
     )
 
 

@@ -105,3 +105,10 @@ def test_one_far_validation_loss_at_the_end_is_no_divergence() -> None:
     train, val = healthy()
     val[-1] = 1.6e5
     assert judge((train, val)).verdict is not VerdictClass.DIVERGING
+
+
+def test_a_training_loss_that_was_never_logged_is_not_what_validation_ended_with() -> None:
+    val = np.array([2.0, 1.5, 1.2, 1.1, 1.0, INF])
+    verdict = judge((np.full(6, NAN), val))
+    assert verdict.verdict is VerdictClass.DIVERGING
+    assert verdict.evidence.startswith("validation loss was not finite from epoch 5 on")

@@ -35,6 +35,16 @@ def test_a_few_percent_above_the_minimum_is_healthy() -> None:
     assert judge((train, val)).verdict is VerdictClass.HEALTHY
 
 
+def test_the_last_wave_of_a_long_curve_is_no_turn() -> None:
+    t = np.arange(800)
+    train = START * np.exp(-t / 200)
+    wave = np.where(t > 785, 0.01 * (t - 785), 0.0)
+    val = 0.2 + START * np.exp(-t / 200)
+    assert judge((train, val + wave)).verdict is not VerdictClass.U_SHAPED
+    turned = np.where(t > 600, 0.01 * (t - 600) / 10, 0.0)
+    assert judge((train, val + turned)).verdict is VerdictClass.U_SHAPED
+
+
 def test_five_evaluations_are_enough() -> None:
     verdict = judge(short([1.0, 0.6, 0.4, 0.2, 0.1], [1.0, 0.6, 0.5, 0.7, 0.9]), facts=None)
     assert verdict.verdict is VerdictClass.U_SHAPED
