@@ -32,10 +32,10 @@ class NotLearningRule(MarginRule):
     """Training loss never got below that of the best constant prediction.
 
     What it checks: the lowest smoothed training loss, or the last one, is within 2 % of its start,
-    or within the noise of it, up to 10 %; or, where only the curve itself is known, it fell to one level at
-    once, the same as that of the validation loss, and never moved again. The start is the loss of
-    the zero-rule baseline (always the majority class, always the mean) where that is known,
-    otherwise the first evaluated loss.
+    or within the noise of it, up to 10 %; or, where only the curve itself is known, it fell to one
+    level at once, the same as that of the validation loss, and never moved again. The start is the
+    loss of the zero-rule baseline (always the majority class, always the mean) where that is
+    known, otherwise the first evaluated loss.
 
     Why it matters: whatever the metric says, the inputs are not used. The learning rate is far too
     low, or so high that the network died in its first steps, or there is a bug: shuffled labels,

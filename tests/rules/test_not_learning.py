@@ -45,14 +45,6 @@ def test_a_spike_at_the_beginning_is_no_noise_that_explains_what_was_learned() -
     assert judge((train, 1.5 * train), facts=None).verdict is not VerdictClass.NOT_LEARNING
 
 
-def test_only_one_level_at_once_is_called_a_constant() -> None:
-    t = np.arange(30)
-    train = START * (1 - 0.15 * np.exp(-((t - 5.0) ** 2) / 8))
-    verdict = judge((train, np.full(30, NAN)), facts=None)
-    assert verdict.verdict is VerdictClass.NOT_LEARNING
-    assert "that it started from" in verdict.evidence
-
-
 def test_learning_slowly_is_learning() -> None:
     assert judge(slow()).verdict is VerdictClass.UNDERFIT
 
