@@ -33,8 +33,10 @@ class OverfitRule(MarginRule):
 
     What it checks: at the end the gap is 15 % or more of what training learned, at least as
     large as the training loss itself (where the loss has a floor), and it has grown by a tenth of
-    itself since validation was best or over the last third; or training loss fell by 5 % or more
-    while validation loss never got 2 % below that of the best constant prediction.
+    itself since validation was best or over the last third; or, growing or not, it is half of what
+    training learned and five times the training loss, and validation loss falls no more; or
+    training loss fell by 5 % or more while validation loss never got 2 % below that of the best
+    constant prediction.
 
     Why it matters: what is learned now does not carry over to new data, even though validation
     loss has not turned upwards (yet).
@@ -42,8 +44,8 @@ class OverfitRule(MarginRule):
     What it needs: 5 finite training and validation losses.
 
     Known false alarms: a validation set from another distribution, when training happens to still
-    improve (the finding on train/validation shift looks at the whole sweep). A gap that is there
-    from the first epoch and does not grow is not called.
+    improve (the finding on train/validation shift looks at the whole sweep). A smaller gap that is
+    there from the first epoch and does not grow is not called.
 
     References:
         Godbole et al., "Deep Learning Tuning Playbook", 2023; Li et al., "Keeping Deep Learning
@@ -68,11 +70,8 @@ class OverfitRule(MarginRule):
             learned = learned - features.column("train_smooth_last")
             share = np.where(learned > 0, gap / learned, np.nan)
             growth = np.fmax(features.column("gap_growth"), late) / gap
-        ratio = np.where(
-            context.has_floor,
-            at_least(features.column("gap_ratio"), thresholds.overfit_gap_ratio),
-            1.0,
-        )
+        relative = features.column("gap_ratio")
+        ratio = np.where(context.has_floor, at_least(relative, thresholds.overfit_gap_ratio), 1.0)
         noise = np.hypot(standard_error(features, "train"), standard_error(features, "val"))
         # A few spikes at the end lift the mean, not the lowest of the last values.
         lasting = features.column("val_tail_min") - features.column("train_smooth_last")
@@ -85,8 +84,17 @@ class OverfitRule(MarginRule):
                 at_least(features.column("gap_growth"), 3.0 * noise), at_least(late, 3.0 * noise)
             ),
         )
+        is_improving = _is_falling(features, thresholds) & (
+            features.column("val_late_slope") <= -thresholds.improving_slope
+        )
+        is_wide = all_of(
+            where_true(context.has_floor & (lasting >= 0.5 * gap) & ~is_improving),
+            at_least(share, thresholds.overfit_wide_share),
+            at_least(relative, thresholds.overfit_wide_ratio),
+        )
         return all_of(
-            has_enough, any_of(grows, _nothing_carried_over(features, thresholds, context))
+            has_enough,
+            any_of(grows, is_wide, _nothing_carried_over(features, thresholds, context)),
         )
 
     def evidence(self, row: CurveRow) -> str:
@@ -104,10 +112,15 @@ class OverfitRule(MarginRule):
             row["gap_growth"], row["val_late_change"] - row["train_late_change"], key=np.nan_to_num
         )
         remark = averaged(row, "val", "means of the last")
-        return (
+        sentence = (
             f"validation loss ended at {row['val_smooth_last'] + floor:.4g}, training loss at "
             f"{row['train_smooth_last'] + floor:.4g}{remark}: a gap of {gap:.4g}, "
-            f"of which {percent(min(growth / gap, 1.0))} opened since epoch "
+        )
+        if growth < row.thresholds.overfit_gap_growth * gap:
+            learned = max(row["start_train"], row["train_first"]) - row["train_smooth_last"]
+            return f"{sentence}{percent(min(gap / learned, 1.0))} of what training learned"
+        return (
+            f"{sentence}of which {percent(min(growth / gap, 1.0))} opened since epoch "
             f"{epoch_text(_opened_at(row))}"
         )
 
@@ -131,13 +144,18 @@ def _nothing_carried_over(
     """Training got below the baseline, validation did not, and it is not just late."""
     with np.errstate(all="ignore"):
         fall = 1 - features.column("train_smooth_last") / context.start_train
-    is_falling = features.column("val_late_change") < -thresholds.improving_t * features.column(
-        "val_late_change_se"
-    )
+    is_out = never_beats_baseline(features, thresholds, context)
     return all_of(
-        where_true(never_beats_baseline(features, thresholds, context) & ~is_falling),
+        where_true(is_out & ~_is_falling(features, thresholds)),
         at_least(fall, thresholds.overfit_baseline_learned),
     )
+
+
+def _is_falling(features: FeatureMatrix, thresholds: Thresholds) -> BoolArray:
+    """Return where validation loss clearly falls over the last third."""
+    error = features.column("val_late_change_se")
+    is_falling: BoolArray = features.column("val_late_change") < -thresholds.improving_t * error
+    return is_falling
 
 
 def _opened_at(row: CurveRow) -> float:

@@ -126,6 +126,13 @@ class Thresholds:
     """Growth of the gap since the validation minimum, or over the last third, relative to the
     gap. A gap that does not grow is a shifted or small validation set."""
 
+    overfit_wide_share: float = 0.5
+    """The same share from which a gap need not grow: most of what was learned did not carry over.
+    In the curves used for development no finite one gets there that does not grow."""
+
+    overfit_wide_ratio: float = 5.0
+    """Least gap relative to the training loss for that."""
+
     overfit_baseline: float = 0.02
     """How far below the best constant prediction, relative to it, the smoothed validation loss
     must get for anything to have carried over; the same noise as in ``not_learning_fall``."""

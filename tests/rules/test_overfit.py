@@ -42,3 +42,14 @@ def test_training_that_learns_while_validation_never_beats_the_baseline_is_overf
     verdict = judge(noisy((train, np.full(30, START)), noise=0.001))
     assert verdict.verdict is VerdictClass.OVERFIT
     assert "never got clearly below the 2.303 of the best constant prediction" in verdict.evidence
+
+
+def test_most_of_what_was_learned_lost_on_the_way_is_overfitting_without_growth() -> None:
+    t = np.arange(40)
+    train = 0.1 + (START - 0.1) * np.exp(-t / 4)
+    val = 1.6 + (START - 1.6) * np.exp(-t / 4)
+    verdict = judge((train, val), facts=None)
+    assert verdict.verdict is VerdictClass.OVERFIT
+    assert verdict.evidence.endswith("of what training learned")
+    late = 1.6 + (START - 1.6) * np.exp(-t / 30)  # not settled yet
+    assert judge((train, late), facts=None).verdict is not VerdictClass.OVERFIT
