@@ -156,6 +156,10 @@ class Thresholds:
     """Fall over the last third relative to the level, from which ``tag_improving_share`` of all
     that was learned is enough (losses with a floor)."""
 
+    improving_t_following: float = 2.0
+    """The same for a validation loss that falls by ``improving_share_large`` while training falls
+    beyond doubt: spikes of validation hide what both do."""
+
     improving_t: float = 3.0
     """The same fall in standard errors; also a rise of the validation loss over the last third."""
 

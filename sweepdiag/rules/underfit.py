@@ -35,10 +35,10 @@ class UnderfitRule(MarginRule):
 
     What it checks: both losses are still falling at the end: over the last third by 5 % of their
     level and 2 % of all that was learned (or a quarter of their level and 0.5 %), or by 12 % of
-    all that was learned; or, in a sweep, another configuration reaches both a lower training and
-    a lower validation loss, by a tenth and beyond the noise between seeds; or, for a curve alone,
-    it stays close to where it started. A training that has lost what it had learned at the end
-    is not called.
+    all that was learned, each by three standard errors (validation by two, if by 12 %); or, in a
+    sweep, another configuration reaches both a lower training and a lower validation loss, by a
+    tenth and beyond the noise between seeds; or, for a curve alone, it stays close to where it
+    started. A training that has lost what it had learned at the end is not called.
 
     Why it matters: the remedy is the opposite of that for overfitting. The tags say which:
     ``still_improving`` more epochs or a higher learning rate, ``plateaued`` more capacity or
@@ -65,7 +65,10 @@ class UnderfitRule(MarginRule):
         has_enough = at_least(features.column("train_n_finite"), thresholds.min_evaluations)
         has_val = features.column("val_n_finite") >= thresholds.min_evaluations
         val = all_of(
-            late_fall(features, thresholds, context, "val"),
+            any_of(
+                late_fall(features, thresholds, context, "val"),
+                _follows(features, thresholds, context),
+            ),
             _is_near_minimum(features, thresholds),
         )
         is_improving = all_of(
@@ -170,6 +173,21 @@ def late_fall(
         at_least(share, thresholds.improving_share_large),
     )
     return all_of(is_large, at_least(in_errors, thresholds.improving_t))
+
+
+def _follows(
+    features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
+) -> FloatArray:
+    """Return the margin of a validation loss that falls by much, as training does, among spikes."""
+    fall = -features.column("val_late_change")
+    with np.errstate(all="ignore"):
+        learned = np.fmax(context.start_val, features.column("val_first"))
+        share = fall / (learned - features.column("val_smooth_last"))
+        in_errors = fall / features.column("val_late_change_se")
+    return all_of(
+        at_least(share, thresholds.improving_share_large),
+        at_least(in_errors, thresholds.improving_t_following),
+    )
 
 
 def _is_near_minimum(features: FeatureMatrix, thresholds: Thresholds) -> FloatArray:

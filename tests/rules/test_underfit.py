@@ -129,3 +129,13 @@ def test_an_oscillating_plateau_is_named_and_not_called_falling() -> None:
     assert Tag.OSCILLATING in verdict.tags
     assert verdict.evidence.startswith("training loss oscillates around")
     assert "falling" not in verdict.evidence
+
+
+def test_spikes_of_validation_do_not_hide_that_both_losses_still_fall() -> None:
+    t = np.arange(40)
+    train = 0.7 - 0.5 * t / 40
+    val = train + 0.02 + np.where(np.isin(t, [28, 31, 35]), 0.2, 0.0)
+    verdict = judge((train, val), facts=None)
+    assert verdict.verdict is VerdictClass.UNDERFIT
+    flat = np.where(t < 26, val, val[25]) + np.where(t % 7 == 3, 0.1, 0.0)
+    assert judge((train, flat), facts=None).verdict is not VerdictClass.UNDERFIT
