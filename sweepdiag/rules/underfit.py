@@ -178,7 +178,7 @@ def late_fall(
 def _follows(
     features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
 ) -> FloatArray:
-    """Return the margin of a validation loss that falls by much, as training does, among spikes."""
+    """Return the margin of a validation loss that falls by much, though among spikes."""
     fall = -features.column("val_late_change")
     with np.errstate(all="ignore"):
         learned = np.fmax(context.start_val, features.column("val_first"))
