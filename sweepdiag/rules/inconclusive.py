@@ -103,12 +103,21 @@ class InconclusiveRule(MarginRule):
 def unstable_validation(
     features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
 ) -> FloatArray:
-    """Return the margin of a validation loss that ends far above its minimum, lasting or not."""
-    return any_of(
-        is_large_rise(features, thresholds, context, thresholds.instability_rise),
-        all_of(
-            is_large_rise(features, thresholds, context, thresholds.u_shape_rise),
-            beyond_noise(features, thresholds),
+    """Return the margin of a validation loss that ends far above its minimum, lasting or not.
+
+    A spike that is over by the last evaluation still lifts the mean: the last value has to keep
+    half of the rise.
+    """
+    lowest = features.column("val_smooth_min")
+    rise, last = features.column("val_smooth_last") - lowest, features.column("val_last") - lowest
+    return all_of(
+        where_true(last >= 0.5 * rise),
+        any_of(
+            is_large_rise(features, thresholds, context, thresholds.instability_rise),
+            all_of(
+                is_large_rise(features, thresholds, context, thresholds.u_shape_rise),
+                beyond_noise(features, thresholds),
+            ),
         ),
     )
 

@@ -81,3 +81,12 @@ def test_training_that_ends_above_its_start_is_not_underfit() -> None:
         curves, facts=FACTS, config_ids=["a", "b"], context="sweep", n_resamples=0
     )[0]
     assert verdict.verdict in {VerdictClass.INCONCLUSIVE, VerdictClass.DIVERGING}
+
+
+def test_a_spike_that_is_over_at_the_end_is_no_instability() -> None:
+    t = np.arange(40)
+    train = 0.1 + START * np.exp(-t / 5)
+    val = train + 0.02 + np.where(t == 36, 0.4, 0.0)
+    assert judge((train, val)).verdict is VerdictClass.HEALTHY
+    late = train + 0.02 + np.where(t >= 38, 0.2, 0.0)
+    assert judge((train, late)).verdict is VerdictClass.INCONCLUSIVE
