@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -41,6 +42,12 @@ class RawTable:
 
     def __len__(self) -> int:
         return len(self.lines)
+
+    def with_columns(self, columns: Mapping[str, Sequence[Any] | NDArray[np.float64]]) -> RawTable:
+        """Return the table with further columns, each with a cell per row."""
+        return dataclasses.replace(
+            self, names=(*self.names, *columns), columns={**self.columns, **columns}
+        )
 
     def numbers(self, name: str) -> Numbers:
         """Return a column as numbers; see ``parse_numbers``."""

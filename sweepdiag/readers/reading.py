@@ -13,6 +13,7 @@ from sweepdiag.errors import ConfigError, ReaderError, unknown_name
 from sweepdiag.readers.attributes import attributes_of, read_attributes, values_of
 from sweepdiag.readers.charts import chart_columns, melt_chart
 from sweepdiag.readers.columns import ColumnMap, find_columns
+from sweepdiag.readers.layout import open_columns, settle
 from sweepdiag.readers.points import collect_points, split_runs_by_file
 from sweepdiag.readers.problems import ProblemList
 from sweepdiag.readers.rows import Rows, join_rows, rows_of, runs_table_key, unwanted_shape
@@ -108,7 +109,7 @@ class _Choice:
                 return chart
         if self.reader.with_attributes or runs_table_key(names, self.columns):
             return names
-        used = self.columns.used() | {self.reader.group_by}
+        used = self.columns.used() | {self.reader.group_by} | open_columns(names, self.columns)
         return [name for name in names if name in used]
 
 
@@ -123,6 +124,7 @@ class _Reader:
         self.parts: list[Rows] = []
         self.run_tables: list[tuple[str, RawTable]] = []
         self.maps: list[tuple[str, ColumnMap]] = []
+        self.notes: dict[str, list[str]] = {}
         self.seen: set[str] = set()
 
     def find(self, names: Sequence[str]) -> ColumnMap:
@@ -179,6 +181,7 @@ class _Reader:
         if choice.is_chart:
             table = melt_chart(table)
             columns = self.find(table.names)
+        table, columns, notes = settle(table, columns, self.given)
         key = runs_table_key(table.names, columns)
         wrong = unwanted_shape(table.file, table.names, columns)
         if key is not None and not is_only:
@@ -189,6 +192,8 @@ class _Reader:
             raise ReaderError(wrong)
         rows = rows_of(table, columns, self.problems)
         if len(rows):
+            for note in notes:
+                self.notes.setdefault(note, []).append(table.file)
             self.parts.append(rows)
             if all(columns != known for _, known in self.maps):
                 self.maps.append((table.file, columns))
@@ -230,8 +235,17 @@ class _Reader:
             n_rows=len(rows),
             files=rows.files,
             problems=self.problems,
-            notes=(*notes, *points.notes),
+            notes=(*self._file_notes(), *notes, *points.notes),
         )
+
+    def _file_notes(self) -> list[str]:
+        """Return what was decided on the layout of files, with the files where not in all."""
+        n_files = len(self.parts)
+        lines = []
+        for note, files in self.notes.items():
+            more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+            lines.append(note if len(files) == n_files else f"{note} ({files[0]}{more})")
+        return lines
 
     def _first_problem(self) -> str:
         """Return what to say where nothing could be read."""

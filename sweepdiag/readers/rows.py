@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sweepdiag.readers.problems import ProblemList
     from sweepdiag.readers.raw import RawTable
 
-__all__ = ["Rows", "join_rows", "rows_of", "runs_table_key", "unwanted_shape"]
+__all__ = ["Rows", "join_rows", "rows_of", "run_names", "runs_table_key", "unwanted_shape"]
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _MANY = 3
@@ -76,7 +76,7 @@ def rows_of(table: RawTable, columns: ColumnMap, problems: ProblemList) -> Rows:
     is_placed = np.isfinite(place)
     if columns.epoch and columns.step:
         is_placed |= np.isfinite(step) & np.isnan(epoch)
-    run = _run_names(table, columns)
+    run = run_names(table, columns)
     is_named = np.array([name != "" for name in run], dtype=bool)
     values, missing = {}, {}
     for quantity in QUANTITIES:
@@ -128,7 +128,8 @@ def _axis(
     return values, set(bad)
 
 
-def _run_names(table: RawTable, columns: ColumnMap) -> NDArray[np.object_]:
+def run_names(table: RawTable, columns: ColumnMap) -> NDArray[np.object_]:
+    """Return the name of each row's run; empty where its cell is."""
     if not columns.run:
         return np.full(len(table), table.default_run, dtype=object)
     parts = [_as_text(table.columns[name]) for name in columns.run]

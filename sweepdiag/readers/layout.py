@@ -1,0 +1,96 @@
+"""What the cells of a table tell where the names of its columns leave something open."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sweepdiag.readers.rows import run_names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from sweepdiag.readers.columns import ColumnMap
+    from sweepdiag.readers.raw import RawTable
+
+__all__ = ["ROW_ORDER", "open_columns", "settle"]
+
+ROW_ORDER = "the order of the rows"
+"""Name of the column that stands for epochs where a table has none."""
+
+_UNNAMED = frozenset({"column 1", "Unnamed: 0", "__index_level_0__", "index", ""})
+"""What the first column is called where pandas has written its index."""
+
+
+def open_columns(names: Sequence[str], columns: ColumnMap) -> set[str]:
+    """Return the columns to read although nothing is known of them by their names.
+
+    Args:
+        names: All columns of a table.
+        columns: What they hold by their names.
+    """
+    return {names[0]} if _lacks_axis(columns) and names[0] in _UNNAMED else set()
+
+
+def settle(
+    table: RawTable, columns: ColumnMap, given: Mapping[str, str]
+) -> tuple[RawTable, ColumnMap, list[str]]:
+    """Return a table and what its columns hold, with what was open decided by its cells.
+
+    Args:
+        table: The table; read with the columns that ``open_columns`` named.
+        columns: What its columns hold by their names.
+        given: What the user says, by role. It is never decided otherwise.
+
+    Returns:
+        The table, with columns of its own for what is derived from others; what the columns hold;
+        and in words what was decided.
+    """
+    notes: list[str] = []
+    if _lacks_axis(columns):
+        table, columns, notes = _count_rows(table, columns)
+    return table, columns, notes
+
+
+def _lacks_axis(columns: ColumnMap) -> bool:
+    return columns.has_loss and columns.epoch is None and columns.step is None
+
+
+def _count_rows(table: RawTable, columns: ColumnMap) -> tuple[RawTable, ColumnMap, list[str]]:
+    """Take the order of the rows for the epoch, where a run has several."""
+    runs = run_names(table, columns)
+    order = _places_in_run(runs)
+    if not len(table) or order.max() < 2:
+        return table, columns, []
+    first = table.names[0]
+    if first in _UNNAMED and first in table.columns and _counts(table, first, order):
+        note = f"the first column, {first!r}, numbers the rows: it is taken for the epoch"
+        return table, dataclasses.replace(columns, epoch=first), [note]
+    note = (
+        "no column is named like an epoch or step: the order of the rows counts as the epoch, "
+        "from 1 (--columns epoch=NAME says otherwise)"
+    )
+    return (
+        table.with_columns({ROW_ORDER: order}),
+        dataclasses.replace(columns, epoch=ROW_ORDER),
+        [note],
+    )
+
+
+def _places_in_run(runs: NDArray[np.object_]) -> NDArray[np.float64]:
+    """Return how many rows of its run a row is, from 1."""
+    counts: dict[Any, int] = {}
+    places = np.empty(len(runs))
+    for i, run in enumerate(runs):
+        places[i] = counts[run] = counts.get(run, 0) + 1
+    return places
+
+
+def _counts(table: RawTable, name: str, order: NDArray[np.float64]) -> bool:
+    """Return whether a column counts the rows of each run up from the same number."""
+    values, _, bad = table.numbers(name)
+    return not bad and bool((values - order == values[0] - order[0]).all())

@@ -1,0 +1,52 @@
+"""What is read off the cells of a table where names leave something open."""
+
+import pandas as pd
+import pytest
+
+from sweepdiag.errors import ReaderError
+from sweepdiag.readers import read_curves
+
+
+def read(tmp_path, text, name="log.csv", **options):
+    (tmp_path / name).write_text(text)
+    return read_curves(tmp_path / name, **options)
+
+
+def test_without_epochs_the_order_of_the_rows_counts(tmp_path):
+    reading = read(tmp_path, "loss,val_loss\n3,3.5\n2,2.5\n1,2\n")
+    assert reading.curves["epoch"].tolist() == [1, 2, 3]
+    assert "the order of the rows counts as the epoch" in reading.notes[0]
+    frame = pd.DataFrame({"run": ["a", "b", "a", "b"], "loss": [4.0, 3, 2, 1]})
+    curves = read_curves(frame).curves
+    assert curves["epoch"].tolist() == [1, 2, 1, 2]
+    assert curves["train_loss"].tolist() == [4, 2, 3, 1]
+
+
+def test_rows_are_no_epochs_where_a_run_has_one(tmp_path):
+    with pytest.raises(ReaderError, match="no column that is named like an epoch or step"):
+        read(tmp_path, "run,loss\na,1\nb,2\nc,3\n")
+    with pytest.raises(ReaderError, match="no column that is named like an epoch or step"):
+        read(tmp_path, "lr,loss\n0.1,1\n")
+
+
+@pytest.mark.parametrize(
+    ("column", "epochs", "said"),
+    [
+        ("0 1 2", [0, 1, 2], "numbers the rows: it is taken"),
+        ("7 9 8", [1, 2, 3], "the order of the rows counts"),
+        ("a b c", [1, 2, 3], "the order of the rows counts"),
+    ],
+)
+def test_an_index_that_pandas_wrote_numbers_the_rows(tmp_path, column, epochs, said):
+    rows = "".join(f"{cell},{i},1\n" for i, cell in enumerate(column.split()))
+    reading = read(tmp_path, ",Loss,ValLoss\n" + rows)
+    assert reading.curves["epoch"].tolist() == epochs
+    assert said in reading.notes[0]
+
+
+def test_a_note_on_some_files_names_the_first(tmp_path):
+    for name, header in (("a", "loss"), ("b", "epoch,loss"), ("c", "loss")):
+        cells = "\n".join(",".join([str(i)] * len(header.split(","))) for i in range(3))
+        (tmp_path / f"{name}.csv").write_text(f"{header}\n{cells}\n")
+    reading = read_curves(tmp_path)
+    assert reading.notes[0].endswith("(a.csv and 1 more)")
