@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sweepdiag.readers.columns import LOSSES
+from sweepdiag.readers.names import says_part
+from sweepdiag.readers.numbers import is_missing_text
 from sweepdiag.readers.rows import run_names
 
 if TYPE_CHECKING:
@@ -50,14 +53,49 @@ def settle(
         The table, with columns of its own for what is derived from others; what the columns hold;
         and in words what was decided.
     """
-    notes: list[str] = []
+    notes = [_sum_note(columns)] if columns.sums and not given.keys() & set(LOSSES) else []
     if _lacks_axis(columns):
-        table, columns, notes = _count_rows(table, columns)
+        table, columns, counted = _count_rows(table, columns)
+        notes += counted
+    if columns.val_metric and "val_metric" not in given and not says_part(columns.val_metric):
+        columns, note = _settle_metric(table, columns, columns.val_metric)
+        notes += [note] if note else []
     return table, columns, notes
 
 
 def _lacks_axis(columns: ColumnMap) -> bool:
     return columns.has_loss and columns.epoch is None and columns.step is None
+
+
+def _sum_note(columns: ColumnMap) -> str:
+    return (
+        "no column is named like a whole loss: both losses are sums of the parts that are logged "
+        f"for training and validation ({columns.val_loss})"
+    )
+
+
+def _settle_metric(table: RawTable, columns: ColumnMap, metric: str) -> tuple[ColumnMap, str]:
+    """Return whose metric it is that does not say so: of the rows that give it."""
+    is_validated = np.ones(len(table), dtype=bool)
+    for name in columns.columns_of("val_loss"):
+        is_validated &= _is_given(table.columns[name])
+    if (_is_given(table.columns[metric]) & ~is_validated).any():
+        train = columns.train_metric or metric
+        return dataclasses.replace(columns, train_metric=train, val_metric=None), ""
+    note = (
+        f"{metric!r} names no part of the data and comes only with validation losses: it is taken "
+        f"for the validation's (--columns train_metric={metric} says otherwise)"
+    )
+    return columns, note
+
+
+def _is_given(cells: Sequence[Any] | NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which cells of a column hold something."""
+    if isinstance(cells, np.ndarray):
+        return ~np.isnan(cells)
+    return np.fromiter(
+        (not (cell is None or is_missing_text(str(cell))) for cell in cells), bool, len(cells)
+    )
 
 
 def _count_rows(table: RawTable, columns: ColumnMap) -> tuple[RawTable, ColumnMap, list[str]]:

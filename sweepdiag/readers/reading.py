@@ -133,7 +133,7 @@ class _Reader:
         given = {
             role: text
             for role, text in self.given.items()
-            if not text or text in names or all(part in names for part in text.split("+"))
+            if not text or text in names or all(part.strip() in names for part in text.split("+"))
         }
         return find_columns(names, given)
 

@@ -80,13 +80,9 @@ def rows_of(table: RawTable, columns: ColumnMap, problems: ProblemList) -> Rows:
     is_named = np.array([name != "" for name in run], dtype=bool)
     values, missing = {}, {}
     for quantity in QUANTITIES:
-        name = getattr(columns, quantity)
-        if name is not None:
-            values[quantity], missing[quantity], bad = table.numbers(name)
-            missing[quantity][bad] = True
-            for i in bad:
-                value = table.columns[name][i]
-                problems.add(table.file, table.lines[i], name, value, "expected a number")
+        names = columns.columns_of(quantity)
+        if names:
+            values[quantity], missing[quantity] = _quantity(table, names, problems)
     for i in np.flatnonzero(~is_placed).tolist():
         if i not in epoch_bad and i not in step_bad and place_name:
             value = table.columns[place_name][i]
@@ -126,6 +122,21 @@ def _axis(
             table.file, table.lines[i], name, value, "row left out: expected a finite number"
         )
     return values, set(bad)
+
+
+def _quantity(
+    table: RawTable, names: Sequence[str], problems: ProblemList
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the sum of columns (mostly of one), and where any of them gives no value."""
+    total, is_missing = np.zeros(len(table)), np.zeros(len(table), dtype=bool)
+    for name in names:
+        values, missing, bad = table.numbers(name)
+        missing[bad] = True
+        total, is_missing = total + values, is_missing | missing
+        for i in bad:
+            value = table.columns[name][i]
+            problems.add(table.file, table.lines[i], name, value, "expected a number")
+    return total, is_missing
 
 
 def run_names(table: RawTable, columns: ColumnMap) -> NDArray[np.object_]:

@@ -50,3 +50,25 @@ def test_a_note_on_some_files_names_the_first(tmp_path):
         (tmp_path / f"{name}.csv").write_text(f"{header}\n{cells}\n")
     reading = read_curves(tmp_path)
     assert reading.notes[0].endswith("(a.csv and 1 more)")
+
+
+def test_losses_that_are_logged_in_parts_are_summed(tmp_path):
+    header = "epoch,train/box_loss,train/cls_loss,val/box_loss,val/cls_loss\n"
+    reading = read(tmp_path, header + "1,1,2,4,8\n2,1,1,2,\n3,0.5,oops,1,nan\n")
+    assert reading.curves["train_loss"].tolist()[:2] == [3, 2]
+    assert reading.curves["val_loss"][0] == 12
+    assert reading.curves["val_loss"][1:].isna().all()
+    assert "sums of the parts" in reading.notes[0]
+    assert "(val/box_loss + val/cls_loss)" in reading.notes[0]
+    assert [p.column for p in reading.problems.listed] == ["train/cls_loss"]
+
+
+@pytest.mark.parametrize(("gap", "role"), [("", "val_metric"), ("0.5", "train_metric")])
+def test_a_metric_of_no_part_is_of_the_rows_that_give_it(tmp_path, gap, role):
+    rows = f"0,3,3,0.1\n1,2,,{gap}\n2,1,1,0.3\n"
+    reading = read(tmp_path, "epoch,train_loss,val_loss,accuracy\n" + rows)
+    ((_, columns),) = reading.columns
+    assert getattr(columns, role) == "accuracy"
+    assert bool(reading.notes) == (role == "val_metric")
+    columns = read_curves(tmp_path / "log.csv", columns={"train_metric": "accuracy"}).columns[0][1]
+    assert (columns.train_metric, columns.val_metric) == ("accuracy", None)
