@@ -9,7 +9,8 @@ import numpy as np
 
 from sweepdiag.readers.columns import LOSSES
 from sweepdiag.readers.names import says_part
-from sweepdiag.readers.numbers import is_missing_text
+from sweepdiag.readers.numbers import is_given
+from sweepdiag.readers.parts import part_column, spread_parts
 from sweepdiag.readers.rows import run_names
 
 if TYPE_CHECKING:
@@ -29,14 +30,17 @@ _UNNAMED = frozenset({"column 1", "Unnamed: 0", "__index_level_0__", "index", ""
 """What the first column is called where pandas has written its index."""
 
 
-def open_columns(names: Sequence[str], columns: ColumnMap) -> set[str]:
+def open_columns(names: Sequence[str], columns: ColumnMap, given: Mapping[str, str]) -> set[str]:
     """Return the columns to read although nothing is known of them by their names.
 
     Args:
         names: All columns of a table.
         columns: What they hold by their names.
+        given: What the user says, by role.
     """
-    return {names[0]} if _lacks_axis(columns) and names[0] in _UNNAMED else set()
+    part = part_column(names, columns, given)
+    index = names[0] if _lacks_axis(columns) and names[0] in _UNNAMED else None
+    return {name for name in (part, index) if name is not None}
 
 
 def settle(
@@ -53,13 +57,19 @@ def settle(
         The table, with columns of its own for what is derived from others; what the columns hold;
         and in words what was decided.
     """
-    notes = [_sum_note(columns)] if columns.sums and not given.keys() & set(LOSSES) else []
-    if _lacks_axis(columns):
-        table, columns, counted = _count_rows(table, columns)
-        notes += counted
+    notes = []
+    if columns.sums and not given.keys() & set(LOSSES):
+        notes.append(_sum_note(columns))
+    key = part_column(table.names, columns, given)
+    if key is not None:
+        table, columns, said = spread_parts(table, columns, key)
+        notes += said
     if columns.val_metric and "val_metric" not in given and not says_part(columns.val_metric):
-        columns, note = _settle_metric(table, columns, columns.val_metric)
-        notes += [note] if note else []
+        columns, said = _settle_metric(table, columns, columns.val_metric)
+        notes += said
+    if _lacks_axis(columns):
+        table, columns, said = _count_rows(table, columns)
+        notes += said
     return table, columns, notes
 
 
@@ -74,28 +84,21 @@ def _sum_note(columns: ColumnMap) -> str:
     )
 
 
-def _settle_metric(table: RawTable, columns: ColumnMap, metric: str) -> tuple[ColumnMap, str]:
+def _settle_metric(
+    table: RawTable, columns: ColumnMap, metric: str
+) -> tuple[ColumnMap, list[str]]:
     """Return whose metric it is that does not say so: of the rows that give it."""
     is_validated = np.ones(len(table), dtype=bool)
     for name in columns.columns_of("val_loss"):
-        is_validated &= _is_given(table.columns[name])
-    if (_is_given(table.columns[metric]) & ~is_validated).any():
+        is_validated &= is_given(table.columns[name])
+    if (is_given(table.columns[metric]) & ~is_validated).any():
         train = columns.train_metric or metric
-        return dataclasses.replace(columns, train_metric=train, val_metric=None), ""
+        return dataclasses.replace(columns, train_metric=train, val_metric=None), []
     note = (
         f"{metric!r} names no part of the data and comes only with validation losses: it is taken "
         f"for the validation's (--columns train_metric={metric} says otherwise)"
     )
-    return columns, note
-
-
-def _is_given(cells: Sequence[Any] | NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which cells of a column hold something."""
-    if isinstance(cells, np.ndarray):
-        return ~np.isnan(cells)
-    return np.fromiter(
-        (not (cell is None or is_missing_text(str(cell))) for cell in cells), bool, len(cells)
-    )
+    return columns, [note]
 
 
 def _count_rows(table: RawTable, columns: ColumnMap) -> tuple[RawTable, ColumnMap, list[str]]:

@@ -14,6 +14,7 @@ __all__ = [
     "loss_of",
     "metric_mode",
     "metrics_of",
+    "part_of",
     "says_part",
     "summed_losses",
     "words_of",
@@ -127,11 +128,8 @@ def _metric(name: str, place: int) -> _Metric | None:
     known = up | (words & _BETTER_DOWN)
     # Detectors count thresholds (mAP50-95) and boxes and masks: metrics/mAP50-95(B).
     rest = words - known - {"metrics", "b", "m"} - {word for word in words if word.isdigit()}
-    kinds = {"train": _TRAIN, "val": _VAL, "test": _VAL | _TEST, "": set[str]()}
-    part = next(
-        (part for part, kind in kinds.items() if rest <= kind and bool(rest) == bool(kind)), None
-    )
-    if not known or part is None:
+    part = _part(rest)
+    if not known or (rest and not part):
         return None
     # The mean over thresholds sums up precision and recall.
     is_whole = any(map(_MEAN_PRECISION.fullmatch, words)) and "95" in words
@@ -139,8 +137,18 @@ def _metric(name: str, place: int) -> _Metric | None:
     return _Metric(name=name, what=frozenset(words - rest), part=part, order=order)
 
 
+def part_of(text: str) -> str:
+    """Return ``train``, ``val`` or ``test``, whichever a text says and nothing else; else ''."""
+    return _part(set(words_of(text)))
+
+
+def _part(words: set[str]) -> str:
+    kinds = {"train": _TRAIN, "val": _VAL, "test": _VAL | _TEST}
+    return next((part for part, kind in kinds.items() if words and words <= kind), "")
+
+
 def says_part(name: str) -> bool:
-    """Return whether a name says which part of the data it is of."""
+    """Return whether a name says, among other things, which part of the data it is of."""
     return bool(set(words_of(name)) & (_TRAIN | _VAL | _TEST))
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Numbers", "is_missing_text", "parse_numbers"]
+__all__ = ["Numbers", "is_given", "is_missing_text", "parse_numbers"]
 
 _MISSING = frozenset({"", "na", "n/a", "#n/a", "null", "none", "<null>", "<na>", "-", "--"})
 _INFINITE = re.compile(r"([+-]?)(?:1\.#inf0*|∞|infinity|inf)", re.IGNORECASE)
@@ -25,6 +25,15 @@ Numbers = tuple[NDArray[np.float64], NDArray[np.bool_], list[int]]
 def is_missing_text(text: str) -> bool:
     """Return whether a cell says that it is empty."""
     return text.strip().lower() in _MISSING
+
+
+def is_given(cells: Sequence[Any] | NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which cells of a column hold something."""
+    if isinstance(cells, np.ndarray):
+        return ~np.isnan(cells)
+    return np.fromiter(
+        (not (cell is None or is_missing_text(str(cell))) for cell in cells), bool, len(cells)
+    )
 
 
 def parse_numbers(cells: Sequence[Any], *, has_decimal_comma: bool = False) -> Numbers:

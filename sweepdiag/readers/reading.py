@@ -109,7 +109,8 @@ class _Choice:
                 return chart
         if self.reader.with_attributes or runs_table_key(names, self.columns):
             return names
-        used = self.columns.used() | {self.reader.group_by} | open_columns(names, self.columns)
+        used = self.columns.used() | {self.reader.group_by}
+        used |= open_columns(names, self.columns, self.reader.given)
         return [name for name in names if name in used]
 
 

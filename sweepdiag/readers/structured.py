@@ -166,14 +166,10 @@ def read_json(path: Path, *, file: str, default_run: str, choose: Chooser) -> Ra
 
 def _records(content: Any) -> list[Mapping[str, Any]] | None:
     if isinstance(content, dict) and isinstance(content.get("log_history"), list):
-        # The last record sums a training up: its train_loss is the mean over all of it.
-        return [
-            record
-            for record in content["log_history"]
-            if isinstance(record, dict) and "train_runtime" not in record
-        ]
+        content = content["log_history"]
     if isinstance(content, list) and content and all(isinstance(r, dict) for r in content):
-        return list(content)
+        # Hugging Face sums a training up in a record: its train_loss is the mean over all of it.
+        return [record for record in content if "train_runtime" not in record]
     if isinstance(content, dict) and content:
         lists = [value for value in content.values() if isinstance(value, list)]
         if len(lists) == len(content) and len({len(values) for values in lists}) == 1:

@@ -1,5 +1,7 @@
 """What is read off the cells of a table where names leave something open."""
 
+import json
+
 import pandas as pd
 import pytest
 
@@ -72,3 +74,43 @@ def test_a_metric_of_no_part_is_of_the_rows_that_give_it(tmp_path, gap, role):
     assert bool(reading.notes) == (role == "val_metric")
     columns = read_curves(tmp_path / "log.csv", columns={"train_metric": "accuracy"}).columns[0][1]
     assert (columns.train_metric, columns.val_metric) == ("accuracy", None)
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [("phase", ("train", "val", "test")), ("Split", ("training", "Validation", "test")),
+     ("mode", ("train", "eval", "dev"))],
+)  # fmt: skip
+def test_a_column_may_say_of_which_part_a_loss_is(tmp_path, key, words):
+    text = f"epoch,{key},loss,acc\n"
+    for epoch in range(3):
+        for word, loss, acc in zip(words, (1.0, 2.0, 9.0), ("", 0.5, 0.1), strict=True):
+            text += f"{epoch},{word},{loss - 0.1 * epoch},{acc}\n"
+    reading = read(tmp_path, text)
+    assert reading.curves["train_loss"].tolist() == [1.0, 0.9, 0.8]
+    assert reading.curves["val_loss"].tolist() == [2.0, 1.9, 1.8]
+    assert reading.curves["val_metric"].tolist() == [0.5] * 3
+    assert reading.curves["train_metric"].isna().all()
+    assert reading.notes[0].startswith(f"'{key}' says which part")
+    assert f"not used: {words[2]}" in reading.notes[0]
+    assert reading.columns[0][1].val_loss == f"loss where {key}={words[1]}"
+
+
+def test_a_column_of_other_words_or_with_losses_named_says_nothing_of_parts(tmp_path):
+    reading = read(tmp_path, "epoch,dataset,loss\n0,train,1\n1,mnist,2\n")
+    assert reading.columns[0][1].train_loss == "loss"
+    (tmp_path / "log.csv").write_text("epoch,phase,loss\n0,train,1\n1,val,2\n")
+    reading = read_curves(tmp_path / "log.csv", columns={"train_loss": "loss"})
+    assert reading.curves["train_loss"].tolist() == [1, 2]
+
+
+def test_validation_that_counts_its_own_batches_lies_at_the_step_before(tmp_path):
+    lines = []
+    for epoch in (1, 2, 3):
+        for step in (20 * epoch, 20 * epoch + 10):
+            lines.append({"mode": "train", "epoch": epoch, "iter": step, "loss": 1})
+        lines.append({"mode": "val", "epoch": epoch, "iter": 64, "mIoU": epoch / 10})
+    reading = read(tmp_path, "\n".join(map(json.dumps, lines)), name="log.jsonl")
+    points = reading.curves.dropna(subset=["val_metric"])
+    assert points["epoch"].tolist() == [30, 50, 70]
+    assert points["val_metric"].tolist() == [0.1, 0.2, 0.3]

@@ -104,9 +104,13 @@ def test_validation_within_an_epoch_makes_steps_the_axis():
     assert reading.curves["epoch"].tolist() == (steps * 10).tolist()
 
 
-@pytest.mark.parametrize("layout", ["run", "checkpoints"])
+@pytest.mark.parametrize("layout", ["run", "checkpoints", "history"])
 def test_hugging_face_states(tmp_path, layout):
-    if layout == "run":
+    if layout == "history":
+        path = tmp_path / "run-a" / "history.json"
+        samples.trainer_state(path, 8)
+        path.write_text(json.dumps(json.loads(path.read_text())["log_history"]))
+    elif layout == "run":
         samples.trainer_state(tmp_path / "run-a" / "trainer_state.json", 8)
     else:
         for done in (900, 1000, 1600):
