@@ -57,7 +57,9 @@ class Source:
                 self.path, file=file, default_run=run, choose=choose, problems=problems
             )
         if suffix == ".json":
-            return read_json(self.path, file=file, default_run=run, choose=choose)
+            return read_json(
+                self.path, file=file, default_run=run, choose=choose, problems=problems
+            )
         return read_delimited(
             self.path, file=file, default_run=run, choose=choose, problems=problems
         )

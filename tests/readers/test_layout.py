@@ -107,9 +107,9 @@ def test_a_column_of_other_words_or_with_losses_named_says_nothing_of_parts(tmp_
 def test_validation_that_counts_its_own_batches_lies_at_the_step_before(tmp_path):
     lines = []
     for epoch in (1, 2, 3):
-        for step in (20 * epoch, 20 * epoch + 10):
-            lines.append({"mode": "train", "epoch": epoch, "iter": step, "loss": 1})
-        lines.append({"mode": "val", "epoch": epoch, "iter": 64, "mIoU": epoch / 10})
+        train = {"mode": "train", "epoch": epoch, "loss": 1}
+        val = {"mode": "val", "epoch": epoch, "iter": 64, "mIoU": epoch / 10}
+        lines += [train | {"iter": 20 * epoch}, train | {"iter": 20 * epoch + 10}, val]
     reading = read(tmp_path, "\n".join(map(json.dumps, lines)), name="log.jsonl")
     points = reading.curves.dropna(subset=["val_metric"])
     assert points["epoch"].tolist() == [30, 50, 70]

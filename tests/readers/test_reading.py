@@ -301,3 +301,30 @@ def test_a_column_of_lists_is_read_as_text():
         with_attributes=True,
     )
     assert reading.runs["scores"].tolist() == ["[1. 2.]"]
+
+
+def test_lines_of_json_are_read_whatever_the_file_is_called(tmp_path):
+    lines = '{}\n{"iteration": 19, "total_loss": 2.0}\n{"iteration": 39, "total_loss": 1.5}\n'
+    (tmp_path / "metrics.json").write_text(lines)
+    reading = read_curves(tmp_path / "metrics.json")
+    assert reading.curves["train_loss"].tolist() == [2.0, 1.5]
+    assert reading.problems.count == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"epochs": [{"epoch": i, "loss": 3 - i, "val_loss": i} for i in (1, 2, 3)], "best": 0.5},
+        {"backbone": "B0", "classes": ["a", "b"], "loss": [2, 1, 0], "val_loss": [1, 2, 3],
+         "test_loss": 7.5},
+        {"args": {"lr": 0.1}, "history": {"loss": [2, 1, 0], "val_loss": [1, 2, 3]}},
+        {"result": {"train": {"loss": [2, 1, 0]}, "val": {"loss": [1, 2, 3]}}},
+    ],
+    ids=["records", "beside", "deeper", "parts"],
+)  # fmt: skip
+def test_lists_in_json_may_lie_deeper_and_beside_other_things(tmp_path, content):
+    (tmp_path / "log.json").write_text(json.dumps(content))
+    curves = read_curves(tmp_path / "log.json").curves
+    assert curves["epoch"].tolist() == [1, 2, 3]
+    assert curves["train_loss"].tolist() == [2, 1, 0]
+    assert curves["val_loss"].tolist() == [1, 2, 3]
