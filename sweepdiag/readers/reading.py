@@ -12,10 +12,11 @@ import numpy as np
 from sweepdiag.errors import ConfigError, ReaderError, unknown_name
 from sweepdiag.readers.attributes import attributes_of, read_attributes, values_of
 from sweepdiag.readers.charts import chart_columns, melt_chart
-from sweepdiag.readers.columns import ColumnMap, find_columns
+from sweepdiag.readers.columns import LOSSES, ColumnMap, find_columns
 from sweepdiag.readers.layout import open_columns, settle
 from sweepdiag.readers.points import collect_points, split_runs_by_file
 from sweepdiag.readers.problems import ProblemList
+from sweepdiag.readers.restarts import split_restarts
 from sweepdiag.readers.rows import Rows, join_rows, rows_of, runs_table_key, unwanted_shape
 from sweepdiag.readers.sources import find_sources
 from sweepdiag.readers.structured import read_frame
@@ -225,7 +226,9 @@ class _Reader:
         for run in runs.loc[~used, "trial_id"]:
             self.problems.add(name, 0, "run", run, "run left out: none of its rows has a loss")
         if curves.empty:
-            message = f"no row of {name} has a loss"
+            losses = {n for _, c in self.maps for role in LOSSES for n in c.columns_of(role)}
+            cell = next((p for p in self.problems.listed if p.column in losses), None)
+            message = f"no row of {name} has a loss" + (f": {cell}" if cell else "")
             raise ReaderError(message)
         return Reading(
             name=name,
@@ -265,7 +268,8 @@ class _Reader:
         split = split_runs_by_file(rows)
         if split is not None:
             notes.append("runs of one name in several files are several runs")
-        return split or rows, notes
+        rows, restarts = split_restarts(split or rows)
+        return rows, notes + restarts
 
     def _check_runs(self, rows: Rows) -> None:
         """Check that a column that was taken for the runs' names does not number the rows.

@@ -57,7 +57,7 @@ def test_words_for_nothing_are_missing_among_numbers_and_values_among_texts(tmp_
 
 def test_several_runs_of_one_name_are_refused():
     with pytest.raises(ReaderError, match=r"runs seem to share the name 'a'.*--columns run="):
-        read_curves(frame(run=["a"] * 4, epoch=[0, 1, 0, 1], val_loss=[1.0, 2, 3, 4]))
+        read_curves(frame(run=["a"] * 4, epoch=[0, 0, 1, 1], val_loss=[1.0, 2, 3, 4]))
 
 
 def test_keras_files_name_their_runs(tmp_path):

@@ -1,0 +1,101 @@
+"""Trainings that were begun anew, and logged on into the same file."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sweepdiag.readers.points import run_codes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sweepdiag.readers.rows import Rows
+
+__all__ = ["split_restarts"]
+
+_START_SHARE = 0.1
+"""Share of the epochs so far within which a training that begins anew begins."""
+_N_REPEATED = 2
+"""Epochs that must be repeated: a single one is a row that was logged again."""
+
+
+def split_restarts(rows: Rows) -> tuple[Rows, list[str]]:
+    """Return the rows with a run of its own for each training that was begun anew.
+
+    A training begins anew where, in the order of a file, the epochs of a run go back to about
+    where they began and give the same losses a second time. One that was resumed later than that
+    goes on: of its repeated epochs the last count.
+
+    Args:
+        rows: All rows, in the order of their files.
+
+    Returns:
+        The rows, and in words what was done: nothing mostly.
+    """
+    runs, codes = run_codes(rows.run)
+    order = np.lexsort((rows.file, codes))
+    order = order[np.isfinite(rows.epoch[order])]
+    code, file, epoch = codes[order], rows.file[order], rows.epoch[order]
+    is_same = (code[1:] == code[:-1]) & (file[1:] == file[:-1])
+    backward = np.flatnonzero(is_same & (epoch[1:] < epoch[:-1])) + 1
+    if not backward.size:
+        return rows, []
+    given = np.stack([~missing[order] for missing in rows.missing.values()], axis=1)
+    stretch = np.concatenate(([0], np.flatnonzero(~is_same) + 1, [order.size]))
+    number = np.ones(order.size, dtype=np.int64)
+    for begin, end in itertools.pairwise(stretch.tolist()):
+        breaks = backward[np.searchsorted(backward, begin) : np.searchsorted(backward, end)]
+        if breaks.size and _repeats(epoch[begin:end], given[begin:end]):
+            number[begin:end] = _numbered(epoch[begin:end], given[begin:end], breaks - begin)
+    restarted = set(code[number > 1].tolist())
+    if not restarted:
+        return rows, []
+    names = rows.run.copy()
+    for i, k in zip(order.tolist(), number.tolist(), strict=True):
+        if codes[i] in restarted:
+            names[i] = f"{runs[codes[i]]}#{k}"
+    first = runs[min(restarted)]
+    n_begun = len(set(names)) - len(runs) + len(restarted)
+    note = (
+        f"the epochs of {_count(len(restarted), 'run')} begin anew within a file: "
+        f"{n_begun} trainings, named {first}#1, {first}#2, … (--columns run=NAME says otherwise)"
+    )
+    return dataclasses.replace(rows, run=names), [note]
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def _repeats(epoch: NDArray[np.float64], given: NDArray[np.bool_]) -> bool:
+    """Return whether any quantity is given twice at an epoch."""
+    return any(np.unique(epoch[own]).size < int(own.sum()) for own in given.T)
+
+
+def _numbered(
+    epoch: NDArray[np.float64], given: NDArray[np.bool_], breaks: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return which training each row is of, from 1; ``breaks`` is where epochs go back."""
+    number = np.ones(epoch.size, dtype=np.int64)
+    begin = 0
+    for at, end in zip(breaks, (*breaks[1:], epoch.size), strict=True):
+        before, after = slice(begin, at), slice(at, end)
+        low, high = epoch[before].min(), epoch[before].max()
+        if epoch[at] <= low + _START_SHARE * (high - low) and any(
+            _is_again(epoch[before][given[before, k]], epoch[after][given[after, k]])
+            for k in range(given.shape[1])
+        ):
+            number[at:] += 1
+            begin = at
+    return number
+
+
+def _is_again(before: NDArray[np.float64], after: NDArray[np.float64]) -> bool:
+    """Return whether several epochs of one quantity are given again: all, if there is but one."""
+    known = np.unique(before)
+    n_again = int(np.isin(np.unique(after), known).sum())
+    return 0 < n_again >= min(_N_REPEATED, known.size)
