@@ -28,6 +28,7 @@ _EPOCH_NAMES = ("epoch", "epochs", "current_epoch", "n_epoch", "epoch_number")
 _STEP_NAMES = (
     "step", "global_step", "trainer_global_step", "training_iteration", "iteration", "iterations",
     "iter", "steps", "n_iter", "num_steps", "update", "updates", "t", "time_step",
+    "total_timesteps", "time_total_timesteps", "timesteps_total", "num_timesteps", "current_steps",
 )  # fmt: skip
 _SEED_NAMES = ("seed", "random_seed", "seed_id", "random_state", "rng_seed", "replicate")
 _USUAL_NAMES = {

@@ -16,6 +16,9 @@ __all__ = ["Numbers", "is_given", "is_missing_text", "parse_numbers"]
 _MISSING = frozenset({"", "na", "n/a", "#n/a", "null", "none", "<null>", "<na>", "-", "--"})
 _INFINITE = re.compile(r"([+-]?)(?:1\.#inf0*|∞|infinity|inf)", re.IGNORECASE)
 _NAN = re.compile(r"[+-]?(?:nan(?:\(\w*\))?|1\.#(?:ind|qnan|snan)0*)", re.IGNORECASE)
+_TENSOR = re.compile(
+    r"(?:torch\.|tf\.)?tensor\(\s*\[?\s*([^\s,\]()]+)\s*\]?\s*(?:,.*)?\)", re.IGNORECASE
+)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 
 Numbers = tuple[NDArray[np.float64], NDArray[np.bool_], list[int]]
@@ -41,6 +44,7 @@ def parse_numbers(cells: Sequence[Any], *, has_decimal_comma: bool = False) -> N
 
     ``nan``, ``inf`` and the spellings of C libraries (``1.#QNAN``, ``-1.#IND``, ``1.#INF``) are
     numbers that are not finite. ``NA``, ``null``, ``None`` and blanks are cells without a value.
+    ``tensor(0.5, device='cuda:0')`` is a half.
 
     Args:
         cells: One column.
@@ -70,6 +74,8 @@ def _parse_one_by_one(
     values, bad = np.full(len(cells), np.nan), []
     for place, cell in enumerate(cells):
         text = "" if cell is None else str(cell).strip()
+        tensor = _TENSOR.fullmatch(text)
+        text = tensor[1] if tensor else text
         try:
             values[place] = float(text)
         except ValueError:

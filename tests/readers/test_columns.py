@@ -58,6 +58,10 @@ USUAL = [
          "val_metric": "metrics/mAP_0.5:0.95"},
     ),
     (
+        ["train_loss_batch", "val_loss", "time/total_timesteps", "time/iterations"],
+        {"step": "time/total_timesteps", "train_loss": "train_loss_batch", "val_loss": "val_loss"},
+    ),
+    (
         ["step", "loss", "eval_loss"],
         {"step": "step", "train_loss": "loss", "val_loss": "eval_loss"},
     ),
