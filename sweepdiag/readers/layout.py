@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sweepdiag.readers.columns import LOSSES
-from sweepdiag.readers.names import says_part
+from sweepdiag.readers.names import first_of, says_part
 from sweepdiag.readers.numbers import is_given
 from sweepdiag.readers.parts import part_column, spread_parts
 from sweepdiag.readers.rows import run_names
@@ -30,6 +30,16 @@ _UNNAMED = frozenset({"column 1", "Unnamed: 0", "__index_level_0__", "index", ""
 """What the first column is called where pandas has written its index."""
 
 
+_RUN_HINTS = (
+    "folder", "dir", "directory", "run_dir", "log_dir", "logdir", "output_dir", "save_dir", "path",
+    "file", "filename", "checkpoint", "model", "model_name", "method", "algorithm", "variant",
+    "setting", "condition", "config", "fold", "seed", "dataset", "task",
+)  # fmt: skip
+"""Columns that tell runs apart where epochs repeat without them; else they are settings."""
+_REPEATED_SHARE = 0.05
+"""Share of losses given again at their epoch from which they are of several runs."""
+
+
 def open_columns(names: Sequence[str], columns: ColumnMap, given: Mapping[str, str]) -> set[str]:
     """Return the columns to read although nothing is known of them by their names.
 
@@ -38,9 +48,10 @@ def open_columns(names: Sequence[str], columns: ColumnMap, given: Mapping[str, s
         columns: What they hold by their names.
         given: What the user says, by role.
     """
+    hints = set() if columns.run or "run" in given else set(_hints(names))
     part = part_column(names, columns, given)
     index = names[0] if _lacks_axis(columns) and names[0] in _UNNAMED else None
-    return {name for name in (part, index) if name is not None}
+    return hints | {name for name in (part, index) if name is not None}
 
 
 def settle(
@@ -67,10 +78,48 @@ def settle(
     if columns.val_metric and "val_metric" not in given and not says_part(columns.val_metric):
         columns, said = _settle_metric(table, columns, columns.val_metric)
         notes += said
+    if not columns.run and "run" not in given:
+        columns, said = _name_runs(table, columns)
+        notes += said
     if _lacks_axis(columns):
         table, columns, said = _count_rows(table, columns)
         notes += said
     return table, columns, notes
+
+
+def _hints(names: Sequence[str]) -> list[str]:
+    found = (first_of([hint], names) for hint in _RUN_HINTS)
+    return list(dict.fromkeys(name for name in found if name is not None))
+
+
+def _name_runs(table: RawTable, columns: ColumnMap) -> tuple[ColumnMap, list[str]]:
+    """Take a column for the name of the run if losses repeat at their epochs without it."""
+    hints = [name for name in _hints(table.names) if name in table.columns]
+    losses = [name for role in LOSSES for name in columns.columns_of(role)]
+    if not hints or not losses or not (columns.epoch or columns.step):
+        return columns, []
+    used = np.flatnonzero(is_given(table.columns[losses[0]]))
+    places = [table.numbers(name)[0][used] for name in (columns.epoch, columns.step) if name]
+    n_before = _n_repeated(places)
+    if n_before <= _REPEATED_SHARE * used.size:
+        return columns, []
+    left = {}
+    for name in hints:
+        cells = run_names(table, dataclasses.replace(columns, run=(name,)))[used]
+        left[name] = _n_repeated([*places, np.unique(cells, return_inverse=True)[1]])
+    best = min(left, key=lambda name: left[name])
+    if left[best] > n_before / 2:
+        return columns, []
+    note = f"epochs repeat, and {best!r} tells their rows apart: it names the run"
+    return dataclasses.replace(columns, run=(best,)), [
+        f"{note} (--columns run=NAME says otherwise)"
+    ]
+
+
+def _n_repeated(columns: Sequence[NDArray[Any]]) -> int:
+    """Return how many rows repeat another one."""
+    table = np.stack([np.asarray(column, dtype=np.float64) for column in columns], axis=1)
+    return len(table) - len(np.unique(np.nan_to_num(table, nan=-1.0), axis=0))
 
 
 def _lacks_axis(columns: ColumnMap) -> bool:
@@ -105,7 +154,7 @@ def _count_rows(table: RawTable, columns: ColumnMap) -> tuple[RawTable, ColumnMa
     """Take the order of the rows for the epoch, where a run has several."""
     runs = run_names(table, columns)
     order = _places_in_run(runs)
-    if not len(table) or order.max() < 2:
+    if not len(table) or order.max() < 2 or (not columns.run and _has_row_per_run(table)):
         return table, columns, []
     first = table.names[0]
     if first in _UNNAMED and first in table.columns and _counts(table, first, order):
@@ -120,6 +169,12 @@ def _count_rows(table: RawTable, columns: ColumnMap) -> tuple[RawTable, ColumnMa
         dataclasses.replace(columns, epoch=ROW_ORDER),
         [note],
     )
+
+
+def _has_row_per_run(table: RawTable) -> bool:
+    """Return whether a column that may tell runs apart differs in every row: results, no curve."""
+    hints = [name for name in _hints(table.names) if name in table.columns]
+    return any(len(set(map(str, table.columns[name]))) == len(table) for name in hints)
 
 
 def _places_in_run(runs: NDArray[np.object_]) -> NDArray[np.float64]:

@@ -114,3 +114,27 @@ def test_validation_that_counts_its_own_batches_lies_at_the_step_before(tmp_path
     points = reading.curves.dropna(subset=["val_metric"])
     assert points["epoch"].tolist() == [30, 50, 70]
     assert points["val_metric"].tolist() == [0.1, 0.2, 0.3]
+
+
+@pytest.mark.parametrize("key", ["Folder", "fold", "model_name", "seed"])
+@pytest.mark.parametrize("is_sorted", [True, False])
+def test_a_column_that_tells_repeated_epochs_apart_names_the_run(tmp_path, key, is_sorted):
+    rows = [(word, epoch) for word in ("7", "8", "9") for epoch in range(4)]
+    rows = rows if is_sorted else sorted(rows, key=lambda row: row[1])
+    text = "".join(f"{word},{epoch},1\n" for word, epoch in rows)
+    reading = read(tmp_path, f"{key},epoch,loss\n{text}")
+    assert reading.runs["trial_id"].tolist() == ["7", "8", "9"]
+    assert f"epochs repeat, and '{key}' tells their rows apart" in reading.notes[0]
+    again = read_curves(tmp_path / "log.csv", columns={"run": key})
+    assert again.curves.equals(reading.curves)
+    assert again.notes == ()
+
+
+def test_a_setting_beside_a_single_run_names_no_runs(tmp_path):
+    rows = "".join(f"m{epoch % 2},{epoch},1\n" for epoch in range(6))
+    assert len(read(tmp_path, "model,epoch,loss\n" + rows).runs) == 1
+
+
+def test_results_of_several_models_are_no_curve(tmp_path):
+    with pytest.raises(ReaderError, match="no column that is named like an epoch or step"):
+        read(tmp_path, "model,val_loss\na,1\nb,2\nc,3\n")
