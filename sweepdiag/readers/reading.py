@@ -248,7 +248,7 @@ class _Reader:
         lines = []
         for note, files in self.notes.items():
             more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-            lines.append(note if len(files) == n_files else f"{note} ({files[0]}{more})")
+            lines.append(note if len(files) == n_files else f"{files[0]}{more}: {note}")
         return lines
 
     def _first_problem(self) -> str:

@@ -51,7 +51,7 @@ def test_a_note_on_some_files_names_the_first(tmp_path):
         cells = "\n".join(",".join([str(i)] * len(header.split(","))) for i in range(3))
         (tmp_path / f"{name}.csv").write_text(f"{header}\n{cells}\n")
     reading = read_curves(tmp_path)
-    assert reading.notes[0].endswith("(a.csv and 1 more)")
+    assert reading.notes[0].startswith("a.csv and 1 more: no column")
 
 
 def test_losses_that_are_logged_in_parts_are_summed(tmp_path):
