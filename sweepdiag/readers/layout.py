@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sweepdiag.readers.columns import LOSSES
-from sweepdiag.readers.names import first_of, says_part
+from sweepdiag.readers.names import first_of, losses_among, says_part
 from sweepdiag.readers.numbers import is_given
 from sweepdiag.readers.parts import part_column, spread_parts
 from sweepdiag.readers.rows import run_names
@@ -36,6 +36,7 @@ _RUN_HINTS = (
     "setting", "condition", "config", "fold", "seed", "dataset", "task",
 )  # fmt: skip
 """Columns that tell runs apart where epochs repeat without them; else they are settings."""
+_N_SHOWN = 8
 _REPEATED_SHARE = 0.05
 """Share of losses given again at their epoch from which they are of several runs."""
 
@@ -78,6 +79,8 @@ def settle(
     if columns.val_metric and "val_metric" not in given and not says_part(columns.val_metric):
         columns, said = _settle_metric(table, columns, columns.val_metric)
         notes += said
+    if columns.train_loss and not columns.val_loss and "val_loss" not in given:
+        notes += _possible_validation(table.names)
     if not columns.run and "run" not in given:
         columns, said = _name_runs(table, columns)
         notes += said
@@ -131,6 +134,22 @@ def _sum_note(columns: ColumnMap) -> str:
         "no column is named like a whole loss: both losses are sums of the parts that are logged "
         f"for training and validation ({columns.val_loss})"
     )
+
+
+def _possible_validation(names: Sequence[str]) -> list[str]:
+    """Return what to say where validation losses may stand under other names."""
+    losses = losses_among(names)
+    possible = [
+        *(name for name in losses if says_part(name, "val")),
+        *(name for name in losses if not says_part(name, "val") and says_part(name, "test")),
+    ]
+    if not possible:
+        return []
+    first, others = possible[0], possible[1:_N_SHOWN]
+    more = f" (or {', '.join(others)})" if others else ""
+    return [
+        f"no validation loss was found: if {first!r}{more} is it, say --columns val_loss={first}"
+    ]
 
 
 def _settle_metric(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = [
     "first_of",
     "loss_of",
+    "losses_among",
     "metric_mode",
     "metrics_of",
     "part_of",
@@ -23,6 +24,7 @@ __all__ = [
 _TRAIN = {"train", "training", "trn", "tr"}
 _VAL = {"val", "valid", "validation", "eval", "evaluation", "dev"}
 _TEST = {"test", "testing", "holdout", "heldout"}
+_PARTS = {"train": _TRAIN, "val": _VAL, "test": _VAL | _TEST}
 _LOSS = {"loss", "losses", "nll", "xent"}
 _HARMLESS = {"epoch", "mean", "avg", "average", "total", "per", "value"}
 """Words beside ``train`` and ``loss`` that do not make another quantity of it."""
@@ -143,13 +145,20 @@ def part_of(text: str) -> str:
 
 
 def _part(words: set[str]) -> str:
-    kinds = {"train": _TRAIN, "val": _VAL, "test": _VAL | _TEST}
-    return next((part for part, kind in kinds.items() if words and words <= kind), "")
+    return next((part for part, kind in _PARTS.items() if words and words <= kind), "")
 
 
-def says_part(name: str) -> bool:
-    """Return whether a name says, among other things, which part of the data it is of."""
-    return bool(set(words_of(name)) & (_TRAIN | _VAL | _TEST))
+def says_part(name: str, *parts: str) -> bool:
+    """Return whether a name says, among other things, that it is of one of these parts, or any."""
+    words = set(words_of(name))
+    return any(words & _PARTS[part] for part in parts or _PARTS)
+
+
+def losses_among(names: Sequence[str]) -> list[str]:
+    """Return the columns that may hold a loss, if not plainly: those called so come first."""
+    called = [name for name in names if set(words_of(name)) & _LOSS]
+    errors = [name for name in names if set(words_of(name)) & _BETTER_DOWN]
+    return list(dict.fromkeys([*called, *errors]))
 
 
 def metric_mode(name: str) -> str | None:

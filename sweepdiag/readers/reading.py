@@ -16,8 +16,9 @@ from sweepdiag.readers.columns import LOSSES, ColumnMap, find_columns
 from sweepdiag.readers.layout import open_columns, settle
 from sweepdiag.readers.points import collect_points, split_runs_by_file
 from sweepdiag.readers.problems import ProblemList
+from sweepdiag.readers.refusals import runs_table_key, unwanted_shape
 from sweepdiag.readers.restarts import split_restarts
-from sweepdiag.readers.rows import Rows, join_rows, rows_of, runs_table_key, unwanted_shape
+from sweepdiag.readers.rows import Rows, join_rows, rows_of
 from sweepdiag.readers.sources import find_sources
 from sweepdiag.readers.structured import read_frame
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +18,7 @@ if TYPE_CHECKING:
     from sweepdiag.readers.problems import ProblemList
     from sweepdiag.readers.raw import RawTable
 
-__all__ = ["Rows", "join_rows", "rows_of", "run_names", "runs_table_key", "unwanted_shape"]
-
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_MANY = 3
+__all__ = ["Rows", "join_rows", "rows_of", "run_names"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,50 +194,4 @@ def join_rows(parts: Sequence[Rows]) -> Rows:
         values={name: np.concatenate([values(p, name) for p in parts]) for name in quantities},
         missing={name: np.concatenate([missing(p, name) for p in parts]) for name in quantities},
         extras={name: np.concatenate([extra(p, name) for p in parts]) for name in extras},
-    )
-
-
-def runs_table_key(names: Sequence[str], columns: ColumnMap) -> str | None:
-    """Return the run column of a table with one row per run and no curves; ``None`` if it has."""
-    has_axis = columns.epoch is not None or columns.step is not None
-    return columns.run[0] if len(columns.run) == 1 and not has_axis and len(names) > 1 else None
-
-
-def unwanted_shape(file: str, names: Sequence[str], columns: ColumnMap) -> str | None:
-    """Return what is wrong with a table that is not tidy, and how to mend it.
-
-    Args:
-        file: The file.
-        names: Its columns.
-        columns: What they hold.
-
-    Returns:
-        A message; ``None`` where there are an epoch (or step) and a loss.
-    """
-    axis = columns.epoch or columns.step
-    shown = ", ".join(names[:8]) + (f", … ({len(names)} in all)" if len(names) > 8 else "")
-    others = [name for name in names if name not in columns.used()]
-    if columns.has_loss and axis:
-        return None
-    n_numbers = sum(_NUMBER.fullmatch(name) is not None for name in names)
-    if n_numbers >= _MANY and 2 * n_numbers > len(names):
-        keys = [name for name in names if not _NUMBER.fullmatch(name)] or ["run"]
-        return (
-            f"{file} has one column per epoch ({shown}), expected one row per epoch: melt it with "
-            f"pandas: frame.melt(id_vars={keys!r}, var_name='epoch', value_name='val_loss')"
-        )
-    if not columns.has_loss and axis and len(others) >= 1 and not columns.run:
-        return (
-            f"{file} has no column that is named like a loss ({shown}). If one holds it, say so: "
-            f"--columns val_loss={others[0]!s}. If there is one column per run, melt the table "
-            f"with pandas: frame.melt(id_vars={[axis]!r}, var_name='run', value_name='val_loss')"
-        )
-    lacking = " and ".join(
-        text
-        for text, is_there in (("a loss", columns.has_loss), ("an epoch or step", axis))
-        if not is_there
-    )
-    return (
-        f"{file} has no column that is named like {lacking}; its columns are {shown}. Name them "
-        "with --columns, such as --columns epoch=NAME,train_loss=NAME,val_loss=NAME"
     )

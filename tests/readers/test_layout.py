@@ -138,3 +138,20 @@ def test_a_setting_beside_a_single_run_names_no_runs(tmp_path):
 def test_results_of_several_models_are_no_curve(tmp_path):
     with pytest.raises(ReaderError, match="no column that is named like an epoch or step"):
         read(tmp_path, "model,val_loss\na,1\nb,2\nc,3\n")
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ("eval_a_loss,eval_b_loss", "if 'eval_a_loss' (or eval_b_loss) is it, say --columns val"),
+        ("Test MSE,Valid MSE", "if 'Valid MSE' (or Test MSE) is it, say --columns val_loss=Valid"),
+        ("other,speed", None),
+    ],
+)
+def test_columns_that_may_hold_validation_losses_are_named(tmp_path, names, said):
+    reading = read(tmp_path, f"epoch,loss,{names}\n0,1,2,3\n1,1,2,3\n")
+    assert [said in note for note in reading.notes] == ([True] if said else [])
+    first = names.split(",")[0]
+    again = read_curves(tmp_path / "log.csv", columns={"val_loss": first})
+    assert again.curves["val_loss"].tolist() == [2, 2]
+    assert again.notes == ()
