@@ -135,7 +135,7 @@ def _metric(name: str, place: int) -> _Metric | None:
         return None
     # The mean over thresholds sums up precision and recall.
     is_whole = any(map(_MEAN_PRECISION.fullmatch, words)) and "95" in words
-    order = (not up, not is_whole, len(words), place)
+    order = (not up, not is_whole, len(set(words_of(name))), place)
     return _Metric(name=name, what=frozenset(words - rest), part=part, order=order)
 
 

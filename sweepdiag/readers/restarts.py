@@ -27,8 +27,8 @@ def split_restarts(rows: Rows) -> tuple[Rows, list[str]]:
     """Return the rows with a run of its own for each training that was begun anew.
 
     A training begins anew where, in the order of a file, the epochs of a run go back to about
-    where they began and give the same losses a second time. One that was resumed later than that
-    goes on: of its repeated epochs the last count.
+    where they began and give the same losses a second time, and steps do not go on. One that was
+    resumed later than that goes on: of its repeated epochs the last count.
 
     Args:
         rows: All rows, in the order of their files.
@@ -39,9 +39,10 @@ def split_restarts(rows: Rows) -> tuple[Rows, list[str]]:
     runs, codes = run_codes(rows.run)
     order = np.lexsort((rows.file, codes))
     order = order[np.isfinite(rows.epoch[order])]
-    code, file, epoch = codes[order], rows.file[order], rows.epoch[order]
+    code, file, epoch, step = (a[order] for a in (codes, rows.file, rows.epoch, rows.step))
     is_same = (code[1:] == code[:-1]) & (file[1:] == file[:-1])
-    backward = np.flatnonzero(is_same & (epoch[1:] < epoch[:-1])) + 1
+    is_backward = is_same & (epoch[1:] < epoch[:-1]) & ~(step[1:] > step[:-1])
+    backward = np.flatnonzero(is_backward) + 1
     if not backward.size:
         return rows, []
     given = np.stack([~missing[order] for missing in rows.missing.values()], axis=1)

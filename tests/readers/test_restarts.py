@@ -52,3 +52,10 @@ def test_only_the_runs_that_begin_anew_are_split(tmp_path):
     rows = [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 0), ("b", 2), ("a", 1)]
     path.write_text("run,epoch,loss\n" + "".join(f"{run},{epoch},1\n" for run, epoch in rows))
     assert read_curves(path).runs["trial_id"].tolist() == ["a#1", "b", "a#2"]
+
+
+def test_steps_that_go_on_are_of_one_run(tmp_path):
+    path = tmp_path / "job.csv"
+    rows = [f"{epoch},{step},1\n" for step, epoch in enumerate([0, 1, 2, 0, 1, 2])]
+    path.write_text("epoch,step,loss\n" + "".join(rows))
+    assert read_curves(path).runs["trial_id"].tolist() == ["job"]
