@@ -16,6 +16,7 @@ __all__ = ["runs_table_key", "unwanted_shape"]
 
 _MANY = 3
 _N_SHOWN = 8
+_MAX_QUOTED = 100
 _WANDB_RUNS = {"Name", "State", "Created", "Runtime"}
 """Columns of the table of runs that Weights & Biases exports."""
 _DIGIT = re.compile(r"\d")
@@ -84,10 +85,10 @@ def _free_text(file: str, names: Sequence[str], columns: ColumnMap) -> str | Non
     """Return what to say of output that was printed for people."""
     is_sentence = any(_DIGIT.search(name) and len(words_of(name)) >= _MANY for name in names)
     is_known = columns.has_loss or columns.epoch or columns.step or columns.run
-    if is_known or not (is_sentence or len(names) == 1):
+    if is_known or not (is_sentence or (len(names) == 1 and not columns.used())):
         return None
     return (
-        f"{file} is no table but text for people: it begins {_shown(names)!r}. Write its numbers "
+        f"{file} is no table but text for people: it begins {_shown(names)[:_MAX_QUOTED]!r}. Write its numbers "
         f"into a CSV file: {_TIDY}"
     )
 

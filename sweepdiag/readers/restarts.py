@@ -39,7 +39,8 @@ def split_restarts(rows: Rows) -> tuple[Rows, list[str]]:
     runs, codes = run_codes(rows.run)
     order = np.lexsort((rows.file, codes))
     order = order[np.isfinite(rows.epoch[order])]
-    code, file, epoch, step = (a[order] for a in (codes, rows.file, rows.epoch, rows.step))
+    code, file = codes[order], rows.file[order]
+    epoch, step = rows.epoch[order], rows.step[order]
     is_same = (code[1:] == code[:-1]) & (file[1:] == file[:-1])
     is_backward = is_same & (epoch[1:] < epoch[:-1]) & ~(step[1:] > step[:-1])
     backward = np.flatnonzero(is_backward) + 1
