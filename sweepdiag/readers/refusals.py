@@ -88,8 +88,8 @@ def _free_text(file: str, names: Sequence[str], columns: ColumnMap) -> str | Non
     if is_known or not (is_sentence or (len(names) == 1 and not columns.used())):
         return None
     return (
-        f"{file} is no table but text for people: it begins {_shown(names)[:_MAX_QUOTED]!r}. Write its numbers "
-        f"into a CSV file: {_TIDY}"
+        f"{file} is no table but text for people: it begins {_shown(names)[:_MAX_QUOTED]!r}. "
+        f"Write its numbers into a CSV file: {_TIDY}"
     )
 
 
