@@ -17,7 +17,7 @@ from sweepdiag.readers.layout import open_columns, settle
 from sweepdiag.readers.points import collect_points, split_runs_by_file
 from sweepdiag.readers.problems import ProblemList
 from sweepdiag.readers.refusals import runs_table_key, unwanted_shape
-from sweepdiag.readers.restarts import split_restarts
+from sweepdiag.readers.restarts import split_restarts, without_copies
 from sweepdiag.readers.rows import Rows, join_rows, rows_of
 from sweepdiag.readers.sources import find_sources
 from sweepdiag.readers.structured import read_frame
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from sweepdiag.readers.points import Points
     from sweepdiag.readers.raw import Chooser, RawTable
 
 __all__ = ["Reading", "read_curves"]
@@ -215,10 +216,15 @@ class _Reader:
             raise ReaderError(message)
         rows, notes = self._named(join_rows(self.parts))
         self._check_runs(rows)
-        points = collect_points(
-            rows, has_run_column=any(columns.run for _, columns in self.maps),
-            problems=self.problems,
-        )  # fmt: skip
+        try:
+            points = self._points(rows)
+        except ReaderError:
+            cleared = without_copies(rows)
+            if cleared is None:
+                raise
+            rows, note = cleared
+            notes.append(note)
+            points = self._points(rows)
         curves = points.table()
         runs = attributes_of(rows, points.runs)
         for key, table in self.run_tables:
@@ -242,6 +248,10 @@ class _Reader:
             problems=self.problems,
             notes=(*self._file_notes(), *notes, *points.notes),
         )
+
+    def _points(self, rows: Rows) -> Points:
+        has_run_column = any(columns.run for _, columns in self.maps)
+        return collect_points(rows, has_run_column=has_run_column, problems=self.problems)
 
     def _file_notes(self) -> list[str]:
         """Return what was decided on the layout of files, with the files where not in all."""

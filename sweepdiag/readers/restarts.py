@@ -1,4 +1,4 @@
-"""Trainings that were begun anew, and logged on into the same file."""
+"""Trainings that were begun anew, or logged by several processes, into the same file."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
     from sweepdiag.readers.rows import Rows
 
-__all__ = ["split_restarts"]
+__all__ = ["split_restarts", "without_copies"]
 
 _START_SHARE = 0.1
 """Share of the epochs so far within which a training that begins anew begins."""
 _N_REPEATED = 2
 """Epochs that must be repeated: a single one is a row that was logged again."""
+_CLOSE = 3e-3
+"""Relative difference within which processes of one training log the same loss."""
+_CLOSE_SHARE = 0.9
 
 
 def split_restarts(rows: Rows) -> tuple[Rows, list[str]]:
@@ -67,6 +70,38 @@ def split_restarts(rows: Rows) -> tuple[Rows, list[str]]:
         f"{n_begun} trainings, named {first}#1, {first}#2, … (--columns run=NAME says otherwise)"
     )
     return dataclasses.replace(rows, run=names), [note]
+
+
+def without_copies(rows: Rows) -> tuple[Rows, str] | None:
+    """Return the rows without those that several processes of one training have logged alike.
+
+    Args:
+        rows: All rows.
+
+    Returns:
+        The rows, of copies the last, and in words what was done; ``None`` where rows of one epoch
+        (and step) differ by more than that.
+    """
+    _, codes = run_codes(rows.run)
+    keys = [codes, rows.file, *(np.nan_to_num(a, nan=-1.0) for a in (rows.epoch, rows.step))]
+    given = np.stack([~missing for missing in rows.missing.values()], axis=1)
+    keys += list(given.T)
+    order = np.lexsort(keys[::-1])
+    order = order[given[order].any(axis=1)]
+    later, earlier = order[1:], order[:-1]
+    is_same = np.all([key[later] == key[earlier] for key in keys], axis=0)
+    is_close = is_same.copy()
+    for values in rows.values.values():
+        is_close &= np.isclose(values[later], values[earlier], rtol=_CLOSE, equal_nan=True)
+    n_copies = int(is_close.sum())
+    if n_copies == 0 or n_copies < _CLOSE_SHARE * is_same.sum():
+        return None
+    kept = np.ones(len(rows), dtype=bool)
+    kept[earlier[is_close]] = False
+    note = (
+        f"{n_copies} rows repeat others but for rounding, as several processes log: the last count"
+    )
+    return rows.only(kept), note
 
 
 def _count(n: int, what: str) -> str:

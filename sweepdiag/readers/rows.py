@@ -50,6 +50,20 @@ class Rows:
     def __len__(self) -> int:
         return len(self.run)
 
+    def only(self, kept: NDArray[np.bool_]) -> Rows:
+        """Return some of the rows."""
+        return Rows(
+            files=self.files,
+            file=self.file[kept],
+            line=self.line[kept],
+            run=self.run[kept],
+            epoch=self.epoch[kept],
+            step=self.step[kept],
+            values={name: column[kept] for name, column in self.values.items()},
+            missing={name: column[kept] for name, column in self.missing.items()},
+            extras={name: column[kept] for name, column in self.extras.items()},
+        )
+
 
 def rows_of(table: RawTable, columns: ColumnMap, problems: ProblemList) -> Rows:
     """Return the rows of one file that say which run and epoch they belong to.

@@ -59,3 +59,17 @@ def test_steps_that_go_on_are_of_one_run(tmp_path):
     rows = [f"{epoch},{step},1\n" for step, epoch in enumerate([0, 1, 2, 0, 1, 2])]
     path.write_text("epoch,step,loss\n" + "".join(rows))
     assert read_curves(path).runs["trial_id"].tolist() == ["job"]
+
+
+def test_of_what_several_processes_log_alike_the_last_counts(tmp_path):
+    path = tmp_path / "job.csv"
+    rows = [
+        f"{step / 10},{step},{1 / step + rank * 1e-5:.5f}\n"
+        for step in (1, 2, 3, 4)
+        for rank in (0, 1)
+    ]
+    path.write_text("epoch,step,loss\n" + "".join(rows))
+    reading = read_curves(path)
+    assert reading.curves["train_loss"].tolist() == [1.00001, 0.50001, 0.33334, 0.25001]
+    assert reading.notes[0].startswith("4 rows nearly equal others")
+    assert reading.problems.count == 0
