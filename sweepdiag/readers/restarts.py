@@ -99,7 +99,8 @@ def without_copies(rows: Rows) -> tuple[Rows, str] | None:
     kept = np.ones(len(rows), dtype=bool)
     kept[earlier[is_close]] = False
     note = (
-        f"{n_copies} rows repeat others but for rounding, as several processes log: the last count"
+        f"{n_copies} rows nearly equal others of their epoch, as where several processes of one "
+        "training log: the last counts"
     )
     return rows.only(kept), note
 
