@@ -34,12 +34,12 @@ _MARKS = (
 
 def has_header_of_losses(path: Path) -> bool:
     """Return whether a text file begins like a table with losses, not like printed output."""
-    with path.open("rb") as stream:
-        begin = stream.read(_N_LOOKED_AT)
     try:
+        with path.open("rb") as stream:
+            begin = stream.read(_N_LOOKED_AT)
         text = _decode(begin, path.name, ProblemList())
         names, _, _ = _header(list(io.StringIO(text, newline="")), path.name)
-    except ReaderError:
+    except (ReaderError, OSError):
         return False
     return len(names) > 1 and find_columns(names, {}).has_loss
 

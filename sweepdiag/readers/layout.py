@@ -29,7 +29,6 @@ ROW_ORDER = "the order of the rows"
 _UNNAMED = frozenset({"column 1", "Unnamed: 0", "__index_level_0__", "index", ""})
 """What the first column is called where pandas has written its index."""
 
-
 _RUN_HINTS = (
     "folder", "dir", "directory", "run_dir", "log_dir", "logdir", "output_dir", "save_dir", "path",
     "file", "filename", "checkpoint", "model", "model_name", "method", "algorithm", "variant",
@@ -75,6 +74,7 @@ def settle(
     key = part_column(table.names, columns, given)
     if key is not None:
         table, columns, said = spread_parts(table, columns, key)
+        key = key if said else None
         notes += said
     if columns.val_metric and "val_metric" not in given and not says_part(columns.val_metric):
         columns, said = _settle_metric(table, columns, columns.val_metric)
@@ -85,7 +85,7 @@ def settle(
         columns, said = _name_runs(table, columns)
         notes += said
     if _lacks_axis(columns):
-        table, columns, said = _count_rows(table, columns)
+        table, columns, said = _count_rows(table, columns, part=key)
         notes += said
     return table, columns, notes
 
@@ -169,10 +169,12 @@ def _settle_metric(
     return columns, [note]
 
 
-def _count_rows(table: RawTable, columns: ColumnMap) -> tuple[RawTable, ColumnMap, list[str]]:
-    """Take the order of the rows for the epoch, where a run has several."""
-    runs = run_names(table, columns)
-    order = _places_in_run(runs)
+def _count_rows(
+    table: RawTable, columns: ColumnMap, *, part: str | None
+) -> tuple[RawTable, ColumnMap, list[str]]:
+    """Take the order of the rows of each run, and part, for the epoch, where there are several."""
+    counted = columns.run if part is None else (*columns.run, part)
+    order = _places_in_run(run_names(table, dataclasses.replace(columns, run=counted)))
     if not len(table) or order.max() < 2 or (not columns.run and _has_row_per_run(table)):
         return table, columns, []
     first = table.names[0]

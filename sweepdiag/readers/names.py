@@ -58,7 +58,7 @@ def loss_of(names: Sequence[str], *, is_train: bool) -> str | None:
     for place, name in enumerate(names):
         words = set(words_of(name))
         rest = words - _LOSS - _HARMLESS
-        if not words & _LOSS:
+        if not words & _LOSS or "value_loss" in "_".join(words_of(name)):  # that of a critic
             continue
         kinds = (_TRAIN, set(), _PER_STEP) if is_train else (_VAL, _VAL | _TEST)
         for rank, kind in enumerate(kinds):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -48,6 +48,11 @@ class RawTable:
         return dataclasses.replace(
             self, names=(*self.names, *columns), columns={**self.columns, **columns}
         )
+
+    def only(self, kept: Container[str | None]) -> RawTable:
+        """Return the table with some of its columns."""
+        columns = {name: cells for name, cells in self.columns.items() if name in kept}
+        return dataclasses.replace(self, columns=columns)
 
     def numbers(self, name: str) -> Numbers:
         """Return a column as numbers; see ``parse_numbers``."""

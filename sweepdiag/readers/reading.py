@@ -194,6 +194,8 @@ class _Reader:
         if wrong is not None:
             self._check_given()
             raise ReaderError(wrong)
+        if not self.with_attributes:
+            table = table.only(columns.used() | {self.group_by})
         rows = rows_of(table, columns, self.problems)
         if len(rows):
             for note in notes:

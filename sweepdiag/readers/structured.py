@@ -153,7 +153,7 @@ def read_json(
         ReaderError: If it is no JSON, or none of these.
     """
     try:
-        content = json.loads(path.read_bytes())
+        records = _records(json.loads(path.read_bytes()))
     except (ValueError, RecursionError) as error:
         if _begins_with_object(path):
             return read_json_lines(
@@ -161,7 +161,6 @@ def read_json(
             )
         message = f"{file} cannot be read as JSON: {error}"
         raise ReaderError(message) from error
-    records = _records(content)
     if records is None:
         message = (
             f"{file} holds no curves: expected a Hugging Face trainer_state.json, a list of "

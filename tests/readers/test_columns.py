@@ -58,6 +58,10 @@ USUAL = [
          "val_metric": "metrics/mAP_0.5:0.95"},
     ),
     (
+        ["step", "train/value_loss", "train/policy_loss", "loss_value"],
+        {"step": "step", "train_loss": "loss_value"},
+    ),
+    (
         ["train_loss_batch", "val_loss", "time/total_timesteps", "time/iterations"],
         {"step": "time/total_timesteps", "train_loss": "train_loss_batch", "val_loss": "val_loss"},
     ),

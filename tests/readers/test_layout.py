@@ -155,3 +155,11 @@ def test_columns_that_may_hold_validation_losses_are_named(tmp_path, names, said
     again = read_curves(tmp_path / "log.csv", columns={"val_loss": first})
     assert again.curves["val_loss"].tolist() == [2, 2]
     assert again.notes == ()
+
+
+def test_the_rows_of_each_part_are_counted(tmp_path):
+    reading = read(tmp_path, "phase,loss\ntrain,3\nval,4\ntrain,2\nval,3\n")
+    assert reading.curves["epoch"].tolist() == [1, 2]
+    assert reading.curves["train_loss"].tolist() == [3, 2]
+    assert reading.curves["val_loss"].tolist() == [4, 3]
+    assert reading.runs.columns.tolist() == ["trial_id"]
