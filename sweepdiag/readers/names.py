@@ -120,7 +120,7 @@ def metrics_of(names: Sequence[str], *, has_val_loss: bool) -> tuple[str | None,
     known = {m.what for m in (*own["train"], *own[""])}
     val = min(held_out, key=lambda m: (m.what not in known, m.order), default=None)
     same = [m for m in (*own["train"], *own[""]) if val is not None and m.what == val.what]
-    train = same[0] if same else min(of_train, key=lambda m: m.order, default=None)
+    train = min(same or of_train, key=lambda m: m.order, default=None)
     return (None if train is None else train.name), (None if val is None else val.name)
 
 

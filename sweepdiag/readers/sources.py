@@ -93,7 +93,10 @@ def find_sources(path: Path) -> list[Source]:
         return [Source(path=path, file=path.name, default_run=_run_of(path, path.parent))]
     found = _superseded(_files_of(path))
     if not found:
-        message = f"{path} holds no file that ends in {', '.join(_SUFFIXES)}"
+        message = (
+            f"{path} holds no file that ends in {', '.join(_SUFFIXES)}, and no .txt or .log file "
+            "that begins with a header with a loss"
+        )
         raise ReaderError(message)
     return [
         Source(path=file, file=file.relative_to(path).as_posix(), default_run=_run_of(file, path))

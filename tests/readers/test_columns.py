@@ -58,6 +58,11 @@ USUAL = [
          "val_metric": "metrics/mAP_0.5:0.95"},
     ),
     (
+        ["epoch", "val_loss", "train_epoch_ppl", "train_ppl", "val_epoch_ppl", "val_ppl"],
+        {"epoch": "epoch", "val_loss": "val_loss", "train_metric": "train_ppl",
+         "val_metric": "val_ppl"},
+    ),
+    (
         ["step", "train/value_loss", "train/policy_loss", "loss_value"],
         {"step": "step", "train_loss": "loss_value"},
     ),

@@ -332,12 +332,16 @@ def test_lists_in_json_may_lie_deeper_and_beside_other_things(tmp_path, content)
 
 def test_of_the_text_and_json_of_a_folder_only_logs_are_read(tmp_path):
     (tmp_path / "a.log").write_text(samples.KERAS)
-    (tmp_path / "stdout.log").write_text("step 0: train loss 4.4, val loss 4.4\nbye\n")
+    (tmp_path / "printed").mkdir()
+    text = "step 0: train loss 4.4, val loss 4.4\nbye\n"
+    (tmp_path / "printed" / "stdout.log").write_text(text)
     (tmp_path / "notes.txt").write_text("loss\n")
     (tmp_path / "metrics.json").write_text('{"accuracy": 0.9}')
     (tmp_path / "det").mkdir()
     lines = '{"epoch": 1, "total_loss": 2}\n{"epoch": 2, "total_loss": 1}\n'
     (tmp_path / "det" / "metrics.json").write_text(lines)
+    with pytest.raises(ReaderError, match=r"no \.txt or \.log file that begins with a header"):
+        read_curves(tmp_path / "printed")
     reading = read_curves(tmp_path)
     assert reading.files == ("a.log", "det/metrics.json")
     assert reading.problems.count == 0
