@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["Numbers", "is_given", "is_missing_text", "parse_numbers"]
 
 _MISSING = frozenset({"", "na", "n/a", "#n/a", "null", "none", "<null>", "<na>", "-", "--"})
+_EMPTY_CELLS = frozenset(
+    {None, " ", *(form(text) for text in _MISSING for form in (str, str.upper, str.title))}
+)
+"""Cells without a value as they are mostly written: to look through columns at speed."""
 _INFINITE = re.compile(r"([+-]?)(?:1\.#inf0*|∞|infinity|inf)", re.IGNORECASE)
 _NAN = re.compile(r"[+-]?(?:nan(?:\(\w*\))?|1\.#(?:ind|qnan|snan)0*)", re.IGNORECASE)
 _TENSOR = re.compile(
@@ -34,9 +38,10 @@ def is_given(cells: Sequence[Any] | NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which cells of a column hold something."""
     if isinstance(cells, np.ndarray):
         return ~np.isnan(cells)
-    return np.fromiter(
-        (not (cell is None or is_missing_text(str(cell))) for cell in cells), bool, len(cells)
-    )
+    empty = _EMPTY_CELLS.intersection(cells)
+    if not empty:
+        return np.ones(len(cells), dtype=bool)
+    return np.fromiter((cell not in empty for cell in cells), bool, len(cells))
 
 
 def parse_numbers(cells: Sequence[Any], *, has_decimal_comma: bool = False) -> Numbers:
