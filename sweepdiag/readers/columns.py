@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sweepdiag.errors import ConfigError, unknown_name
+from sweepdiag.readers.names import (
+    first_of,
+    is_of_test,
+    loss_of,
+    metric_mode,
+    metrics_of,
+    summed_losses,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,20 +44,12 @@ _EPOCH_NAMES = ("epoch", "epochs", "current_epoch", "n_epoch", "epoch_number")
 _STEP_NAMES = (
     "step", "global_step", "trainer_global_step", "training_iteration", "iteration", "iterations",
     "iter", "steps", "n_iter", "num_steps", "update", "updates", "t", "time_step",
+    "total_timesteps", "time_total_timesteps", "timesteps_total", "num_timesteps", "current_steps",
 )  # fmt: skip
 _SEED_NAMES = ("seed", "random_seed", "seed_id", "random_state", "rng_seed", "replicate")
-
-_TRAIN = {"train", "training", "trn", "tr"}
-_VAL = {"val", "valid", "validation", "eval", "evaluation", "dev"}
-_TEST = {"test", "testing", "holdout", "heldout"}
-_LOSS = {"loss", "losses", "nll", "xent"}
-_HARMLESS = {"epoch", "mean", "avg", "average", "total", "per", "value"}
-"""Words beside ``train`` and ``loss`` that do not make another quantity of it."""
-_BETTER_UP = {
-    "accuracy", "acc", "f1", "auc", "auroc", "precision", "recall", "iou", "miou", "dice", "map",
-    "bleu", "r2", "top1", "top5", "score",
+_USUAL_NAMES = {
+    "run": _RUN_NAMES, "epoch": _EPOCH_NAMES, "step": _STEP_NAMES, "seed": _SEED_NAMES,
 }  # fmt: skip
-_BETTER_DOWN = {"error", "err", "mae", "mse", "rmse", "perplexity", "ppl", "wer", "cer"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +65,7 @@ class ColumnMap:
         val_loss: Validation loss.
         train_metric: A training metric.
         val_metric: The validation metric.
+        sums: Columns whose sum a loss is, where it is one, by role.
     """
 
     run: tuple[str, ...] = ()
@@ -76,6 +76,7 @@ class ColumnMap:
     val_loss: str | None = None
     train_metric: str | None = None
     val_metric: str | None = None
+    sums: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def has_loss(self) -> bool:
@@ -88,9 +89,16 @@ class ColumnMap:
         pairs += [(role, getattr(self, role) or "") for role in ROLES if role != "run"]
         return [(role, name) for role, name in pairs if name]
 
+    def columns_of(self, role: str) -> tuple[str, ...]:
+        """Return the columns that together hold something; none where it is not known."""
+        if role == "run":
+            return self.run
+        name = getattr(self, role)
+        return self.sums.get(role, () if name is None else (name,))
+
     def used(self) -> set[str]:
         """Return the names of all columns that hold something known."""
-        return {*self.run, *(name for role, name in self.named() if role != "run")}
+        return {name for role in ROLES for name in self.columns_of(role)}
 
 
 def find_columns(names: Sequence[str], given: Mapping[str, str]) -> ColumnMap:
@@ -102,7 +110,8 @@ def find_columns(names: Sequence[str], given: Mapping[str, str]) -> ColumnMap:
     Args:
         names: The columns.
         given: What the user says, by role; it wins over every usual name. An empty name says
-            that there is no such column, ``run=lr+seed`` that two columns name the run together.
+            that there is no such column, ``run=lr+seed`` that two columns name the run together,
+            ``val_loss=a+b`` that a loss is the sum of two columns.
 
     Returns:
         The columns found.
@@ -116,82 +125,37 @@ def find_columns(names: Sequence[str], given: Mapping[str, str]) -> ColumnMap:
         for name in _parts(role, text, names):
             if name not in names:
                 raise ConfigError(unknown_name(f"column for {role}", name, names[:50]))
-    taken = {name for role, text in given.items() for name in _parts(role, text, names)}
+    parts = {role: _parts(role, text, names) for role, text in given.items()}
+    taken = {name for columns in parts.values() for name in columns}
     free = [name for name in names if name not in taken]
-    found: dict[str, str | None] = {
-        "run": _first_of(_RUN_NAMES, free),
-        "epoch": _first_of(_EPOCH_NAMES, free),
-        "step": _first_of(_STEP_NAMES, free),
-        "seed": _first_of(_SEED_NAMES, free),
-        "train_loss": _loss(free, is_train=True),
-        "val_loss": _loss(free, is_train=False),
-    }
-    found["val_metric"] = _metric(free, (_VAL, _VAL | _TEST))
-    found["train_metric"] = _metric(free, (_TRAIN, set()))
-    found |= {role: text or None for role, text in given.items() if role != "run"}
-    usual = found.pop("run")
-    run = _parts("run", given["run"], names) if "run" in given else (usual,)
-    return ColumnMap(run=tuple(name for name in run if name), **found)
+    for role, usual in _USUAL_NAMES.items():
+        parts.setdefault(role, _one(first_of(usual, free)))
+    parts = {role: _one(loss_of(free, is_train=role == "train_loss")) for role in LOSSES} | parts
+    if not any(parts[role] for role in LOSSES) and not given.keys() & set(LOSSES):
+        parts |= dict(zip(LOSSES, summed_losses(free), strict=True))
+    metrics = metrics_of(free, has_val_loss=bool(parts["val_loss"]))
+    parts = {role: _one(name) for role, name in zip(METRICS, metrics, strict=True)} | parts
+    run = parts.pop("run")
+    return ColumnMap(
+        run=run,
+        sums={role: columns for role, columns in parts.items() if len(columns) > 1},
+        **{role: " + ".join(columns) or None for role, columns in parts.items()},
+    )
 
 
 def test_columns(names: Sequence[str], columns: ColumnMap) -> list[str]:
     """Return the columns of a test after training, which hold nothing of the curve."""
     used = columns.used()
-    return [name for name in names if name not in used and set(_words(name)) & _TEST]
+    return [name for name in names if name not in used and is_of_test(name)]
 
 
-def metric_mode(name: str) -> str | None:
-    """Return ``max`` if a metric of this name is better when larger, ``min`` if when smaller."""
-    words = set(_words(name))
-    if words & _BETTER_UP:
-        return "max"
-    return "min" if words & _BETTER_DOWN else None
+def _one(name: str | None) -> tuple[str, ...]:
+    return () if name is None else (name,)
 
 
 def _parts(role: str, text: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns that a text names: one, or for runs and losses several with ``+``."""
     if not text:
         return ()
-    return tuple(text.split("+")) if role == "run" and text not in names else (text,)
-
-
-def _words(name: str) -> list[str]:
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
-    return re.findall(r"[a-z0-9]+", spaced.lower())
-
-
-def _first_of(usual: Sequence[str], names: Sequence[str]) -> str | None:
-    """Return the column with the name that stands first among the usual ones."""
-    by_name: dict[str, str] = {}
-    for name in names:
-        by_name.setdefault("_".join(_words(name)), name)
-    return next((by_name[name] for name in usual if name in by_name), None)
-
-
-def _loss(names: Sequence[str], *, is_train: bool) -> str | None:
-    """Return the column of a loss: the one whose name says so most plainly."""
-    ranked = []
-    for place, name in enumerate(names):
-        words = set(_words(name))
-        rest = words - _LOSS - _HARMLESS
-        if not words & _LOSS:
-            continue
-        kinds = (_TRAIN, set(), {"step"}) if is_train else (_VAL, _VAL | _TEST)
-        for rank, kind in enumerate(kinds):
-            is_step = kind == {"step"}
-            words_left = rest - _TRAIN if is_step else rest
-            if (kind and words_left and words_left <= kind) or (not kind and not rest):
-                ranked.append((rank, len(words), place, name))
-    return min(ranked)[-1] if ranked else None
-
-
-def _metric(names: Sequence[str], kinds: Sequence[set[str]]) -> str | None:
-    ranked = []
-    for place, name in enumerate(names):
-        words = set(_words(name))
-        known = words & (_BETTER_UP | _BETTER_DOWN)
-        rest = words - _BETTER_UP - _BETTER_DOWN - _HARMLESS
-        is_down = not words & _BETTER_UP
-        for rank, kind in enumerate(kinds):
-            if known and ((rest and rest <= kind) or (not kind and not rest)):
-                ranked.append((rank, is_down, len(words), place, name))
-    return min(ranked)[-1] if ranked else None
+    is_several = role in {"run", *LOSSES} and text not in names
+    return tuple(part.strip() for part in text.split("+")) if is_several else (text,)

@@ -12,23 +12,36 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sweepdiag.errors import ReaderError
+from sweepdiag.readers.columns import find_columns
+from sweepdiag.readers.problems import ProblemList
 from sweepdiag.readers.raw import Chooser, RawTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from sweepdiag.readers.problems import ProblemList
-
-__all__ = ["read_delimited"]
+__all__ = ["has_header_of_losses", "read_delimited"]
 
 _DELIMITERS = (",", ";", "\t", "|")
+_N_LOOKED_AT = 65_536
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+
+def has_header_of_losses(path: Path) -> bool:
+    """Return whether a text file begins like a table with losses, not like printed output."""
+    try:
+        with path.open("rb") as stream:
+            begin = stream.read(_N_LOOKED_AT)
+        text = _decode(begin, path.name, ProblemList())
+        names, _, _ = _header(list(io.StringIO(text, newline="")), path.name)
+    except (ReaderError, OSError):
+        return False
+    return len(names) > 1 and find_columns(names, {}).has_loss
 
 
 def read_delimited(
@@ -49,18 +62,10 @@ def read_delimited(
 
     Returns:
         The table.
-
-    Raises:
-        ReaderError: If there is no header, or the file is no text.
     """
     text = _decode(path.read_bytes(), file, problems)
     lines = list(io.StringIO(text, newline=""))
-    start = next((i for i, line in enumerate(lines) if _is_header(line)), None)
-    if start is None:
-        message = f"{file} is empty: there is no line with the names of the columns"
-        raise ReaderError(message)
-    delimiter = max(_DELIMITERS, key=lines[start].count)
-    header, first = _header(lines, start, delimiter, file)
+    header, delimiter, first = _header(lines, file)
     wanted = list(choose(header))
     # The first cell twice as well, so that the getter returns tuples for any number of columns.
     cells_of = operator.itemgetter(0, 0, *(header.index(name) for name in wanted))
@@ -105,12 +110,17 @@ def _decode(content: bytes, file: str, problems: ProblemList) -> str:
         return content.decode("cp1252", errors="replace")
 
 
-def _header(lines: list[str], start: int, delimiter: str, file: str) -> tuple[list[str], int]:
-    """Return distinct names of all columns, and the line after them.
+def _header(lines: list[str], file: str) -> tuple[list[str], str, int]:
+    """Return distinct names of all columns, what separates them, and the line after them.
 
     Raises:
-        ReaderError: If the first line cannot be split.
+        ReaderError: If there is no line, or the first cannot be split.
     """
+    start = next((i for i, line in enumerate(lines) if _is_header(line)), None)
+    if start is None:
+        message = f"{file} is empty: there is no line with the names of the columns"
+        raise ReaderError(message)
+    delimiter = max(_DELIMITERS, key=lines[start].count)
     reader = csv.reader(itertools.islice(lines, start, None), delimiter=delimiter)
     try:
         cells = [cell.strip() for cell in next(reader)]
@@ -123,7 +133,7 @@ def _header(lines: list[str], start: int, delimiter: str, file: str) -> tuple[li
         name = cell or f"column {place}"
         seen[name] = seen.get(name, 0) + 1
         names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return names, start + reader.line_num
+    return names, delimiter, start + reader.line_num
 
 
 def _rows(

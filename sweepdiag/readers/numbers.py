@@ -11,11 +11,18 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Numbers", "is_missing_text", "parse_numbers"]
+__all__ = ["Numbers", "is_given", "is_missing_text", "parse_numbers"]
 
 _MISSING = frozenset({"", "na", "n/a", "#n/a", "null", "none", "<null>", "<na>", "-", "--"})
+_EMPTY_CELLS = frozenset(
+    {None, " ", *(form(text) for text in _MISSING for form in (str, str.upper, str.title))}
+)
+"""Cells without a value as they are mostly written: to look through columns at speed."""
 _INFINITE = re.compile(r"([+-]?)(?:1\.#inf0*|∞|infinity|inf)", re.IGNORECASE)
 _NAN = re.compile(r"[+-]?(?:nan(?:\(\w*\))?|1\.#(?:ind|qnan|snan)0*)", re.IGNORECASE)
+_TENSOR = re.compile(
+    r"(?:torch\.|tf\.)?tensor\(\s*\[?\s*([^\s,\]()]+)\s*\]?\s*(?:,.*)?\)", re.IGNORECASE
+)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 
 Numbers = tuple[NDArray[np.float64], NDArray[np.bool_], list[int]]
@@ -27,11 +34,22 @@ def is_missing_text(text: str) -> bool:
     return text.strip().lower() in _MISSING
 
 
+def is_given(cells: Sequence[Any] | NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which cells of a column hold something."""
+    if isinstance(cells, np.ndarray):
+        return ~np.isnan(cells)
+    empty = _EMPTY_CELLS.intersection(cells)
+    if not empty:
+        return np.ones(len(cells), dtype=bool)
+    return np.fromiter((cell not in empty for cell in cells), bool, len(cells))
+
+
 def parse_numbers(cells: Sequence[Any], *, has_decimal_comma: bool = False) -> Numbers:
     """Return the numbers of text cells.
 
     ``nan``, ``inf`` and the spellings of C libraries (``1.#QNAN``, ``-1.#IND``, ``1.#INF``) are
     numbers that are not finite. ``NA``, ``null``, ``None`` and blanks are cells without a value.
+    ``tensor(0.5, device='cuda:0')`` is a half.
 
     Args:
         cells: One column.
@@ -61,6 +79,8 @@ def _parse_one_by_one(
     values, bad = np.full(len(cells), np.nan), []
     for place, cell in enumerate(cells):
         text = "" if cell is None else str(cell).strip()
+        tensor = _TENSOR.fullmatch(text)
+        text = tensor[1] if tensor else text
         try:
             values[place] = float(text)
         except ValueError:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,6 +42,17 @@ class RawTable:
 
     def __len__(self) -> int:
         return len(self.lines)
+
+    def with_columns(self, columns: Mapping[str, Sequence[Any] | NDArray[np.float64]]) -> RawTable:
+        """Return the table with further columns, each with a cell per row."""
+        return dataclasses.replace(
+            self, names=(*self.names, *columns), columns={**self.columns, **columns}
+        )
+
+    def only(self, kept: Container[str | None]) -> RawTable:
+        """Return the table with some of its columns."""
+        columns = {name: cells for name, cells in self.columns.items() if name in kept}
+        return dataclasses.replace(self, columns=columns)
 
     def numbers(self, name: str) -> Numbers:
         """Return a column as numbers; see ``parse_numbers``."""

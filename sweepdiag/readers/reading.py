@@ -12,10 +12,13 @@ import numpy as np
 from sweepdiag.errors import ConfigError, ReaderError, unknown_name
 from sweepdiag.readers.attributes import attributes_of, read_attributes, values_of
 from sweepdiag.readers.charts import chart_columns, melt_chart
-from sweepdiag.readers.columns import ColumnMap, find_columns, test_columns
+from sweepdiag.readers.columns import LOSSES, ColumnMap, find_columns, test_columns
+from sweepdiag.readers.layout import open_columns, settle
 from sweepdiag.readers.points import collect_points, split_runs_by_file
 from sweepdiag.readers.problems import ProblemList
-from sweepdiag.readers.rows import Rows, join_rows, rows_of, runs_table_key, unwanted_shape
+from sweepdiag.readers.refusals import runs_table_key, unwanted_shape
+from sweepdiag.readers.restarts import split_restarts, without_copies
+from sweepdiag.readers.rows import Rows, join_rows, rows_of
 from sweepdiag.readers.sources import find_sources
 from sweepdiag.readers.structured import read_frame
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from sweepdiag.readers.points import Points
     from sweepdiag.readers.raw import Chooser, RawTable
 
 __all__ = ["Reading", "read_curves"]
@@ -108,8 +112,8 @@ class _Choice:
                 return chart
         if self.reader.with_attributes or runs_table_key(names, self.columns):
             return names
-        tests = test_columns(names, self.columns)
-        used = {*self.columns.used(), self.reader.group_by, *tests}
+        used = {*self.columns.used(), *test_columns(names, self.columns), self.reader.group_by}
+        used |= open_columns(names, self.columns, self.reader.given)
         return [name for name in names if name in used]
 
 
@@ -124,6 +128,7 @@ class _Reader:
         self.parts: list[Rows] = []
         self.run_tables: list[tuple[str, RawTable]] = []
         self.maps: list[tuple[str, ColumnMap]] = []
+        self.notes: dict[str, list[str]] = {}
         self.seen: set[str] = set()
 
     def find(self, names: Sequence[str]) -> ColumnMap:
@@ -132,7 +137,7 @@ class _Reader:
         given = {
             role: text
             for role, text in self.given.items()
-            if not text or text in names or all(part in names for part in text.split("+"))
+            if not text or text in names or all(part.strip() in names for part in text.split("+"))
         }
         return find_columns(names, given)
 
@@ -180,6 +185,7 @@ class _Reader:
         if choice.is_chart:
             table = melt_chart(table)
             columns = self.find(table.names)
+        table, columns, notes = settle(table, columns, self.given)
         key = runs_table_key(table.names, columns)
         wrong = unwanted_shape(table.file, table.names, columns)
         if key is not None and not is_only:
@@ -188,8 +194,12 @@ class _Reader:
         if wrong is not None:
             self._check_given()
             raise ReaderError(wrong)
+        if not self.with_attributes:
+            table = table.only(columns.used() | {self.group_by})
         rows = rows_of(table, columns, self.problems)
         if len(rows):
+            for note in notes:
+                self.notes.setdefault(note, []).append(table.file)
             self.parts.append(rows)
             if all(columns != known for _, known in self.maps):
                 self.maps.append((table.file, columns))
@@ -208,10 +218,15 @@ class _Reader:
             raise ReaderError(message)
         rows, notes = self._named(join_rows(self.parts))
         self._check_runs(rows)
-        points = collect_points(
-            rows, has_run_column=any(columns.run for _, columns in self.maps),
-            problems=self.problems,
-        )  # fmt: skip
+        try:
+            points = self._points(rows)
+        except ReaderError:
+            cleared = without_copies(rows)
+            if cleared is None:
+                raise
+            rows, note = cleared
+            notes.append(note)
+            points = self._points(rows)
         curves = points.table()
         runs = attributes_of(rows, points.runs)
         for key, table in self.run_tables:
@@ -220,7 +235,9 @@ class _Reader:
         for run in runs.loc[~used, "trial_id"]:
             self.problems.add(name, 0, "run", run, "run left out: none of its rows has a loss")
         if curves.empty:
-            message = f"no row of {name} has a loss"
+            losses = {n for _, c in self.maps for role in LOSSES for n in c.columns_of(role)}
+            cell = next((p for p in self.problems.listed if p.column in losses), None)
+            message = f"no row of {name} has a loss" + (f": {cell}" if cell else "")
             raise ReaderError(message)
         return Reading(
             name=name,
@@ -231,8 +248,21 @@ class _Reader:
             n_rows=len(rows),
             files=rows.files,
             problems=self.problems,
-            notes=(*notes, *points.notes),
+            notes=(*self._file_notes(), *notes, *points.notes),
         )
+
+    def _points(self, rows: Rows) -> Points:
+        has_run_column = any(columns.run for _, columns in self.maps)
+        return collect_points(rows, has_run_column=has_run_column, problems=self.problems)
+
+    def _file_notes(self) -> list[str]:
+        """Return what was decided on the layout of files, with the files where not in all."""
+        n_files = len(self.parts)
+        lines = []
+        for note, files in self.notes.items():
+            more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+            lines.append(note if len(files) == n_files else f"{files[0]}{more}: {note}")
+        return lines
 
     def _first_problem(self) -> str:
         """Return what to say where nothing could be read."""
@@ -251,7 +281,8 @@ class _Reader:
         split = split_runs_by_file(rows)
         if split is not None:
             notes.append("runs of one name in several files are several runs")
-        return split or rows, notes
+        rows, restarts = split_restarts(split or rows)
+        return rows, notes + restarts
 
     def _check_runs(self, rows: Rows) -> None:
         """Check that a column that was taken for the runs' names does not number the rows.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +18,7 @@ if TYPE_CHECKING:
     from sweepdiag.readers.problems import ProblemList
     from sweepdiag.readers.raw import RawTable
 
-__all__ = ["Rows", "join_rows", "rows_of", "runs_table_key", "unwanted_shape"]
-
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_MANY = 3
+__all__ = ["Rows", "join_rows", "rows_of", "run_names"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +52,21 @@ class Rows:
     def __len__(self) -> int:
         return len(self.run)
 
+    def only(self, kept: NDArray[np.bool_]) -> Rows:
+        """Return some of the rows."""
+        return Rows(
+            files=self.files,
+            file=self.file[kept],
+            line=self.line[kept],
+            run=self.run[kept],
+            epoch=self.epoch[kept],
+            step=self.step[kept],
+            values={name: column[kept] for name, column in self.values.items()},
+            missing={name: column[kept] for name, column in self.missing.items()},
+            is_test=self.is_test[kept],
+            extras={name: column[kept] for name, column in self.extras.items()},
+        )
+
 
 def rows_of(table: RawTable, columns: ColumnMap, problems: ProblemList) -> Rows:
     """Return the rows of one file that say which run and epoch they belong to.
@@ -78,17 +89,13 @@ def rows_of(table: RawTable, columns: ColumnMap, problems: ProblemList) -> Rows:
     is_placed = np.isfinite(place)
     if columns.epoch and columns.step:
         is_placed |= np.isfinite(step) & np.isnan(epoch)
-    run = _run_names(table, columns)
+    run = run_names(table, columns)
     is_named = np.array([name != "" for name in run], dtype=bool)
     values, missing = {}, {}
     for quantity in QUANTITIES:
-        name = getattr(columns, quantity)
-        if name is not None:
-            values[quantity], missing[quantity], bad = table.numbers(name)
-            missing[quantity][bad] = True
-            for i in bad:
-                value = table.columns[name][i]
-                problems.add(table.file, table.lines[i], name, value, "expected a number")
+        names = columns.columns_of(quantity)
+        if names:
+            values[quantity], missing[quantity] = _quantity(table, names, problems)
     for i in np.flatnonzero(~is_placed).tolist():
         if i not in epoch_bad and i not in step_bad and place_name:
             value = table.columns[place_name][i]
@@ -144,7 +151,23 @@ def _axis(
     return values, set(bad)
 
 
-def _run_names(table: RawTable, columns: ColumnMap) -> NDArray[np.object_]:
+def _quantity(
+    table: RawTable, names: Sequence[str], problems: ProblemList
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the sum of columns (mostly of one), and where any of them gives no value."""
+    total, is_missing = np.zeros(len(table)), np.zeros(len(table), dtype=bool)
+    for name in names:
+        values, missing, bad = table.numbers(name)
+        missing[bad] = True
+        total, is_missing = total + values, is_missing | missing
+        for i in bad:
+            value = table.columns[name][i]
+            problems.add(table.file, table.lines[i], name, value, "expected a number")
+    return total, is_missing
+
+
+def run_names(table: RawTable, columns: ColumnMap) -> NDArray[np.object_]:
+    """Return the name of each row's run; empty where its cell is."""
     if not columns.run:
         return np.full(len(table), table.default_run, dtype=object)
     parts = [_as_text(table.columns[name]) for name in columns.run]
@@ -203,50 +226,4 @@ def join_rows(parts: Sequence[Rows]) -> Rows:
         missing={name: np.concatenate([missing(p, name) for p in parts]) for name in quantities},
         is_test=np.concatenate([part.is_test for part in parts]),
         extras={name: np.concatenate([extra(p, name) for p in parts]) for name in extras},
-    )
-
-
-def runs_table_key(names: Sequence[str], columns: ColumnMap) -> str | None:
-    """Return the run column of a table with one row per run and no curves; ``None`` if it has."""
-    has_axis = columns.epoch is not None or columns.step is not None
-    return columns.run[0] if len(columns.run) == 1 and not has_axis and len(names) > 1 else None
-
-
-def unwanted_shape(file: str, names: Sequence[str], columns: ColumnMap) -> str | None:
-    """Return what is wrong with a table that is not tidy, and how to mend it.
-
-    Args:
-        file: The file.
-        names: Its columns.
-        columns: What they hold.
-
-    Returns:
-        A message; ``None`` where there are an epoch (or step) and a loss.
-    """
-    axis = columns.epoch or columns.step
-    shown = ", ".join(names[:8]) + (f", … ({len(names)} in all)" if len(names) > 8 else "")
-    others = [name for name in names if name not in columns.used()]
-    if columns.has_loss and axis:
-        return None
-    n_numbers = sum(_NUMBER.fullmatch(name) is not None for name in names)
-    if n_numbers >= _MANY and 2 * n_numbers > len(names):
-        keys = [name for name in names if not _NUMBER.fullmatch(name)] or ["run"]
-        return (
-            f"{file} has one column per epoch ({shown}), expected one row per epoch: melt it with "
-            f"pandas: frame.melt(id_vars={keys!r}, var_name='epoch', value_name='val_loss')"
-        )
-    if not columns.has_loss and axis and len(others) >= 1 and not columns.run:
-        return (
-            f"{file} has no column that is named like a loss ({shown}). If one holds it, say so: "
-            f"--columns val_loss={others[0]!s}. If there is one column per run, melt the table "
-            f"with pandas: frame.melt(id_vars={[axis]!r}, var_name='run', value_name='val_loss')"
-        )
-    lacking = " and ".join(
-        text
-        for text, is_there in (("a loss", columns.has_loss), ("an epoch or step", axis))
-        if not is_there
-    )
-    return (
-        f"{file} has no column that is named like {lacking}; its columns are {shown}. Name them "
-        "with --columns, such as --columns epoch=NAME,train_loss=NAME,val_loss=NAME"
     )

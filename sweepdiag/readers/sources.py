@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sweepdiag.errors import ReaderError
-from sweepdiag.readers.delimited import read_delimited
+from sweepdiag.readers.delimited import has_header_of_losses, read_delimited
 from sweepdiag.readers.structured import read_json, read_json_lines, read_parquet
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ _SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson", ".json")
 # Names that libraries give every run's file, so that the folder names the run.
 _COMMON = {"metrics", "progress", "result", "trainer_state", "log", "logs", "history", "training"}
 _COMMON |= {"results", "training_log", "curves", "train"}
-_JSON_LOGS = {"trainer_state.json", "result.json", "history.json"}
+_JSON_LOGS = {"trainer_state.json", "result.json", "history.json", "training_history.json"}
+_METRICS = "metrics.json"
+"""Curves where it is the only log (Detectron2), else mostly the last values of one."""
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 
@@ -57,7 +60,9 @@ class Source:
                 self.path, file=file, default_run=run, choose=choose, problems=problems
             )
         if suffix == ".json":
-            return read_json(self.path, file=file, default_run=run, choose=choose)
+            return read_json(
+                self.path, file=file, default_run=run, choose=choose, problems=problems
+            )
         return read_delimited(
             self.path, file=file, default_run=run, choose=choose, problems=problems
         )
@@ -88,7 +93,10 @@ def find_sources(path: Path) -> list[Source]:
         return [Source(path=path, file=path.name, default_run=_run_of(path, path.parent))]
     found = _superseded(_files_of(path))
     if not found:
-        message = f"{path} holds no file that ends in {', '.join(_SUFFIXES)}"
+        message = (
+            f"{path} holds no file that ends in {', '.join(_SUFFIXES)}, and no .txt or .log file "
+            "that begins with a header with a loss"
+        )
         raise ReaderError(message)
     return [
         Source(path=file, file=file.relative_to(path).as_posix(), default_run=_run_of(file, path))
@@ -103,9 +111,7 @@ def _files_of(folder: Path) -> list[Path]:
         inside = file.relative_to(folder)
         if any(part.startswith(".") for part in inside.parts) or not file.is_file():
             continue
-        if file.suffix.lower() not in _SUFFIXES:
-            continue
-        if file.suffix.lower() == ".json" and file.name.lower() not in _JSON_LOGS:
+        if not _may_be_log(file):
             continue
         parents = [folder / parent for parent in inside.parents]
         if not any((parent / MARKER).exists() for parent in parents):
@@ -113,14 +119,26 @@ def _files_of(folder: Path) -> list[Path]:
     return files
 
 
+def _may_be_log(file: Path) -> bool:
+    """Return whether a file of a folder may hold curves; not all text and JSON there does."""
+    name, suffix = file.name.lower(), file.suffix.lower()
+    if suffix == ".json":
+        return name in {*_JSON_LOGS, _METRICS} or name.endswith(".log.json")
+    if suffix in {".txt", ".log"}:
+        return has_header_of_losses(file)
+    return suffix in _SUFFIXES
+
+
 def _superseded(files: list[Path]) -> list[Path]:
     """Return the files without those whose content another one has too."""
     kept = []
     latest = _latest_checkpoints(files)
+    n_in_folder = Counter(file.parent for file in files)
     for file in files:
-        is_progress = file.name == "progress.csv" and file.with_name("result.json") in files
+        is_summary = file.name == "progress.csv" and file.with_name("result.json") in files
+        is_summary |= file.name.lower() == _METRICS and n_in_folder[file.parent] > 1
         is_early = _CHECKPOINT.fullmatch(file.parent.name) and file not in latest
-        if not (is_progress or is_early):
+        if not (is_summary or is_early):
             kept.append(file)
     return kept
 

@@ -123,24 +123,28 @@ def read_json_lines(
                 problems.add(file, number, "", text, "line left out: it is no JSON")
                 continue
             if isinstance(record, dict):
-                records.append(record)
-                lines.append(number)
+                if record:
+                    records.append(record)
+                    lines.append(number)
             else:
                 problems.add(file, number, "", record, "line left out: expected a JSON object")
     return _from_records(records, lines, file=file, default_run=default_run, choose=choose)
 
 
-def read_json(path: Path, *, file: str, default_run: str, choose: Chooser) -> RawTable:
-    """Return the chosen columns of one JSON document.
+def read_json(
+    path: Path, *, file: str, default_run: str, choose: Chooser, problems: ProblemList
+) -> RawTable:
+    """Return the chosen columns of a JSON document, or of lines of JSON.
 
-    It may be a Hugging Face ``trainer_state.json``, a list of objects, or an object of lists such
-    as a Keras ``history``.
+    A document may be a Hugging Face ``trainer_state.json``, a list of objects, or an object of
+    lists such as a Keras ``history``. Lists may lie deeper, and other things beside them.
 
     Args:
         path: The file.
         file: What messages call it.
         default_run: Name of the run where no column names it.
         choose: Which columns to read.
+        problems: Told which lines cannot be read.
 
     Returns:
         The table; its lines count the records.
@@ -149,37 +153,65 @@ def read_json(path: Path, *, file: str, default_run: str, choose: Chooser) -> Ra
         ReaderError: If it is no JSON, or none of these.
     """
     try:
-        content = json.loads(path.read_bytes())
+        records = _records(json.loads(path.read_bytes()))
     except (ValueError, RecursionError) as error:
+        if _begins_with_object(path):
+            return read_json_lines(
+                path, file=file, default_run=default_run, choose=choose, problems=problems
+            )
         message = f"{file} cannot be read as JSON: {error}"
         raise ReaderError(message) from error
-    records = _records(content)
     if records is None:
         message = (
             f"{file} holds no curves: expected a Hugging Face trainer_state.json, a list of "
             "objects, or an object of equally long lists"
         )
         raise ReaderError(message)
+    # Hugging Face sums a training up in a record: its train_loss is the mean over all of it.
+    records = [record for record in records if "train_runtime" not in record]
     lines = list(range(1, len(records) + 1))
     return _from_records(records, lines, file=file, default_run=default_run, choose=choose)
 
 
 def _records(content: Any) -> list[Mapping[str, Any]] | None:
     if isinstance(content, dict) and isinstance(content.get("log_history"), list):
-        # The last record sums a training up: its train_loss is the mean over all of it.
-        return [
-            record
-            for record in content["log_history"]
-            if isinstance(record, dict) and "train_runtime" not in record
-        ]
+        content = content["log_history"]
     if isinstance(content, list) and content and all(isinstance(r, dict) for r in content):
-        return list(content)
-    if isinstance(content, dict) and content:
-        lists = [value for value in content.values() if isinstance(value, list)]
-        if len(lists) == len(content) and len({len(values) for values in lists}) == 1:
-            rows = [dict(zip(content, row, strict=True)) for row in zip(*lists, strict=True)]
-            return [{"epoch": i, **row} for i, row in enumerate(rows, start=1)]
-    return None
+        return content
+    if not isinstance(content, dict):
+        return None
+    # Summaries and settings may stand beside the lists, and lists in an object of their own.
+    lists = {name: value for name, value in _flatten(content) if isinstance(value, list) and value}
+    tables = {
+        name: rows for name, rows in lists.items() if all(isinstance(row, dict) for row in rows)
+    }
+    columns = _columns({name: cells for name, cells in lists.items() if name not in tables})
+    return max([*tables.values(), columns], key=len) or None
+
+
+def _columns(lists: Mapping[str, list[Any]]) -> list[Mapping[str, Any]]:
+    """Return the records that lists make up: those of the length that most of them have."""
+    by_length: dict[int, list[str]] = {}
+    for name, cells in lists.items():
+        by_length.setdefault(len(cells), []).append(name)
+    names = max(by_length.values(), key=len, default=[])
+    levels = list(zip(*(name.split("/")[:-1] for name in names), strict=False))
+    n_shared = next((i for i, level in enumerate(levels) if len(set(level)) > 1), len(levels))
+    short = ["/".join(name.split("/")[n_shared:]) for name in names]
+    return [
+        dict(zip(short, row, strict=True))
+        for row in zip(*(lists[name] for name in names), strict=True)
+    ]
+
+
+def _begins_with_object(path: Path) -> bool:
+    """Return whether the first line is a JSON object by itself."""
+    with path.open("rb") as stream:
+        line = next((line for line in stream if line.strip()), b"")
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _from_records(

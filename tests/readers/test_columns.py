@@ -34,6 +34,43 @@ USUAL = [
         {"epoch": "epoch", "val_loss": "test_loss"},
     ),
     (
+        ["epoch", "train_r2", "train_loss", "val_loss", "val_mae", "train_mae"],
+        {"epoch": "epoch", "train_loss": "train_loss", "val_loss": "val_loss",
+         "train_metric": "train_mae", "val_metric": "val_mae"},
+    ),
+    (
+        ["epoch", "train_loss", "val_loss", "wer", "wer_percent"],
+        {"epoch": "epoch", "train_loss": "train_loss", "val_loss": "val_loss",
+         "val_metric": "wer"},
+    ),
+    (
+        ["epoch", "train/box_loss", "train/cls_loss", "metrics/precision(B)", "metrics/mAP50(B)",
+         "metrics/mAP50-95(B)", "val/box_loss", "val/cls_loss", "lr/pg0"],
+        {"epoch": "epoch", "train_loss": "train/box_loss + train/cls_loss",
+         "val_loss": "val/box_loss + val/cls_loss", "val_metric": "metrics/mAP50-95(B)",
+         "sums": {"train_loss": ("train/box_loss", "train/cls_loss"),
+                  "val_loss": ("val/box_loss", "val/cls_loss")}},
+    ),
+    (
+        ["epoch", "train/box_loss", "metrics/precision", "metrics/mAP_0.5", "metrics/mAP_0.5:0.95",
+         "train/dfl_loss", "val/box_loss"],
+        {"epoch": "epoch", "train_loss": "train/box_loss", "val_loss": "val/box_loss",
+         "val_metric": "metrics/mAP_0.5:0.95"},
+    ),
+    (
+        ["epoch", "val_loss", "train_epoch_ppl", "train_ppl", "val_epoch_ppl", "val_ppl"],
+        {"epoch": "epoch", "val_loss": "val_loss", "train_metric": "train_ppl",
+         "val_metric": "val_ppl"},
+    ),
+    (
+        ["step", "train/value_loss", "train/policy_loss", "loss_value"],
+        {"step": "step", "train_loss": "loss_value"},
+    ),
+    (
+        ["train_loss_batch", "val_loss", "time/total_timesteps", "time/iterations"],
+        {"step": "time/total_timesteps", "train_loss": "train_loss_batch", "val_loss": "val_loss"},
+    ),
+    (
         ["step", "loss", "eval_loss"],
         {"step": "step", "train_loss": "loss", "val_loss": "eval_loss"},
     ),
@@ -68,7 +105,16 @@ def test_a_wrong_name_is_answered_with_the_nearest(given, said):
         find_columns(["epoch", "val_loss"], given)
 
 
+def test_a_loss_may_be_the_sum_of_columns():
+    columns = find_columns(["epoch", "a", "b", "loss"], {"val_loss": "a + b"})
+    assert columns.columns_of("val_loss") == ("a", "b")
+    assert columns.used() == {"epoch", "a", "b", "loss"}
+    with pytest.raises(ConfigError, match="unknown column for val_loss 'c'"):
+        find_columns(["epoch", "a", "b"], {"val_loss": "a+c"})
+
+
 def test_the_direction_of_a_metric_is_read_off_its_name():
     assert metric_mode("val/top1") == metric_mode("eval_accuracy") == "max"
     assert metric_mode("val_error") == metric_mode("ppl") == "min"
+    assert metric_mode("metrics/mAP50-95(B)") == metric_mode("mIoU") == "max"
     assert metric_mode("val_thing") is None

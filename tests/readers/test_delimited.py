@@ -124,9 +124,37 @@ def test_thousands_of_columns_are_passed_over(tmp_path):
         ("run,epoch,speed\na,0,1\n", r"no column that is named like a loss.*--columns"),
         ("epoch,run1,run2,run3\n0,1,2,3\n", r"melt .*melt\(id_vars=\['epoch'\], var_name='run'"),
         ("run,0,1,2,3\na,1,2,3,4\n", r"one column per epoch .*id_vars=\['run'\]"),
-        ("epoch,val_loss\n0,1\n1,2\n0,3\n1,4\n", r"repeats its epochs.*--columns run=lr\+seed"),
+        ("0,1,2,3\n4,3,2,1\n", r"one column per epoch .*id_vars=\['run'\]"),
+        ("0.5,0.5,-1e-3\n0.4,0.6,1e-3\n", r"has no header: its first line holds numbers"),
+        ("0,0.5\n1,0.4\n", r"has no header: its first line holds numbers \(0, 0\.5\)"),
+        ("epoch,time,train/a_loss\n0,1,2\n", r"If one of train/a_loss .*train_loss=train/a_loss"),
+        ("step 0: train loss 4.4, val loss 4.5\niter 0: loss 4.4\n",
+         r"no table but text .*begins 'step 0: train loss 4\.4, val loss 4\.5'.*CSV"),
+        ("Epoch: [1/9], training accuracy: 67.0%\n", "no table but text"),
+        ("Name,State,Created,Runtime,run_name,iter,val/loss\nr1,finished,x,1,a,9,1\n",
+         "table of runs from Weights & Biases: one row per run, no curves"),
+        ("epoch,val_loss\n0,1\n0,2\n1,3\n1,4\n", r"repeats its epochs.*--columns run=lr\+seed"),
     ],
 )  # fmt: skip
 def test_a_file_of_no_use_says_why_and_what_to_do(tmp_path, content, said):
     with pytest.raises(ReaderError, match=said):
         read(tmp_path, content)
+
+
+def test_printed_tensors_are_numbers(tmp_path):
+    content = (
+        "epoch,train_loss,val_loss\n"
+        "1,\"tensor(3.5, device='cuda:0', grad_fn=<DivBackward0>)\",tensor(2.5)\n"
+        '2,"tensor([nan], device=\'cuda:0\')","tf.Tensor(1.5, shape=(), dtype=float32)"\n'
+    )
+    reading = read(tmp_path, content)
+    assert reading.problems.count == 0
+    assert reading.curves["val_loss"].tolist() == [2.5, 1.5]
+    assert reading.curves["train_loss"][0] == 3.5
+    assert math.isnan(reading.curves["train_loss"][1])
+
+
+def test_where_no_loss_can_be_read_the_first_cell_is_told(tmp_path):
+    said = r"no row of .* has a loss: runs.csv, line 2: loss is '1 of 3', expected a number"
+    with pytest.raises(ReaderError, match=said):
+        read(tmp_path, "epoch,loss\n0,1 of 3\n1,2 of 3\n")

@@ -57,7 +57,7 @@ def test_words_for_nothing_are_missing_among_numbers_and_values_among_texts(tmp_
 
 def test_several_runs_of_one_name_are_refused():
     with pytest.raises(ReaderError, match=r"runs seem to share the name 'a'.*--columns run="):
-        read_curves(frame(run=["a"] * 4, epoch=[0, 1, 0, 1], val_loss=[1.0, 2, 3, 4]))
+        read_curves(frame(run=["a"] * 4, epoch=[0, 0, 1, 1], val_loss=[1.0, 2, 3, 4]))
 
 
 def test_keras_files_name_their_runs(tmp_path):
@@ -104,9 +104,13 @@ def test_validation_within_an_epoch_makes_steps_the_axis():
     assert reading.curves["epoch"].tolist() == (steps * 10).tolist()
 
 
-@pytest.mark.parametrize("layout", ["run", "checkpoints"])
+@pytest.mark.parametrize("layout", ["run", "checkpoints", "history"])
 def test_hugging_face_states(tmp_path, layout):
-    if layout == "run":
+    if layout == "history":
+        path = tmp_path / "run-a" / "history.json"
+        samples.trainer_state(path, 8)
+        path.write_text(json.dumps(json.loads(path.read_text())["log_history"]))
+    elif layout == "run":
         samples.trainer_state(tmp_path / "run-a" / "trainer_state.json", 8)
     else:
         for done in (900, 1000, 1600):
@@ -333,3 +337,47 @@ def test_a_column_of_lists_is_read_as_text():
         with_attributes=True,
     )
     assert reading.runs["scores"].tolist() == ["[1. 2.]"]
+
+
+def test_lines_of_json_are_read_whatever_the_file_is_called(tmp_path):
+    lines = '{}\n{"iteration": 19, "total_loss": 2.0}\n{"iteration": 39, "total_loss": 1.5}\n'
+    (tmp_path / "metrics.json").write_text(lines)
+    reading = read_curves(tmp_path / "metrics.json")
+    assert reading.curves["train_loss"].tolist() == [2.0, 1.5]
+    assert reading.problems.count == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"epochs": [{"epoch": i, "loss": 3 - i, "val_loss": i} for i in (1, 2, 3)], "best": 0.5},
+        {"backbone": "B0", "classes": ["a", "b"], "loss": [2, 1, 0], "val_loss": [1, 2, 3],
+         "test_loss": 7.5},
+        {"args": {"lr": 0.1}, "history": {"loss": [2, 1, 0], "val_loss": [1, 2, 3]}},
+        {"result": {"train": {"loss": [2, 1, 0]}, "val": {"loss": [1, 2, 3]}}},
+    ],
+    ids=["records", "beside", "deeper", "parts"],
+)  # fmt: skip
+def test_lists_in_json_may_lie_deeper_and_beside_other_things(tmp_path, content):
+    (tmp_path / "log.json").write_text(json.dumps(content))
+    curves = read_curves(tmp_path / "log.json").curves
+    assert curves["epoch"].tolist() == [1, 2, 3]
+    assert curves["train_loss"].tolist() == [2, 1, 0]
+    assert curves["val_loss"].tolist() == [1, 2, 3]
+
+
+def test_of_the_text_and_json_of_a_folder_only_logs_are_read(tmp_path):
+    (tmp_path / "a.log").write_text(samples.KERAS)
+    (tmp_path / "printed").mkdir()
+    text = "step 0: train loss 4.4, val loss 4.4\nbye\n"
+    (tmp_path / "printed" / "stdout.log").write_text(text)
+    (tmp_path / "notes.txt").write_text("loss\n")
+    (tmp_path / "metrics.json").write_text('{"accuracy": 0.9}')
+    (tmp_path / "det").mkdir()
+    lines = '{"epoch": 1, "total_loss": 2}\n{"epoch": 2, "total_loss": 1}\n'
+    (tmp_path / "det" / "metrics.json").write_text(lines)
+    with pytest.raises(ReaderError, match=r"no \.txt or \.log file that begins with a header"):
+        read_curves(tmp_path / "printed")
+    reading = read_curves(tmp_path)
+    assert reading.files == ("a.log", "det/metrics.json")
+    assert reading.problems.count == 0
