@@ -210,6 +210,7 @@ def _diagnose(sweep: _Sweep, *, ignore: Sequence[str] = ()) -> Diagnosis:
             n_seeds=config.n_seeds,
             budget=budget_of(findings),
             n_configurations=config.n_configurations,
+            least_of_learned=recorded.thresholds.tag_improving_share,
         ),
         title=sweep.folder.path.name,
         environment=_environment(sweep.folder),

@@ -287,6 +287,7 @@ class _Job:
             epochs=max(1, round(float(curves["epoch"].max()))) if is_epoch else None,
             n_seeds=int(n_seeds),
             budget=budget_of(findings),
+            least_of_learned=recorded.thresholds.tag_improving_share,
         )
         result = self._result(
             folder,

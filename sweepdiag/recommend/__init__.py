@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sweepdiag.features.late_gain import LEAST_OF_LEARNED
 from sweepdiag.recommend._words import axis_name, sentence, value_text
 from sweepdiag.recommend.criteria import compare_criteria
 from sweepdiag.recommend.next_sweep import Budget, NextSweep, next_sweep
@@ -50,6 +51,7 @@ def recommend(
     n_seeds: int,
     budget: Budget | None = None,
     n_configurations: int | None = None,
+    least_of_learned: float = LEAST_OF_LEARNED,
 ) -> Recommendation:
     """Return where to train, when to stop and what to run next.
 
@@ -66,6 +68,8 @@ def recommend(
         n_seeds: Seeds planned per configuration.
         budget: What the findings say about the epochs of the next sweep, if they do.
         n_configurations: Points that were drawn; ``None`` if the sweep was a grid.
+        least_of_learned: Share of all that was learned by which a curve must improve at its end
+            for longer training to help.
 
     Returns:
         The recommendation; its ``answer`` is there also when nothing can be recommended.
@@ -87,6 +91,8 @@ def recommend(
         monitor=monitor,
         metric_mode=metric_mode,
         metric=facts.metric,
+        loss_floor=facts.loss_floor,
+        least_of_learned=least_of_learned,
     )
     in_region = region_stop(region=outcome.region, stops=stops)
     following = next_sweep(
@@ -94,6 +100,7 @@ def recommend(
         outcome=outcome,
         configurations=configurations,
         stop=in_region,
+        stops=stops,
         facts=facts,
         epochs=epochs,
         n_seeds=n_seeds,

@@ -17,16 +17,15 @@ from sweepdiag.recommend._zoom import (
     zoomed_axis,
 )
 from sweepdiag.recommend.region import RegionCause, RegionOutcome
-from sweepdiag.records import Axis, AxisValue, Region, Scale, StopEpoch, SweepFacts, Tag
+from sweepdiag.records import Axis, AxisValue, Region, Scale, StopEpoch, SweepFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Set
+    from collections.abc import Mapping, Sequence, Set
 
     import pandas as pd
 
 __all__ = ["Budget", "NextSweep", "next_sweep"]
 
-_LATE_SHARE = 0.75
 _FEWEST_SEEDS, _MOST_SEEDS = 3, 10
 _RESCUE_DECADES = 3
 _RESCUE_POINTS = 7
@@ -67,6 +66,7 @@ def next_sweep(
     facts: SweepFacts,
     epochs: int | None,
     n_seeds: int,
+    stops: Sequence[StopEpoch] = (),
     budget: Budget | None = None,
     n_configurations: int | None = None,
 ) -> NextSweep:
@@ -87,6 +87,7 @@ def next_sweep(
         facts: What is known of the task.
         epochs: Budget of each training; ``None`` if it was not counted in epochs.
         n_seeds: Seeds planned per configuration.
+        stops: What ``stop_epochs`` returned.
         budget: What the findings say about the epochs, if they do: that holds.
         n_configurations: Points that were drawn; ``None`` if the sweep was a grid.
 
@@ -95,7 +96,7 @@ def next_sweep(
     """
     if not axes:
         return NextSweep({}, {}, ())
-    settings, reasons = _settings(outcome, configurations, stop, budget, epochs, n_seeds)
+    settings, reasons = _settings(outcome, stop, stops, budget, epochs, n_seeds)
     if outcome.region is None:
         plans = _rescued(axes, outcome)
     else:
@@ -249,19 +250,18 @@ def _rate_plan(axis: Axis, low: float, high: float, text: str) -> AxisPlan:
 
 def _settings(
     outcome: RegionOutcome,
-    configurations: pd.DataFrame,
     stop: StopEpoch | None,
+    stops: Sequence[StopEpoch],
     budget: Budget | None,
     epochs: int | None,
     n_seeds: int,
 ) -> tuple[dict[str, int], tuple[str, ...]]:
     settings: dict[str, int] = {}
     reasons: list[str] = []
-    is_inside = configurations["config_id"].isin(
-        outcome.region.config_ids if outcome.region else ()
-    )
+    ids = set(outcome.region.config_ids) if outcome.region else set()
+    inside = [other for other in stops if other.config_id in ids]
     for setting, change in (
-        ("epochs", _epochs_change(configurations[is_inside], stop, budget, epochs)),
+        ("epochs", _epochs_change(inside, stop, budget, epochs)),
         ("seeds", _seeds_change(outcome, n_seeds) if outcome.region else None),
     ):
         if change is not None:
@@ -271,7 +271,10 @@ def _settings(
 
 
 def _epochs_change(
-    inside: pd.DataFrame, stop: StopEpoch | None, budget: Budget | None, epochs: int | None
+    inside: Sequence[StopEpoch],
+    stop: StopEpoch | None,
+    budget: Budget | None,
+    epochs: int | None,
 ) -> tuple[int, str] | None:
     if epochs is None:
         return None
@@ -279,24 +282,15 @@ def _epochs_change(
         change = "more" if budget.epochs > epochs else "fewer"
         title = budget.title[:1].lower() + budget.title[1:]
         return None if budget.epochs == epochs else (budget.epochs, f"{change} epochs: {title}")
-    best = inside["best_epoch"].dropna()
-    if best.empty:
+    # Where to start decides.
+    if stop is None or not stop.is_improving:
         return None
-    tags = inside.loc[best.index, "tags"]
-    improving = tags.map(lambda tags: Tag.STILL_IMPROVING in tags).astype(bool)
-    n_going_on = int(((best >= _LATE_SHARE * epochs) & improving).sum())
-    # Where to start decides; without its stop, the majority.
-    goes_on = stop.is_improving if stop is not None else 2 * n_going_on >= len(best)
-    if goes_on and 2 * n_going_on >= len(best):
-        return 2 * epochs, (
-            f"more epochs: {n_going_on} of the region's {len(best)} configurations are "
-            "best in the last quarter and still improve"
-        )
-    if goes_on:
-        return 2 * epochs, (
-            f"more epochs: the configuration to start at still improves at epoch {epochs}"
-        )
-    return None
+    n_going_on = sum(other.is_improving for other in inside)
+    if len(inside) > 1 and 2 * n_going_on >= len(inside):
+        who = f"{n_going_on} of the region's {len(inside)} configurations still improve"
+    else:
+        who = "the configuration to start at still improves"
+    return 2 * epochs, f"more epochs: {who} at epoch {epochs}"
 
 
 def _seeds_change(outcome: RegionOutcome, n_seeds: int) -> tuple[int, str] | None:

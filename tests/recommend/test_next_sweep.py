@@ -179,22 +179,36 @@ def test_one_seed_asks_for_more():
     assert result.settings == {"seeds": 3}
 
 
-def test_late_best_epochs_that_still_improve_ask_for_more_epochs():
-    late = Outcome(losses=(0.5, 0.501), best_epoch=28.0, tags=("still_improving",))
-    result = following((lr_axis(*LRS),), by_lr(at_0_1=late))
-    assert result.settings == {"epochs": 60}
-    assert "best in the last quarter and still improve" in result.reasons[-1]
-
-
-def test_late_best_epochs_on_a_plateau_do_not():
-    late = Outcome(losses=(0.5, 0.501), best_epoch=28.0)
-    assert following((lr_axis(*LRS),), by_lr(at_0_1=late)).settings == {}
-    at_end = StopEpoch(
-        config_id="region", epoch=30.0, budget_epochs=30.0, saved_fraction=0.0, regret=0.0,
-        reason="in whatever words", is_improving=True,
+def stop_at_the_end(config_id="region", *, is_improving):
+    return StopEpoch(
+        config_id=config_id, epoch=30.0, budget_epochs=30.0, saved_fraction=0.0, regret=0.0,
+        reason="in whatever words", is_improving=is_improving,
     )  # fmt: skip
-    result = following((lr_axis(*LRS),), by_lr(at_0_1=late), stop=at_end)
+
+
+def test_a_start_that_still_improves_asks_for_more_epochs():
+    stop = stop_at_the_end(is_improving=True)
+    result = following((lr_axis(*LRS),), by_lr(at_0_1=GOOD), stop=stop)
     assert result.settings == {"epochs": 60}
+    text = "More epochs: the configuration to start at still improves at epoch 30."
+    assert result.reasons[-1] == text
+
+
+def test_a_region_that_still_improves_says_how_much_of_it_does():
+    outcomes = by_lr(at_0_1=GOOD, at_0_01=GOOD)
+    ids = config_table((lr_axis(*LRS),), outcomes)["config_id"]
+    stops = [stop_at_the_end(config_id, is_improving=True) for config_id in ids]
+    result = following(
+        (lr_axis(*LRS),), outcomes, stop=stop_at_the_end(is_improving=True), stops=stops
+    )
+    assert result.settings == {"epochs": 60}
+    assert "2 of the region's 2 configurations still improve at epoch 30" in result.reasons[-1]
+
+
+def test_late_best_epochs_and_tags_ask_for_nothing_if_the_start_has_settled():
+    late = Outcome(losses=(0.5, 0.501), best_epoch=28.0, tags=("still_improving",))
+    stop = stop_at_the_end(is_improving=False)
+    assert following((lr_axis(*LRS),), by_lr(at_0_1=late), stop=stop).settings == {}
 
 
 @pytest.mark.parametrize("outcome", [GOOD, DIVERGED])
