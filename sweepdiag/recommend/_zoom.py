@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from dataclasses import dataclass
@@ -40,10 +41,17 @@ _FEWEST_VALUES = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AxisPlan:
-    """The block of one axis in the next sweep's file, and a sentence on every change."""
+    """One axis in the next sweep's file.
+
+    Attributes:
+        block: Its block.
+        reasons: A sentence on every change.
+        best: The values that are best so far, which the next sweep has to confirm.
+    """
 
     block: dict[str, Any]
     reasons: tuple[str, ...]
+    best: tuple[AxisValue, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,20 +105,23 @@ def zoomed_axis(
         n_train: Training samples, the largest possible batch.
     """
     if side.low is None or side.high is None:
-        return _category_plan(side, tried, equals)
+        plan = _category_plan(side, tried, equals)
+        return dataclasses.replace(plan, best=tuple(best))
     numbers = sorted({float(value) for value in tried})
     ladder = _Ladder(axis=axis, tried=numbers, limits=limits_of(axis.name, numbers, n_train))
-    edges = {float(value) for value in best}
+    best_numbers = {float(value) for value in best}
     if is_tie or (len(numbers) == 1 and axis.name not in LEARNING_RATES):
         down = up = 0.0
     else:
         spans_axis = len(numbers) > 1 and (side.low, side.high) == (numbers[0], numbers[-1])
-        down = ladder.steps_beyond(side.low, edges, spans_axis=spans_axis, upper=False)
-        up = ladder.steps_beyond(side.high, edges, spans_axis=spans_axis, upper=True)
-    block = (
-        ladder.continuous(side, down, up) if is_continuous(axis) else ladder.listed(side, down, up)
-    )
-    return AxisPlan(block=block, reasons=_reasons(axis, block, down, up, ladder))
+        down = ladder.steps_beyond(side.low, best_numbers, spans_axis=spans_axis, upper=False)
+        up = ladder.steps_beyond(side.high, best_numbers, spans_axis=spans_axis, upper=True)
+    if is_continuous(axis):
+        block = ladder.continuous(side, down, up)
+    else:
+        block = ladder.listed(side, down, up, best_numbers)
+    reasons = _reasons(axis, block, down, up, ladder)
+    return AxisPlan(block=block, reasons=reasons, best=tuple(best))
 
 
 def is_continuous(axis: Axis) -> bool:
@@ -133,15 +144,26 @@ def n_values(block: Mapping[str, Any]) -> int:
     return int(block["n"]) if "n" in block else len(block.get("values", (None,)))
 
 
-def thinner(block: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return a block with one value less and the same ends; ``None`` if it has few enough."""
+def thinner(plan: AxisPlan) -> AxisPlan | None:
+    """Return a plan with one value less, the same ends and the best values so far.
+
+    Args:
+        plan: The plan of an axis.
+
+    Returns:
+        A shorter plan; ``None`` if no value can be spared.
+    """
+    block = plan.block
     if "n" in block:
-        return {**block, "n": block["n"] - 1} if block["n"] > _FEWEST_POINTS else None
+        if block["n"] <= _FEWEST_POINTS:
+            return None
+        return dataclasses.replace(plan, block={**block, "n": block["n"] - 1})
     values = list(block.get("values", ()))
-    if len(values) <= _FEWEST_VALUES:
+    # The lowest first: the upper end is where a widened axis is still unknown.
+    spare = next((i for i in range(1, len(values) - 1) if values[i] not in plan.best), None)
+    if len(values) <= _FEWEST_VALUES or spare is None:
         return None
-    # Not the last but one: the upper end is where a widened axis is still unknown.
-    return _list_block([values[0], *values[2:]])
+    return dataclasses.replace(plan, block=_list_block(values[:spare] + values[spare + 1 :]))
 
 
 def unchanged_block(axis: Axis) -> dict[str, Any]:
@@ -225,7 +247,7 @@ class _Ladder:
         n = min(max(len(self.tried), _FEWEST_POINTS), _MOST_POINTS)
         return continuous_block(self.axis, low, high, n)
 
-    def listed(self, side: AxisRange, down: float, up: float) -> dict[str, Any]:
+    def listed(self, side: AxisRange, down: float, up: float, best: set[float]) -> dict[str, Any]:
         kept = sorted(float(value) for value in side.values)
         numbers = set(kept)
         if len(kept) <= _MOST_REFINED_VALUES and down + up > 0:
@@ -241,7 +263,7 @@ class _Ladder:
         legal = [self.limits.clip(value) for value in numbers - known_bad]
         whole = self._is_whole
         values: set[AxisValue] = {int(value) if whole else value for value in legal}
-        return _list_block(_thinned(sorted(values, key=float)))
+        return _list_block(_thinned(sorted(values, key=float), best))
 
     @property
     def _is_whole(self) -> bool:
@@ -298,11 +320,13 @@ def _category_plan(
     return AxisPlan(block=_list_block(kept), reasons=tuple(reasons))
 
 
-def _thinned(values: list[AxisValue]) -> list[AxisValue]:
-    """Return the values, or as many as a grid can bear, the first and the last among them."""
+def _thinned(values: list[AxisValue], best: set[float]) -> list[AxisValue]:
+    """Return the values, or as many as a grid can bear: the ends and the best among them."""
     if len(values) <= _MOST_POINTS:
         return values
-    return [values[round(i * (len(values) - 1) / (_MOST_POINTS - 1))] for i in range(_MOST_POINTS)]
+    step = (len(values) - 1) / (_MOST_POINTS - 1)
+    places = {round(i * step) for i in range(_MOST_POINTS)}
+    return [v for place, v in enumerate(values) if place in places or float(v) in best]
 
 
 def _list_block(values: Iterable[AxisValue]) -> dict[str, Any]:

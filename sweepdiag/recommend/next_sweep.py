@@ -171,12 +171,12 @@ def _within_budget(
 
     n_before = n_trials(plans)
     while n_trials(plans) > most_trials:
-        shorter = {name: thinner(plan.block) for name, plan in plans.items()}
-        able = [name for name, block in shorter.items() if block is not None]
+        thinned = {name: thinner(plan) for name, plan in plans.items()}
+        able = {name: plan for name, plan in thinned.items() if plan is not None}
         if not able:
             break
         name = max(able, key=lambda name: n_values(plans[name].block))
-        plans = {**plans, name: dataclasses.replace(plans[name], block=shorter[name] or {})}
+        plans = {**plans, name: able[name]}
     n_after = n_trials(plans)
     if n_after == n_before:
         return plans, ()

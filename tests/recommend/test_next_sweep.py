@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sweepdiag.plotting._text import distinct_labels
 from sweepdiag.recommend import Budget, next_sweep, recommend_region
 from sweepdiag.recommend._words import value_text
+from sweepdiag.recommend._zoom import AxisPlan, thinner
 from sweepdiag.records import Axis, Scale, StopEpoch, SweepFacts
 from sweepdiag.wording import format_value
 from tests.recommend.tables import Outcome, config_table, int_axis, lr_axis
@@ -314,6 +315,27 @@ def test_a_grid_grows_to_twice_the_trials_at_most():
     }
     assert sizes == {"lr": 6, "batch_size": 4, "capacity": 4, "depth": 4}
     assert result.reasons[-1] == "The grid is thinned from 1024 trials to 768."
+    # The best so far is tried again, so that it can be confirmed.
+    lists = {name: block["values"] for name, block in result.parameters.items() if name != "lr"}
+    assert all(wanted[name] in values for name, values in lists.items())
+
+
+def test_a_long_list_is_thinned_around_its_best_value():
+    axis = int_axis("capacity", *range(10, 22))
+    best = Outcome(losses=(0.49, 0.491))
+    result = following((axis,), lambda point: best if point["capacity"] == 11 else GOOD)
+    values = result.parameters["capacity"]["values"]
+    assert 11 in values
+    assert len(values) < 12
+
+
+def test_only_what_is_not_best_can_be_spared():
+    plan = AxisPlan(block={"values": [0.0, 0.15, 0.3, 0.6]}, reasons=(), best=(0.15,))
+    shorter = thinner(plan)
+    assert shorter is not None
+    assert shorter.block == {"values": [0.0, 0.15, 0.6]}
+    assert thinner(shorter) is None
+    assert thinner(AxisPlan(block=plan.block, reasons=(), best=(0.15, 0.3))) is None
 
 
 @pytest.mark.parametrize("value", [0.00316, 0.316, 7.36e28, 100000, 1048576, "adam"])
