@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sweepdiag.features.late_gain import LEAST_OF_LEARNED
 from sweepdiag.recommend._words import axis_name, sentence, value_text
 from sweepdiag.recommend.criteria import compare_criteria
-from sweepdiag.recommend.next_sweep import Budget, NextSweep, next_sweep
+from sweepdiag.recommend.next_sweep import Budget, Cause, NextSweep, next_sweep
 from sweepdiag.recommend.region import RegionCause, RegionOutcome, recommend_region
 from sweepdiag.recommend.sampling import ContinuousRange, ParameterRange, sample_quasi_random
 from sweepdiag.recommend.stopping import region_stop, stop_epochs
@@ -20,8 +20,21 @@ if TYPE_CHECKING:
 _MOST_EQUALS = 2
 """Configurations outside the region that the answer names."""
 
+_NOTHING_TRAINS = "Nothing here trains"
+
+_EXPLAINED = {
+    RegionCause.ALL_DIVERGING: _NOTHING_TRAINS,
+    RegionCause.ALL_NOT_LEARNING: _NOTHING_TRAINS,
+    RegionCause.NOTHING_TRAINS: _NOTHING_TRAINS,
+    RegionCause.NOTHING_GENERALISES: (
+        "Training loss falls, but validation never beats a constant prediction"
+    ),
+}
+"""What is said before the cause that the findings know, by why there is no region."""
+
 __all__ = [
     "Budget",
+    "Cause",
     "ContinuousRange",
     "NextSweep",
     "ParameterRange",
@@ -50,6 +63,7 @@ def recommend(
     epochs: int | None,
     n_seeds: int,
     budget: Budget | None = None,
+    cause: Cause | None = None,
     n_configurations: int | None = None,
     least_of_learned: float = LEAST_OF_LEARNED,
 ) -> Recommendation:
@@ -67,6 +81,8 @@ def recommend(
         epochs: Budget of each training; ``None`` if it was not counted in epochs.
         n_seeds: Seeds planned per configuration.
         budget: What the findings say about the epochs of the next sweep, if they do.
+        cause: What the findings say is wrong that no settings can mend; it counts where there is
+            no region.
         n_configurations: Points that were drawn; ``None`` if the sweep was a grid.
         least_of_learned: Share of all that was learned by which a curve must improve at its end
             for longer training to help.
@@ -105,10 +121,11 @@ def recommend(
         epochs=epochs,
         n_seeds=n_seeds,
         budget=budget,
+        cause=cause,
         n_configurations=n_configurations,
     )
     return Recommendation(
-        answer=_answer(outcome, in_region),
+        answer=_answer(outcome, in_region, cause),
         region=outcome.region,
         stop_epochs=stops,
         region_stop=in_region,
@@ -118,7 +135,9 @@ def recommend(
     )
 
 
-def _answer(outcome: RegionOutcome, stop: StopEpoch | None) -> str:
+def _answer(outcome: RegionOutcome, stop: StopEpoch | None, cause: Cause | None) -> str:
+    if cause is not None and outcome.cause in _EXPLAINED:
+        return f"{_EXPLAINED[outcome.cause]}: {_cause_text(cause)}"
     text = outcome.answer
     if stop is not None and stop.epoch < stop.budget_epochs:
         text += f"; stop at epoch {epoch_text(stop.epoch)} and keep the best checkpoint"
@@ -132,6 +151,11 @@ def _answer(outcome: RegionOutcome, stop: StopEpoch | None) -> str:
     if outcome.is_noise_too_large:
         text += ". Seed noise is too large to separate the configurations: more seeds are needed"
     return sentence(text)
+
+
+def _cause_text(cause: Cause) -> str:
+    title = cause.title[:1].lower() + cause.title[1:]
+    return f"{title} ({cause.code}). {sentence(cause.action)}"
 
 
 def _equals_text(outcome: RegionOutcome) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["Budget", "NextSweep", "next_sweep"]
+__all__ = ["Budget", "Cause", "NextSweep", "next_sweep"]
 
 _FEWEST_SEEDS, _MOST_SEEDS = 3, 10
 _RESCUE_DECADES = 3
@@ -41,6 +41,14 @@ class Budget(NamedTuple):
 
     epochs: int
     title: str
+
+
+class Cause(NamedTuple):
+    """What a finding says is wrong that no settings can mend, and what to do about it."""
+
+    code: str
+    title: str
+    action: str
 
 
 class NextSweep(NamedTuple):
@@ -68,13 +76,15 @@ def next_sweep(
     n_seeds: int,
     stops: Sequence[StopEpoch] = (),
     budget: Budget | None = None,
+    cause: Cause | None = None,
     n_configurations: int | None = None,
 ) -> NextSweep:
     """Return a sweep that zooms into the region, or goes where it has to be looked for.
 
     Continuous axes reach half a step beyond the region. An axis whose best value is the last one
     tried is widened by two steps, except where the value beyond cannot exist. Where nothing
-    trains, the learning rate goes down (all diverge), up (none learns) or between the two.
+    trains, the learning rate goes down (all diverge), up (none learns) or between the two, unless
+    the findings know a cause that no settings can mend: then the axes stay as they are.
 
     A grid of more than twice the trials of the sweep that ran is thinned as far as each axis
     bears it. Where points are drawn, fewer are.
@@ -89,6 +99,8 @@ def next_sweep(
         n_seeds: Seeds planned per configuration.
         stops: What ``stop_epochs`` returned.
         budget: What the findings say about the epochs, if they do: that holds.
+        cause: What the findings say is wrong that no settings can mend; it counts where there is
+            no region.
         n_configurations: Points that were drawn; ``None`` if the sweep was a grid.
 
     Returns:
@@ -97,10 +109,16 @@ def next_sweep(
     if not axes:
         return NextSweep({}, {}, ())
     settings, reasons = _settings(outcome, stop, stops, budget, epochs, n_seeds)
-    if outcome.region is None:
-        plans = _rescued(axes, outcome)
-    else:
+    if outcome.region is not None:
         plans = _zoomed(axes, outcome, outcome.region, facts.n_train)
+    elif cause is not None:
+        plans = _unchanged(axes)
+        reasons = (
+            f"the axes stay as they are: run them again once {cause.code} is mended",
+            *reasons,
+        )
+    else:
+        plans = _rescued(axes, outcome)
     n_next_seeds = settings.get("seeds", n_seeds)
     most_trials = max(_MOST_GROWTH * len(configurations) * n_seeds, _FEWEST_TRIALS)
     if n_configurations is not None:
@@ -130,7 +148,7 @@ def _zoomed(
         rows = zip(candidates.config_ids, candidates.values, strict=True)
         return [values[index] for config_id, values in rows if config_id in config_ids]
 
-    plans = {axis.name: AxisPlan(block=unchanged_block(axis), reasons=()) for axis in axes}
+    plans = _unchanged(axes)
     for index, side in enumerate(region.axes):
         plans[side.name] = zoomed_axis(
             candidates.axes[index],
@@ -142,6 +160,10 @@ def _zoomed(
             n_train=n_train,
         )
     return plans
+
+
+def _unchanged(axes: tuple[Axis, ...]) -> dict[str, AxisPlan]:
+    return {axis.name: AxisPlan(block=unchanged_block(axis), reasons=()) for axis in axes}
 
 
 def _drawn(plan: AxisPlan) -> AxisPlan:
@@ -185,7 +207,7 @@ def _within_budget(
 
 def _rescued(axes: tuple[Axis, ...], outcome: RegionOutcome) -> dict[str, AxisPlan]:
     """Leave every axis as it was, and move the learning rate to where training may begin."""
-    plans = {axis.name: AxisPlan(block=unchanged_block(axis), reasons=()) for axis in axes}
+    plans = _unchanged(axes)
     rates = [
         (index, axis)
         for index, axis in enumerate(outcome.candidates.axes)
