@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sweepdiag.records import JUDGED_STATES, FindingState, Scale, Tag, plain
+from sweepdiag.records import JUDGED_STATES, FindingState, Scale, Severity, Tag, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -127,7 +127,12 @@ def cause_of(findings: Iterable[Finding]) -> Cause | None:
     finding = cause_outside_settings(findings)
     if finding is None:
         return None
-    return Cause(code=finding.code, title=finding.title, action=finding.action)
+    return Cause(
+        code=finding.code,
+        title=finding.title,
+        action=finding.action,
+        is_error=finding.severity is Severity.ERROR,
+    )
 
 
 def _verdicts(recorded: Recorded) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -82,7 +82,7 @@ def recommend(
         n_seeds: Seeds planned per configuration.
         budget: What the findings say about the epochs of the next sweep, if they do.
         cause: What the findings say is wrong that no settings can mend; it counts where there is
-            no region.
+            no region, or if it is an error.
         n_configurations: Points that were drawn; ``None`` if the sweep was a grid.
         least_of_learned: Share of all that was learned by which a curve must improve at its end
             for longer training to help.
@@ -144,6 +144,9 @@ def _answer(outcome: RegionOutcome, stop: StopEpoch | None, cause: Cause | None)
     elif stop is not None:
         text += f"; train for all {epoch_text(stop.epoch)} epochs"
         text += " or longer" if stop.is_improving else " and keep the best checkpoint"
+    if cause is not None and cause.is_error and outcome.region is not None:
+        title = _lowered(cause.title)
+        text = f"First mend {cause.code}: {title}. As things are: {_lowered(text)}"
     if outcome.equals:
         text += f". As good outside this box: {_equals_text(outcome)}"
     if outcome.cause is RegionCause.FOUND and not outcome.is_noise_known:
@@ -154,8 +157,11 @@ def _answer(outcome: RegionOutcome, stop: StopEpoch | None, cause: Cause | None)
 
 
 def _cause_text(cause: Cause) -> str:
-    title = cause.title[:1].lower() + cause.title[1:]
-    return f"{title} ({cause.code}). {sentence(cause.action)}"
+    return f"{_lowered(cause.title)} ({cause.code}). {sentence(cause.action)}"
+
+
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def _equals_text(outcome: RegionOutcome) -> str:

@@ -44,11 +44,15 @@ class Budget(NamedTuple):
 
 
 class Cause(NamedTuple):
-    """What a finding says is wrong that no settings can mend, and what to do about it."""
+    """What a finding says is wrong that no settings can mend, and what to do about it.
+
+    An error makes every curve doubtful, also where a region was found.
+    """
 
     code: str
     title: str
     action: str
+    is_error: bool = False
 
 
 class NextSweep(NamedTuple):
@@ -83,8 +87,8 @@ def next_sweep(
 
     Continuous axes reach half a step beyond the region. An axis whose best value is the last one
     tried is widened by two steps, except where the value beyond cannot exist. Where nothing
-    trains, the learning rate goes down (all diverge), up (none learns) or between the two, unless
-    the findings know a cause that no settings can mend: then the axes stay as they are.
+    trains, the learning rate goes down (all diverge), up (none learns) or between the two. If the
+    findings know a cause that no settings can mend, the sweep stays as it is.
 
     A grid of more than twice the trials of the sweep that ran is thinned as far as each axis
     bears it. Where points are drawn, fewer are.
@@ -100,7 +104,7 @@ def next_sweep(
         stops: What ``stop_epochs`` returned.
         budget: What the findings say about the epochs, if they do: that holds.
         cause: What the findings say is wrong that no settings can mend; it counts where there is
-            no region.
+            no region, or if it is an error.
         n_configurations: Points that were drawn; ``None`` if the sweep was a grid.
 
     Returns:
@@ -108,15 +112,11 @@ def next_sweep(
     """
     if not axes:
         return NextSweep({}, {}, ())
+    if cause is not None and (outcome.region is None or cause.is_error):
+        return _same_again(axes, cause, is_drawn=n_configurations is not None)
     settings, reasons = _settings(outcome, stop, stops, budget, epochs, n_seeds)
     if outcome.region is not None:
         plans = _zoomed(axes, outcome, outcome.region, facts.n_train)
-    elif cause is not None:
-        plans = _unchanged(axes)
-        reasons = (
-            f"the axes stay as they are: run them again once {cause.code} is mended",
-            *reasons,
-        )
     else:
         plans = _rescued(axes, outcome)
     n_next_seeds = settings.get("seeds", n_seeds)
@@ -164,6 +164,15 @@ def _zoomed(
 
 def _unchanged(axes: tuple[Axis, ...]) -> dict[str, AxisPlan]:
     return {axis.name: AxisPlan(block=unchanged_block(axis), reasons=()) for axis in axes}
+
+
+def _same_again(axes: tuple[Axis, ...], cause: Cause, *, is_drawn: bool) -> NextSweep:
+    """Return the same sweep: what it says counts once the cause is mended."""
+    plans = _unchanged(axes)
+    if is_drawn:
+        plans = {name: _drawn(plan) for name, plan in plans.items()}
+    text = f"the axes stay as they are: run them again once {cause.code} is mended"
+    return NextSweep({name: plan.block for name, plan in plans.items()}, {}, (sentence(text),))
 
 
 def _drawn(plan: AxisPlan) -> AxisPlan:

@@ -95,6 +95,18 @@ def test_a_region_is_the_answer_whatever_else_was_found():
     assert recommend_for(sweep, cause=CAUSE) == recommend_for(sweep)
 
 
+def test_an_error_comes_before_a_region_and_keeps_the_sweep():
+    sweep = simulate_sweep()
+    error = Cause(code="SD903", title="The loss is broken", action="", is_error=True)
+    usual, result = recommend_for(sweep), recommend_for(sweep, cause=error)
+    start = "First mend SD903: the loss is broken. As things are: train with "
+    assert result.answer == start + usual.answer.removeprefix("Train with ")
+    assert (result.region, result.next_settings) == (usual.region, {})
+    assert {name: block["values"] for name, block in result.next_parameters.items()} == {
+        axis.name: list(axis.values) for axis in sweep.plan.axes
+    }
+
+
 def test_a_region_that_still_improves_is_trained_to_the_end():
     result = recommend_for(simulate_sweep(lrs=(1e-4, 1e-3), batch_sizes=(16,)))
     assert "train for all 30 epochs or longer" in result.answer
