@@ -12,13 +12,13 @@ import numpy as np
 
 from sweepdiag.recommend._words import LEARNING_RATES, axis_name, join, value_text
 from sweepdiag.records import Axis, AxisRange, AxisValue, Scale
+from sweepdiag.space import AxisLimits, axis_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
     "AxisPlan",
-    "Limits",
     "continuous_block",
     "n_values",
     "thinner",
@@ -34,7 +34,6 @@ _FEWEST_POINTS, _MOST_POINTS = 5, 8
 _MOST_GRID_VALUES = 20
 # Lists longer than this are not refined between their values: all of them are about as good.
 _MOST_REFINED_VALUES = 2
-_LARGEST_FRACTION = 0.99
 # A grid that has to shrink keeps so many values of a list.
 _FEWEST_VALUES = 3
 
@@ -52,35 +51,6 @@ class AxisPlan:
     block: dict[str, Any]
     reasons: tuple[str, ...]
     best: tuple[AxisValue, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """The values an axis may legally take."""
-
-    low: float
-    high: float
-
-    def clip(self, value: float) -> float:
-        """Return the nearest legal value."""
-        return min(max(value, self.low), self.high)
-
-
-def limits_of(name: str, tried: Sequence[float], n_train: int | None) -> Limits:
-    """Return what the tried values suggest is legal.
-
-    A batch is not larger than the training set. Counts stay at 1 or more, fractions below 1, and
-    what was never negative stays so.
-    """
-    if name == "batch_size":
-        return Limits(low=1.0, high=float(n_train) if n_train is not None else math.inf)
-    if all(value >= 1 for value in tried) and _are_whole(tried):
-        return Limits(low=1.0, high=math.inf)
-    if all(0 <= value < 1 for value in tried) and name not in LEARNING_RATES:
-        return Limits(low=0.0, high=max(_LARGEST_FRACTION, *tried))
-    if all(value >= 0 for value in tried):
-        return Limits(low=0.0, high=math.inf)
-    return Limits(low=-math.inf, high=math.inf)
 
 
 def zoomed_axis(
@@ -108,7 +78,7 @@ def zoomed_axis(
         plan = _category_plan(side, tried, equals)
         return dataclasses.replace(plan, best=tuple(best))
     numbers = sorted({float(value) for value in tried})
-    ladder = _Ladder(axis=axis, tried=numbers, limits=limits_of(axis.name, numbers, n_train))
+    ladder = _Ladder(axis=axis, tried=numbers, limits=axis_limits(axis.name, numbers, n_train))
     best_numbers = {float(value) for value in best}
     if is_tie or (len(numbers) == 1 and axis.name not in LEARNING_RATES):
         down = up = 0.0
@@ -203,7 +173,7 @@ class _Ladder:
 
     axis: Axis
     tried: list[float]
-    limits: Limits
+    limits: AxisLimits
 
     @property
     def _is_log(self) -> bool:
@@ -336,7 +306,3 @@ def _list_block(values: Iterable[AxisValue]) -> dict[str, Any]:
 
 def _rounded(value: float) -> float:
     return float(f"{value:.3g}")
-
-
-def _are_whole(values: Sequence[float]) -> bool:
-    return all(float(value).is_integer() for value in values)

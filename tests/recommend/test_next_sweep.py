@@ -79,6 +79,11 @@ def test_an_axis_is_widened_where_its_best_value_is_the_last_one_tried():
     assert "the best value is the highest tried (10)" in result.reasons[0]
 
 
+def test_whole_learning_rates_are_no_counts():
+    result = following((lr_axis(1.0, 10.0, 100.0),), by_lr(at_1=GOOD))
+    assert result.parameters["lr"]["min"] == 0.01
+
+
 def test_the_stability_edge_is_no_reason_to_widen():
     result = following((lr_axis(*LRS),), by_lr(at_1=GOOD, at_10=DIVERGED))
     assert result.parameters["lr"]["max"] == 3.16

@@ -568,6 +568,30 @@ def test_a_best_value_at_the_end_of_an_axis_is_a_finding() -> None:
     assert finding.numbers["edges"] == {"lr": "highest"}
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "best", "state"),
+    [
+        ("weight_decay", (0.0, 1e-4, 1e-3), 0, FindingState.PASSED),
+        ("weight_decay", (1e-5, 1e-4, 1e-3), 0, FindingState.FINDING),
+        ("dropout", (0.0, 0.2, 0.5), 0, FindingState.PASSED),
+        ("dropout", (0.0, 0.2, 0.5), 2, FindingState.FINDING),
+        ("batch_size", (1, 4, 16), 0, FindingState.PASSED),
+        ("batch_size", (16, 64, 600), 2, FindingState.PASSED),
+        ("lr", (1.0, 10.0, 100.0), 0, FindingState.FINDING),
+    ],
+)
+def test_an_end_beyond_which_there_is_nothing_is_no_edge(
+    name: str, values: tuple[float, ...], best: int, state: FindingState
+) -> None:
+    rows = [
+        {name: value, "verdict": "healthy", "best_val_loss": 0.5 if index == best else 1.0}
+        for index, value in enumerate(values)
+    ]
+    view = view_of(rows, axis(name, *values, scale=Scale.LINEAR))
+    view = dataclasses.replace(view, facts=dataclasses.replace(FACTS, n_train=600))
+    assert run("SD501", view).state is state
+
+
 def test_a_best_rate_next_to_divergence_sits_on_the_stability_edge() -> None:
     rows = by_lr("healthy", "healthy", "healthy", "diverging", best_val_loss=[1.0, 0.9, 0.5, 9.0])
     finding = run("SD501", view_of(rows, LRS))
