@@ -178,6 +178,17 @@ def test_validation_below_training_before_anything_is_memorised_is_easier() -> N
     assert run("SD302", view).state is PASSED
 
 
+def test_augmentation_of_training_alone_makes_validation_easier_and_explains_nothing() -> None:
+    train = [2.3, 2.0, 1.5, 1.2, 1.1]
+    view = with_curves(healthy(tags=["validation_easier"]), train, [2.0, 1.5, 1.0, 0.7, 0.6])
+    assert run("SD302", with_facts(view, only_train_is_random=False)).state is FINDING
+    view = with_facts(view, only_train_is_random=True, neighbour_val_accuracy=0.99)
+    finding = run("SD302", view)
+    assert finding.state is TIP
+    assert finding.action.startswith("Augmentation of the training samples alone explains this")
+    assert run("SD302", with_facts(healthy(), only_train_is_random=True)).state is PASSED
+
+
 def test_large_inputs_are_a_finding_unless_the_first_loss_is_in_order() -> None:
     custom = dataclasses.replace(FACTS, loss="own", baseline_train_loss=None)
     assert run("SD303", with_facts(healthy(), custom, input_size=100.0)).state is FINDING
