@@ -29,6 +29,8 @@ __all__ = [
 # Steps past an open edge where the best value sits (of a range; lists go one), and past any other.
 _WIDENED_STEPS = 2.0
 _MARGIN = 0.5
+_HIGHER_RATES = math.log(10.0)
+"""How far up a learning rate is widened at most, as a logarithm."""
 _FEWEST_POINTS, _MOST_POINTS = 5, 8
 # An axis with more values than this was sampled: its neighbours are no grid steps.
 _MOST_GRID_VALUES = 20
@@ -189,7 +191,12 @@ class _Ladder:
             return 0.0
         # Beyond is unknown ground: worth two steps only if the best value points there, and not
         # if the region spans the axis, since then its values differ by next to nothing.
-        return _WIDENED_STEPS if end in best and not spans_axis else _MARGIN
+        if end not in best or spans_axis:
+            return _MARGIN
+        if upper and self.axis.name in LEARNING_RATES and self._is_log and len(self.tried) > 1:
+            # Higher rates end in divergence, mostly within a decade.
+            return min(_WIDENED_STEPS, _HIGHER_RATES / self._step(end, upper=True))
+        return _WIDENED_STEPS
 
     def moved(self, end: float, steps: float, *, upper: bool) -> float:
         """Return the legal value some steps past an end."""
@@ -261,9 +268,11 @@ def _reasons(
         (down, "downwards", "lowest", ladder.tried[0]),
         (up, "upwards", "highest", ladder.tried[-1]),
     ):
-        if steps == _WIDENED_STEPS and len(ladder.tried) == 1:
+        if steps in {0.0, _MARGIN}:
+            continue
+        if len(ladder.tried) == 1:
             texts.append(f"{name} is widened {direction}: only {value_text(value)} was tried")
-        elif steps == _WIDENED_STEPS:
+        else:
             texts.append(
                 f"{name} is widened {direction}: the best value is the {which} tried "
                 f"({value_text(value)})"

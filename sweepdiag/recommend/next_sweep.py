@@ -86,7 +86,8 @@ def next_sweep(
     """Return a sweep that zooms into the region, or goes where it has to be looked for.
 
     Continuous axes reach half a step beyond the region. An axis whose best value is the last one
-    tried is widened by two steps, except where the value beyond cannot exist. Where nothing
+    tried is widened by two steps (a learning rate by a decade upwards at most), except where the
+    value beyond cannot exist. Where nothing
     trains, the learning rate goes down (all diverge), up (none learns) or between the two. If the
     findings know a cause that no settings can mend, the sweep stays as it is.
 

@@ -75,7 +75,9 @@ def test_a_learning_rate_zooms_to_the_region_and_half_a_step_beyond():
 def test_an_axis_is_widened_where_its_best_value_is_the_last_one_tried():
     result = following((lr_axis(*LRS),), by_lr(at_10=GOOD))
     assert result.parameters["lr"]["min"] == 3.16
-    assert result.parameters["lr"]["max"] == 1000.0
+    assert result.parameters["lr"]["max"] == 100.0  # a decade up at most, and two steps down
+    down = following((lr_axis(*LRS),), by_lr(at_0_001=GOOD))
+    assert (down.parameters["lr"]["min"], down.parameters["lr"]["max"]) == (1e-5, 3.16e-3)
     assert "the best value is the highest tried (10)" in result.reasons[0]
 
 

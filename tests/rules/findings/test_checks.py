@@ -169,7 +169,24 @@ def test_the_slope_of_the_edge_is_measured_in_log_log(power: int) -> None:
     ]
     finding = run("SD101", view_of(rows, LRS, axis("batch_size", 10, 100)))
     assert finding.numbers["slope"] == pytest.approx(power)
-    assert "at batch 10" in finding.evidence
+    assert ("at every batch" if power == 0 else "at batch 10,") in finding.evidence
+
+
+def test_edges_are_told_by_the_axes_that_there_are() -> None:
+    rows = by_lr(*["healthy"] * 3, "diverging", best_val_loss=[1.0, 0.5, 1.0, 9.0])
+    finding = run("SD101", view_of(rows, LRS))
+    assert finding.evidence == "highest learning rate that trains with every seed: 0.1"
+    assert finding.action == "Stay a factor of two below the edge."
+    rows = [
+        {**row, "batch_size": 64, "capacity": capacity}
+        for capacity, healthy in ((4, 3), (8, 4))
+        for row in by_lr(*["healthy"] * healthy, *["diverging"] * (4 - healthy))
+    ]
+    axes = (LRS, axis("batch_size", 64), axis("capacity", 4, 8))
+    finding = run("SD101", view_of(rows, *axes))
+    assert finding.title == "The highest learning rates do not train with some settings"
+    assert finding.evidence.endswith("every seed: 0.1 at capacity 4, 1 or more at capacity 8")
+    assert finding.action == "Stay a factor of two below the edge of the capacity that you train."
 
 
 # SD102
