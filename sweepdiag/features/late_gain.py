@@ -44,14 +44,14 @@ def late_gain(
     unit: ShareUnit,
     least_of_learned: float = LEAST_OF_LEARNED,
 ) -> float:
-    """Return how much a curve improves at its end, as a share of its level.
+    """Return how much a curve improves at its end, as a share of its level there.
 
     A straight line is laid through the last fifth of the values, at least four. It counts if it
-    falls by more than 2 % of the level, by more than three of its standard errors and by a least
-    share of all that was learned; if as many values before lie, in the mean, above those of the
-    end by more than half of that fall; and if the line ends near the best of the curve: above
-    the lowest value before by less than it falls. So what rises again, spikes or swings by chance
-    does not improve, even if it falls at last.
+    falls by more than 2 % of the level that it starts from, by more than three of its standard
+    errors and by a least share of all that was learned; if as many values before lie, in the mean,
+    above those of the end by more than half of that fall; and if the line ends near the best of
+    the curve: above the lowest value before by less than it falls. So what rises again, spikes or
+    swings by chance does not improve, even if it falls at last.
 
     Args:
         costs: The monitored value per evaluation, smaller is better, shape ``(n_points,)``; what
@@ -76,7 +76,9 @@ def late_gain(
     scaled = np.ldexp(residuals, -exponent)
     error = float(np.ldexp(np.sqrt(scaled @ scaled / (n - 2) / (x @ x)), exponent))
     gain, mean = -slope * (n - 1), float(late.mean())
-    level = unit.at(cost_sign * mean, start=cost_sign * float(costs[0]))
+    # Of what it falls from, or of all that was learned until its end: never more than the whole.
+    place = mean - gain / 2 if unit.origin is None else mean + gain / 2
+    level = unit.at(cost_sign * place, start=cost_sign * float(costs[0]))
     is_clear = (
         -slope > _LATE_ERRORS * error
         and gain > least_of_learned * (costs[0] - costs.min())

@@ -13,8 +13,15 @@ def gain(*costs: float) -> float:
     return late_gain(np.array(costs), cost_sign=1.0, unit=FROM_ZERO)
 
 
-def test_a_straight_fall_improves_by_its_share_of_the_mean_of_the_end() -> None:
-    assert gain(2.0, 1.8, 1.6, 1.4, 1.2, 1.0) == pytest.approx(0.6 / 1.3)
+def test_a_straight_fall_improves_by_its_share_of_where_it_starts() -> None:
+    assert gain(2.0, 1.8, 1.6, 1.4, 1.2, 1.0) == pytest.approx(0.6 / 1.6)
+
+
+def test_no_share_is_more_than_the_whole() -> None:
+    costs = np.array([2.0, 1.9, 1.8, 1.2, 0.6, 0.0])
+    assert gain(*costs) == pytest.approx(1.0)
+    boundless = unit_of_loss(None, start=2.0)
+    assert 0.9 < late_gain(costs, cost_sign=1.0, unit=boundless) <= 1.0
 
 
 def test_the_end_is_a_fifth_and_at_least_four_values() -> None:
@@ -26,7 +33,7 @@ def test_noise_a_plateau_and_missing_values_do_not_improve() -> None:
     assert gain(2.0, 1.0, 0.5, 0.52, 0.47, 0.51, 0.46, 0.5, 0.48) == 0.0
     assert gain(2.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.5) == 0.0
     assert gain(*[np.nan] * 6) == 0.0
-    assert gain(2.0, 1.8, np.nan, 1.6, np.inf, 1.4, 1.2, 1.0) == pytest.approx(0.6 / 1.3)
+    assert gain(2.0, 1.8, np.nan, 1.6, np.inf, 1.4, 1.2, 1.0) == pytest.approx(0.6 / 1.6)
 
 
 def test_a_fall_that_ends_far_above_the_best_does_not_improve() -> None:
