@@ -463,7 +463,7 @@ def test_good_configurations_that_still_improve_at_the_end_need_a_longer_budget(
     finding = run("SD401", with_losses(view, c1=decay(0.046)))
     assert finding.state is FindingState.FINDING
     assert finding.numbers["late_gain"] == pytest.approx(1 - np.exp(-0.046 * 5), rel=0.05)
-    assert "by 23 % of val_loss" in finding.evidence
+    assert "by 21 % of val_loss" in finding.evidence
     assert finding.action == "Train for 60 epochs."
     assert finding.numbers["train_epochs"] == 60
 
