@@ -12,6 +12,7 @@ import itertools
 import json
 import math
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import ConfigError, unknown_name
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
+    "LEARNING_RATES",
     "MEMBER_AXES",
     "TRAINING_AXES",
+    "AxisLimits",
     "axes_of_configurations",
+    "axis_limits",
     "canonical",
     "check_axes",
     "configuration_digest",
@@ -34,6 +38,11 @@ __all__ = [
     "plan_trials",
     "shard_trials",
 ]
+
+LEARNING_RATES = ("lr", "learning_rate")
+"""Axes that set the learning rate."""
+
+_LARGEST_FRACTION = 0.99
 
 MEMBER_AXES = frozenset({"lr", "momentum", "weight_decay"})
 """Axes in which members of one pack may differ: they are numbers in the update, not shapes."""
@@ -334,3 +343,48 @@ def _hashable(value: Any) -> Any:
         rounded = canonical(value)
         return int(rounded) if rounded == int(rounded) and abs(rounded) < 2**53 else rounded
     return value
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AxisLimits:
+    """The values an axis may legally take."""
+
+    low: float
+    high: float
+
+    def clip(self, value: float) -> float:
+        """Return the nearest legal value."""
+        return min(max(value, self.low), self.high)
+
+
+def axis_limits(name: str, tried: Sequence[float], n_train: int | None) -> AxisLimits:
+    """Return what the tried values suggest is legal.
+
+    A batch is not larger than the training set. Counts stay at 1 or more, fractions below 1, and
+    what was never negative stays so.
+
+    Args:
+        name: The axis.
+        tried: Its values.
+        n_train: Training samples, if their number is known.
+
+    Returns:
+        The lowest and the highest value; infinite where nothing is known of one.
+    """
+    if name in LEARNING_RATES:
+        return AxisLimits(
+            low=0.0 if all(value >= 0 for value in tried) else -math.inf, high=math.inf
+        )
+    if name == "batch_size":
+        return AxisLimits(low=1.0, high=float(n_train) if n_train is not None else math.inf)
+    if all(value >= 1 for value in tried) and _are_whole(tried):
+        return AxisLimits(low=1.0, high=math.inf)
+    if all(0 <= value < 1 for value in tried):
+        return AxisLimits(low=0.0, high=max(_LARGEST_FRACTION, *tried))
+    if all(value >= 0 for value in tried):
+        return AxisLimits(low=0.0, high=math.inf)
+    return AxisLimits(low=-math.inf, high=math.inf)
+
+
+def _are_whole(values: Sequence[float]) -> bool:
+    return all(float(value).is_integer() for value in values)

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 from sweepdiag.config import SweepConfig, load_config
 from sweepdiag.errors import ConfigError, StoreError
 from sweepdiag.freeing import give_back_memory
-from sweepdiag.pipeline.judging import Recorded, budget_of, check_findings, judge, tag_edge
+from sweepdiag.pipeline.judging import (
+    Recorded,
+    budget_of,
+    cause_of,
+    check_findings,
+    judge,
+    tag_edge,
+)
 from sweepdiag.readers import MARKER
 from sweepdiag.rules import Thresholds
 from sweepdiag.rules.findings.gate import check_codes
@@ -209,7 +216,9 @@ def _diagnose(sweep: _Sweep, *, ignore: Sequence[str] = ()) -> Diagnosis:
             epochs=config.epochs,
             n_seeds=config.n_seeds,
             budget=budget_of(findings),
+            cause=cause_of(findings),
             n_configurations=config.n_configurations,
+            least_of_learned=recorded.thresholds.tag_improving_share,
         ),
         title=sweep.folder.path.name,
         environment=_environment(sweep.folder),

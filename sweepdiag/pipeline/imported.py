@@ -20,7 +20,14 @@ from sweepdiag.pipeline.imported_words import (
     reading_lines,
     stops_alone,
 )
-from sweepdiag.pipeline.judging import Recorded, budget_of, check_findings, judge, tag_edge
+from sweepdiag.pipeline.judging import (
+    Recorded,
+    budget_of,
+    cause_of,
+    check_findings,
+    judge,
+    tag_edge,
+)
 from sweepdiag.pipeline.runs import RunAxes, find_axes, group_runs, trials_of
 from sweepdiag.readers import find_columns, metric_mode, read_curves
 from sweepdiag.records import SweepFacts
@@ -287,6 +294,8 @@ class _Job:
             epochs=max(1, round(float(curves["epoch"].max()))) if is_epoch else None,
             n_seeds=int(n_seeds),
             budget=budget_of(findings),
+            cause=cause_of(findings),
+            least_of_learned=recorded.thresholds.tag_improving_share,
         )
         result = self._result(
             folder,

@@ -110,6 +110,7 @@ def stops_alone(shared: Mapping[str, Any], how: str) -> Recommendation:
         monitor=shared["monitor"],
         metric_mode=shared["metric_mode"],
         metric=shared["facts"].metric,
+        loss_floor=shared["facts"].loss_floor,
     )
     known = [stop for stop in stops if np.isfinite(stop.regret) and stop.budget_epochs > 0]
     n = len(trials)

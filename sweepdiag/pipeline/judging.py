@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sweepdiag.records import JUDGED_STATES, FindingState, Scale, Tag, plain
+from sweepdiag.records import JUDGED_STATES, FindingState, Scale, Severity, Tag, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from sweepdiag.features import CurveArrays, FeatureMatrix
     from sweepdiag.plotting import ReportData
-    from sweepdiag.recommend import Budget
+    from sweepdiag.recommend import Budget, Cause
     from sweepdiag.records import Axis, Finding, SweepFacts, Verdict
     from sweepdiag.rules import Thresholds
     from sweepdiag.rules.context import ContextKind
 
-__all__ = ["Judged", "Recorded", "budget_of", "check_findings", "judge", "tag_edge"]
+__all__ = ["Judged", "Recorded", "budget_of", "cause_of", "check_findings", "judge", "tag_edge"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +117,22 @@ def budget_of(findings: Iterable[Finding]) -> Budget | None:
         if finding.state is FindingState.FINDING and "train_epochs" in finding.numbers:
             return Budget(epochs=int(finding.numbers["train_epochs"]), title=finding.title)
     return None
+
+
+def cause_of(findings: Iterable[Finding]) -> Cause | None:
+    """Return what the findings say is wrong that no settings can mend; ``None`` if nothing."""
+    from sweepdiag.recommend import Cause
+    from sweepdiag.rules import cause_outside_settings
+
+    finding = cause_outside_settings(findings)
+    if finding is None:
+        return None
+    return Cause(
+        code=finding.code,
+        title=finding.title,
+        action=finding.action,
+        is_error=finding.severity is Severity.ERROR,
+    )
 
 
 def _verdicts(recorded: Recorded) -> tuple[pd.DataFrame, pd.DataFrame]:

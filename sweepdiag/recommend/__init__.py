@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sweepdiag.features.late_gain import LEAST_OF_LEARNED
 from sweepdiag.recommend._words import axis_name, sentence, value_text
 from sweepdiag.recommend.criteria import compare_criteria
-from sweepdiag.recommend.next_sweep import Budget, NextSweep, next_sweep
+from sweepdiag.recommend.next_sweep import Budget, Cause, NextSweep, next_sweep
 from sweepdiag.recommend.region import RegionCause, RegionOutcome, recommend_region
 from sweepdiag.recommend.sampling import ContinuousRange, ParameterRange, sample_quasi_random
 from sweepdiag.recommend.stopping import region_stop, stop_epochs
@@ -19,8 +20,21 @@ if TYPE_CHECKING:
 _MOST_EQUALS = 2
 """Configurations outside the region that the answer names."""
 
+_NOTHING_TRAINS = "Nothing here trains"
+
+_EXPLAINED = {
+    RegionCause.ALL_DIVERGING: _NOTHING_TRAINS,
+    RegionCause.ALL_NOT_LEARNING: _NOTHING_TRAINS,
+    RegionCause.NOTHING_TRAINS: _NOTHING_TRAINS,
+    RegionCause.NOTHING_GENERALISES: (
+        "Training loss falls, but validation never beats a constant prediction"
+    ),
+}
+"""What is said before the cause that the findings know, by why there is no region."""
+
 __all__ = [
     "Budget",
+    "Cause",
     "ContinuousRange",
     "NextSweep",
     "ParameterRange",
@@ -49,7 +63,9 @@ def recommend(
     epochs: int | None,
     n_seeds: int,
     budget: Budget | None = None,
+    cause: Cause | None = None,
     n_configurations: int | None = None,
+    least_of_learned: float = LEAST_OF_LEARNED,
 ) -> Recommendation:
     """Return where to train, when to stop and what to run next.
 
@@ -65,7 +81,11 @@ def recommend(
         epochs: Budget of each training; ``None`` if it was not counted in epochs.
         n_seeds: Seeds planned per configuration.
         budget: What the findings say about the epochs of the next sweep, if they do.
+        cause: What the findings say is wrong that no settings can mend; it counts where there is
+            no region, or if it is an error.
         n_configurations: Points that were drawn; ``None`` if the sweep was a grid.
+        least_of_learned: Share of all that was learned by which a curve must improve at its end
+            for longer training to help.
 
     Returns:
         The recommendation; its ``answer`` is there also when nothing can be recommended.
@@ -87,6 +107,8 @@ def recommend(
         monitor=monitor,
         metric_mode=metric_mode,
         metric=facts.metric,
+        loss_floor=facts.loss_floor,
+        least_of_learned=least_of_learned,
     )
     in_region = region_stop(region=outcome.region, stops=stops)
     following = next_sweep(
@@ -94,14 +116,16 @@ def recommend(
         outcome=outcome,
         configurations=configurations,
         stop=in_region,
+        stops=stops,
         facts=facts,
         epochs=epochs,
         n_seeds=n_seeds,
         budget=budget,
+        cause=cause,
         n_configurations=n_configurations,
     )
     return Recommendation(
-        answer=_answer(outcome, in_region),
+        answer=_answer(outcome, in_region, cause),
         region=outcome.region,
         stop_epochs=stops,
         region_stop=in_region,
@@ -111,13 +135,18 @@ def recommend(
     )
 
 
-def _answer(outcome: RegionOutcome, stop: StopEpoch | None) -> str:
+def _answer(outcome: RegionOutcome, stop: StopEpoch | None, cause: Cause | None) -> str:
+    if cause is not None and outcome.cause in _EXPLAINED:
+        return f"{_EXPLAINED[outcome.cause]}: {_cause_text(cause)}"
     text = outcome.answer
     if stop is not None and stop.epoch < stop.budget_epochs:
         text += f"; stop at epoch {epoch_text(stop.epoch)} and keep the best checkpoint"
     elif stop is not None:
         text += f"; train for all {epoch_text(stop.epoch)} epochs"
         text += " or longer" if stop.is_improving else " and keep the best checkpoint"
+    if cause is not None and cause.is_error and outcome.region is not None:
+        title = _lowered(cause.title)
+        text = f"First mend {cause.code}: {title}. As things are: {_lowered(text)}"
     if outcome.equals:
         text += f". As good outside this box: {_equals_text(outcome)}"
     if outcome.cause is RegionCause.FOUND and not outcome.is_noise_known:
@@ -125,6 +154,14 @@ def _answer(outcome: RegionOutcome, stop: StopEpoch | None) -> str:
     if outcome.is_noise_too_large:
         text += ". Seed noise is too large to separate the configurations: more seeds are needed"
     return sentence(text)
+
+
+def _cause_text(cause: Cause) -> str:
+    return f"{_lowered(cause.title)} ({cause.code}). {sentence(cause.action)}"
+
+
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def _equals_text(outcome: RegionOutcome) -> str:

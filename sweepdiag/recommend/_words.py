@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from sweepdiag.space import LEARNING_RATES
 from sweepdiag.wording import format_value as value_text
 from sweepdiag.wording import percent
 
@@ -22,9 +23,6 @@ __all__ = [
     "sentence",
     "value_text",
 ]
-
-LEARNING_RATES = ("lr", "learning_rate")
-"""Axes that set the learning rate."""
 
 _LONG_NAMES = {"lr": "learning rate"}
 

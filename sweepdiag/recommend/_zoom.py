@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from dataclasses import dataclass
@@ -11,13 +12,13 @@ import numpy as np
 
 from sweepdiag.recommend._words import LEARNING_RATES, axis_name, join, value_text
 from sweepdiag.records import Axis, AxisRange, AxisValue, Scale
+from sweepdiag.space import AxisLimits, axis_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
     "AxisPlan",
-    "Limits",
     "continuous_block",
     "n_values",
     "thinner",
@@ -28,51 +29,30 @@ __all__ = [
 # Steps past an open edge where the best value sits (of a range; lists go one), and past any other.
 _WIDENED_STEPS = 2.0
 _MARGIN = 0.5
+_HIGHER_RATES = math.log(10.0)
+"""How far up a learning rate is widened at most, as a logarithm."""
 _FEWEST_POINTS, _MOST_POINTS = 5, 8
 # An axis with more values than this was sampled: its neighbours are no grid steps.
 _MOST_GRID_VALUES = 20
 # Lists longer than this are not refined between their values: all of them are about as good.
 _MOST_REFINED_VALUES = 2
-_LARGEST_FRACTION = 0.99
 # A grid that has to shrink keeps so many values of a list.
 _FEWEST_VALUES = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AxisPlan:
-    """The block of one axis in the next sweep's file, and a sentence on every change."""
+    """One axis in the next sweep's file.
+
+    Attributes:
+        block: Its block.
+        reasons: A sentence on every change.
+        best: The values that are best so far, which the next sweep has to confirm.
+    """
 
     block: dict[str, Any]
     reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """The values an axis may legally take."""
-
-    low: float
-    high: float
-
-    def clip(self, value: float) -> float:
-        """Return the nearest legal value."""
-        return min(max(value, self.low), self.high)
-
-
-def limits_of(name: str, tried: Sequence[float], n_train: int | None) -> Limits:
-    """Return what the tried values suggest is legal.
-
-    A batch is not larger than the training set. Counts stay at 1 or more, fractions below 1, and
-    what was never negative stays so.
-    """
-    if name == "batch_size":
-        return Limits(low=1.0, high=float(n_train) if n_train is not None else math.inf)
-    if all(value >= 1 for value in tried) and _are_whole(tried):
-        return Limits(low=1.0, high=math.inf)
-    if all(0 <= value < 1 for value in tried) and name not in LEARNING_RATES:
-        return Limits(low=0.0, high=max(_LARGEST_FRACTION, *tried))
-    if all(value >= 0 for value in tried):
-        return Limits(low=0.0, high=math.inf)
-    return Limits(low=-math.inf, high=math.inf)
+    best: tuple[AxisValue, ...] = ()
 
 
 def zoomed_axis(
@@ -97,20 +77,23 @@ def zoomed_axis(
         n_train: Training samples, the largest possible batch.
     """
     if side.low is None or side.high is None:
-        return _category_plan(side, tried, equals)
+        plan = _category_plan(side, tried, equals)
+        return dataclasses.replace(plan, best=tuple(best))
     numbers = sorted({float(value) for value in tried})
-    ladder = _Ladder(axis=axis, tried=numbers, limits=limits_of(axis.name, numbers, n_train))
-    edges = {float(value) for value in best}
+    ladder = _Ladder(axis=axis, tried=numbers, limits=axis_limits(axis.name, numbers, n_train))
+    best_numbers = {float(value) for value in best}
     if is_tie or (len(numbers) == 1 and axis.name not in LEARNING_RATES):
         down = up = 0.0
     else:
         spans_axis = len(numbers) > 1 and (side.low, side.high) == (numbers[0], numbers[-1])
-        down = ladder.steps_beyond(side.low, edges, spans_axis=spans_axis, upper=False)
-        up = ladder.steps_beyond(side.high, edges, spans_axis=spans_axis, upper=True)
-    block = (
-        ladder.continuous(side, down, up) if is_continuous(axis) else ladder.listed(side, down, up)
-    )
-    return AxisPlan(block=block, reasons=_reasons(axis, block, down, up, ladder))
+        down = ladder.steps_beyond(side.low, best_numbers, spans_axis=spans_axis, upper=False)
+        up = ladder.steps_beyond(side.high, best_numbers, spans_axis=spans_axis, upper=True)
+    if is_continuous(axis):
+        block = ladder.continuous(side, down, up)
+    else:
+        block = ladder.listed(side, down, up, best_numbers)
+    reasons = _reasons(axis, block, down, up, ladder)
+    return AxisPlan(block=block, reasons=reasons, best=tuple(best))
 
 
 def is_continuous(axis: Axis) -> bool:
@@ -133,15 +116,26 @@ def n_values(block: Mapping[str, Any]) -> int:
     return int(block["n"]) if "n" in block else len(block.get("values", (None,)))
 
 
-def thinner(block: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return a block with one value less and the same ends; ``None`` if it has few enough."""
+def thinner(plan: AxisPlan) -> AxisPlan | None:
+    """Return a plan with one value less, the same ends and the best values so far.
+
+    Args:
+        plan: The plan of an axis.
+
+    Returns:
+        A shorter plan; ``None`` if no value can be spared.
+    """
+    block = plan.block
     if "n" in block:
-        return {**block, "n": block["n"] - 1} if block["n"] > _FEWEST_POINTS else None
+        if block["n"] <= _FEWEST_POINTS:
+            return None
+        return dataclasses.replace(plan, block={**block, "n": block["n"] - 1})
     values = list(block.get("values", ()))
-    if len(values) <= _FEWEST_VALUES:
+    # The lowest first: the upper end is where a widened axis is still unknown.
+    spare = next((i for i in range(1, len(values) - 1) if values[i] not in plan.best), None)
+    if len(values) <= _FEWEST_VALUES or spare is None:
         return None
-    # Not the last but one: the upper end is where a widened axis is still unknown.
-    return _list_block([values[0], *values[2:]])
+    return dataclasses.replace(plan, block=_list_block(values[:spare] + values[spare + 1 :]))
 
 
 def unchanged_block(axis: Axis) -> dict[str, Any]:
@@ -181,7 +175,7 @@ class _Ladder:
 
     axis: Axis
     tried: list[float]
-    limits: Limits
+    limits: AxisLimits
 
     @property
     def _is_log(self) -> bool:
@@ -197,7 +191,12 @@ class _Ladder:
             return 0.0
         # Beyond is unknown ground: worth two steps only if the best value points there, and not
         # if the region spans the axis, since then its values differ by next to nothing.
-        return _WIDENED_STEPS if end in best and not spans_axis else _MARGIN
+        if end not in best or spans_axis:
+            return _MARGIN
+        if upper and self.axis.name in LEARNING_RATES and self._is_log and len(self.tried) > 1:
+            # Higher rates end in divergence, mostly within a decade.
+            return min(_WIDENED_STEPS, _HIGHER_RATES / self._step(end, upper=True))
+        return _WIDENED_STEPS
 
     def moved(self, end: float, steps: float, *, upper: bool) -> float:
         """Return the legal value some steps past an end."""
@@ -225,7 +224,7 @@ class _Ladder:
         n = min(max(len(self.tried), _FEWEST_POINTS), _MOST_POINTS)
         return continuous_block(self.axis, low, high, n)
 
-    def listed(self, side: AxisRange, down: float, up: float) -> dict[str, Any]:
+    def listed(self, side: AxisRange, down: float, up: float, best: set[float]) -> dict[str, Any]:
         kept = sorted(float(value) for value in side.values)
         numbers = set(kept)
         if len(kept) <= _MOST_REFINED_VALUES and down + up > 0:
@@ -241,7 +240,7 @@ class _Ladder:
         legal = [self.limits.clip(value) for value in numbers - known_bad]
         whole = self._is_whole
         values: set[AxisValue] = {int(value) if whole else value for value in legal}
-        return _list_block(_thinned(sorted(values, key=float)))
+        return _list_block(_thinned(sorted(values, key=float), best))
 
     @property
     def _is_whole(self) -> bool:
@@ -269,9 +268,11 @@ def _reasons(
         (down, "downwards", "lowest", ladder.tried[0]),
         (up, "upwards", "highest", ladder.tried[-1]),
     ):
-        if steps == _WIDENED_STEPS and len(ladder.tried) == 1:
+        if steps in {0.0, _MARGIN}:
+            continue
+        if len(ladder.tried) == 1:
             texts.append(f"{name} is widened {direction}: only {value_text(value)} was tried")
-        elif steps == _WIDENED_STEPS:
+        else:
             texts.append(
                 f"{name} is widened {direction}: the best value is the {which} tried "
                 f"({value_text(value)})"
@@ -298,11 +299,13 @@ def _category_plan(
     return AxisPlan(block=_list_block(kept), reasons=tuple(reasons))
 
 
-def _thinned(values: list[AxisValue]) -> list[AxisValue]:
-    """Return the values, or as many as a grid can bear, the first and the last among them."""
+def _thinned(values: list[AxisValue], best: set[float]) -> list[AxisValue]:
+    """Return the values, or as many as a grid can bear: the ends and the best among them."""
     if len(values) <= _MOST_POINTS:
         return values
-    return [values[round(i * (len(values) - 1) / (_MOST_POINTS - 1))] for i in range(_MOST_POINTS)]
+    step = (len(values) - 1) / (_MOST_POINTS - 1)
+    places = {round(i * step) for i in range(_MOST_POINTS)}
+    return [v for place, v in enumerate(values) if place in places or float(v) in best]
 
 
 def _list_block(values: Iterable[AxisValue]) -> dict[str, Any]:
@@ -312,7 +315,3 @@ def _list_block(values: Iterable[AxisValue]) -> dict[str, Any]:
 
 def _rounded(value: float) -> float:
     return float(f"{value:.3g}")
-
-
-def _are_whole(values: Sequence[float]) -> bool:
-    return all(float(value).is_integer() for value in values)

@@ -17,16 +17,15 @@ from sweepdiag.recommend._zoom import (
     zoomed_axis,
 )
 from sweepdiag.recommend.region import RegionCause, RegionOutcome
-from sweepdiag.records import Axis, AxisValue, Region, Scale, StopEpoch, SweepFacts, Tag
+from sweepdiag.records import Axis, AxisValue, Region, Scale, StopEpoch, SweepFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Set
+    from collections.abc import Mapping, Sequence, Set
 
     import pandas as pd
 
-__all__ = ["Budget", "NextSweep", "next_sweep"]
+__all__ = ["Budget", "Cause", "NextSweep", "next_sweep"]
 
-_LATE_SHARE = 0.75
 _FEWEST_SEEDS, _MOST_SEEDS = 3, 10
 _RESCUE_DECADES = 3
 _RESCUE_POINTS = 7
@@ -42,6 +41,18 @@ class Budget(NamedTuple):
 
     epochs: int
     title: str
+
+
+class Cause(NamedTuple):
+    """What a finding says is wrong that no settings can mend, and what to do about it.
+
+    An error makes every curve doubtful, also where a region was found.
+    """
+
+    code: str
+    title: str
+    action: str
+    is_error: bool = False
 
 
 class NextSweep(NamedTuple):
@@ -67,14 +78,18 @@ def next_sweep(
     facts: SweepFacts,
     epochs: int | None,
     n_seeds: int,
+    stops: Sequence[StopEpoch] = (),
     budget: Budget | None = None,
+    cause: Cause | None = None,
     n_configurations: int | None = None,
 ) -> NextSweep:
     """Return a sweep that zooms into the region, or goes where it has to be looked for.
 
     Continuous axes reach half a step beyond the region. An axis whose best value is the last one
-    tried is widened by two steps, except where the value beyond cannot exist. Where nothing
-    trains, the learning rate goes down (all diverge), up (none learns) or between the two.
+    tried is widened by two steps (a learning rate by a decade upwards at most), except where the
+    value beyond cannot exist. Where nothing
+    trains, the learning rate goes down (all diverge), up (none learns) or between the two. If the
+    findings know a cause that no settings can mend, the sweep stays as it is.
 
     A grid of more than twice the trials of the sweep that ran is thinned as far as each axis
     bears it. Where points are drawn, fewer are.
@@ -87,7 +102,10 @@ def next_sweep(
         facts: What is known of the task.
         epochs: Budget of each training; ``None`` if it was not counted in epochs.
         n_seeds: Seeds planned per configuration.
+        stops: What ``stop_epochs`` returned.
         budget: What the findings say about the epochs, if they do: that holds.
+        cause: What the findings say is wrong that no settings can mend; it counts where there is
+            no region, or if it is an error.
         n_configurations: Points that were drawn; ``None`` if the sweep was a grid.
 
     Returns:
@@ -95,11 +113,13 @@ def next_sweep(
     """
     if not axes:
         return NextSweep({}, {}, ())
-    settings, reasons = _settings(outcome, configurations, stop, budget, epochs, n_seeds)
-    if outcome.region is None:
-        plans = _rescued(axes, outcome)
-    else:
+    if cause is not None and (outcome.region is None or cause.is_error):
+        return _same_again(axes, cause, is_drawn=n_configurations is not None)
+    settings, reasons = _settings(outcome, stop, stops, budget, epochs, n_seeds)
+    if outcome.region is not None:
         plans = _zoomed(axes, outcome, outcome.region, facts.n_train)
+    else:
+        plans = _rescued(axes, outcome)
     n_next_seeds = settings.get("seeds", n_seeds)
     most_trials = max(_MOST_GROWTH * len(configurations) * n_seeds, _FEWEST_TRIALS)
     if n_configurations is not None:
@@ -129,7 +149,7 @@ def _zoomed(
         rows = zip(candidates.config_ids, candidates.values, strict=True)
         return [values[index] for config_id, values in rows if config_id in config_ids]
 
-    plans = {axis.name: AxisPlan(block=unchanged_block(axis), reasons=()) for axis in axes}
+    plans = _unchanged(axes)
     for index, side in enumerate(region.axes):
         plans[side.name] = zoomed_axis(
             candidates.axes[index],
@@ -141,6 +161,19 @@ def _zoomed(
             n_train=n_train,
         )
     return plans
+
+
+def _unchanged(axes: tuple[Axis, ...]) -> dict[str, AxisPlan]:
+    return {axis.name: AxisPlan(block=unchanged_block(axis), reasons=()) for axis in axes}
+
+
+def _same_again(axes: tuple[Axis, ...], cause: Cause, *, is_drawn: bool) -> NextSweep:
+    """Return the same sweep: what it says counts once the cause is mended."""
+    plans = _unchanged(axes)
+    if is_drawn:
+        plans = {name: _drawn(plan) for name, plan in plans.items()}
+    text = f"the axes stay as they are: run them again once {cause.code} is mended"
+    return NextSweep({name: plan.block for name, plan in plans.items()}, {}, (sentence(text),))
 
 
 def _drawn(plan: AxisPlan) -> AxisPlan:
@@ -170,12 +203,12 @@ def _within_budget(
 
     n_before = n_trials(plans)
     while n_trials(plans) > most_trials:
-        shorter = {name: thinner(plan.block) for name, plan in plans.items()}
-        able = [name for name, block in shorter.items() if block is not None]
+        thinned = {name: thinner(plan) for name, plan in plans.items()}
+        able = {name: plan for name, plan in thinned.items() if plan is not None}
         if not able:
             break
         name = max(able, key=lambda name: n_values(plans[name].block))
-        plans = {**plans, name: dataclasses.replace(plans[name], block=shorter[name] or {})}
+        plans = {**plans, name: able[name]}
     n_after = n_trials(plans)
     if n_after == n_before:
         return plans, ()
@@ -184,7 +217,7 @@ def _within_budget(
 
 def _rescued(axes: tuple[Axis, ...], outcome: RegionOutcome) -> dict[str, AxisPlan]:
     """Leave every axis as it was, and move the learning rate to where training may begin."""
-    plans = {axis.name: AxisPlan(block=unchanged_block(axis), reasons=()) for axis in axes}
+    plans = _unchanged(axes)
     rates = [
         (index, axis)
         for index, axis in enumerate(outcome.candidates.axes)
@@ -249,19 +282,18 @@ def _rate_plan(axis: Axis, low: float, high: float, text: str) -> AxisPlan:
 
 def _settings(
     outcome: RegionOutcome,
-    configurations: pd.DataFrame,
     stop: StopEpoch | None,
+    stops: Sequence[StopEpoch],
     budget: Budget | None,
     epochs: int | None,
     n_seeds: int,
 ) -> tuple[dict[str, int], tuple[str, ...]]:
     settings: dict[str, int] = {}
     reasons: list[str] = []
-    is_inside = configurations["config_id"].isin(
-        outcome.region.config_ids if outcome.region else ()
-    )
+    ids = set(outcome.region.config_ids) if outcome.region else set()
+    inside = [other for other in stops if other.config_id in ids]
     for setting, change in (
-        ("epochs", _epochs_change(configurations[is_inside], stop, budget, epochs)),
+        ("epochs", _epochs_change(inside, stop, budget, epochs)),
         ("seeds", _seeds_change(outcome, n_seeds) if outcome.region else None),
     ):
         if change is not None:
@@ -271,7 +303,10 @@ def _settings(
 
 
 def _epochs_change(
-    inside: pd.DataFrame, stop: StopEpoch | None, budget: Budget | None, epochs: int | None
+    inside: Sequence[StopEpoch],
+    stop: StopEpoch | None,
+    budget: Budget | None,
+    epochs: int | None,
 ) -> tuple[int, str] | None:
     if epochs is None:
         return None
@@ -279,24 +314,15 @@ def _epochs_change(
         change = "more" if budget.epochs > epochs else "fewer"
         title = budget.title[:1].lower() + budget.title[1:]
         return None if budget.epochs == epochs else (budget.epochs, f"{change} epochs: {title}")
-    best = inside["best_epoch"].dropna()
-    if best.empty:
+    # Where to start decides.
+    if stop is None or not stop.is_improving:
         return None
-    tags = inside.loc[best.index, "tags"]
-    improving = tags.map(lambda tags: Tag.STILL_IMPROVING in tags).astype(bool)
-    n_going_on = int(((best >= _LATE_SHARE * epochs) & improving).sum())
-    # Where to start decides; without its stop, the majority.
-    goes_on = stop.is_improving if stop is not None else 2 * n_going_on >= len(best)
-    if goes_on and 2 * n_going_on >= len(best):
-        return 2 * epochs, (
-            f"more epochs: {n_going_on} of the region's {len(best)} configurations are "
-            "best in the last quarter and still improve"
-        )
-    if goes_on:
-        return 2 * epochs, (
-            f"more epochs: the configuration to start at still improves at epoch {epochs}"
-        )
-    return None
+    n_going_on = sum(other.is_improving for other in inside)
+    if len(inside) > 1 and 2 * n_going_on >= len(inside):
+        who = f"{n_going_on} of the region's {len(inside)} configurations still improve"
+    else:
+        who = "the configuration to start at still improves"
+    return 2 * epochs, f"more epochs: {who} at epoch {epochs}"
 
 
 def _seeds_change(outcome: RegionOutcome, n_seeds: int) -> tuple[int, str] | None:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sweepdiag.features.late_gain import LEAST_OF_LEARNED, late_gain
+from sweepdiag.features.share_unit import monitored_unit
 from sweepdiag.messages import monitor_name
-from sweepdiag.recommend._curves import finite_or_inf, relative_regret
+from sweepdiag.recommend._curves import cost_sign, finite_or_inf, relative_regret
 from sweepdiag.recommend._seeds import ConfigCurve, column_medians, config_curves, half_window
 from sweepdiag.records import Region, StopEpoch
 from sweepdiag.wording import epoch_text
@@ -47,13 +49,17 @@ def stop_epochs(
     monitor: str,
     metric_mode: str | None,
     metric: str | None = None,
+    loss_floor: float | None = 0.0,
+    least_of_learned: float = LEAST_OF_LEARNED,
 ) -> tuple[StopEpoch, ...]:
     """Return for each configuration the earliest epoch that costs next to nothing.
 
     The monitored value is taken as the median over seeds and smoothed with a mean over 3 to 5
     evaluations. The recommended epoch is the earliest at which it is within
     ``STOP_TOLERANCE`` of its minimum, or within the noise of the smoothed curve if that is more;
-    if stopping there would cost more than ``HIGHEST_COST``, the earliest that does not.
+    if stopping there would cost more than ``HIGHEST_COST``, the earliest that does not. Where the
+    seeds still improve at the end, by more than their noise (``late_gain`` in the median), there
+    is no reason to stop.
 
     Args:
         curves: Columns of ``curves.parquet``.
@@ -62,13 +68,27 @@ def stop_epochs(
         monitor: ``val_loss`` or ``val_metric``.
         metric_mode: ``max`` or ``min``.
         metric: Name of the metric, for texts.
+        loss_floor: The lowest value the loss can take; ``None`` if there is none.
+        least_of_learned: Share of all that was learned that the end must improve by.
 
     Returns:
         One record per configuration that has at least one judged trial with a curve.
     """
     sampled = config_curves(curves, trials, configurations, monitor, metric_mode)
-    name = monitor_name(monitor, metric)
-    return tuple(_stop_of(curve, name, is_loss=monitor == "val_loss") for curve in sampled)
+    name, sign = monitor_name(monitor, metric), cost_sign(monitor, metric_mode)
+    unit = monitored_unit(curves, monitor=monitor, metric_mode=metric_mode, loss_floor=loss_floor)
+
+    def is_improving(curve: ConfigCurve) -> bool:
+        gains = [
+            late_gain(costs, cost_sign=sign, unit=unit, least_of_learned=least_of_learned)
+            for costs in curve.costs
+        ]
+        return bool(np.isfinite(curve.smooth[-1]) and np.median(gains) > 0)
+
+    return tuple(
+        _stop_of(curve, name, is_loss=monitor == "val_loss", is_improving=is_improving(curve))
+        for curve in sampled
+    )
 
 
 def region_stop(
@@ -106,7 +126,7 @@ def region_stop(
     return dataclasses.replace(start, config_id="region", reason=reason)
 
 
-def _stop_of(curve: ConfigCurve, name: str, *, is_loss: bool) -> StopEpoch:
+def _stop_of(curve: ConfigCurve, name: str, *, is_loss: bool, is_improving: bool) -> StopEpoch:
     budget = float(curve.epochs[-1])
     if not np.isfinite(curve.smooth).any():
         return StopEpoch(
@@ -121,7 +141,7 @@ def _stop_of(curve: ConfigCurve, name: str, *, is_loss: bool) -> StopEpoch:
     lowest = _turning_index(curve)
     near = curve.smooth <= curve.smooth.min() + tolerance
     index = min(int(near.argmax()), lowest)
-    if _still_improving(curve, tolerance):
+    if is_improving:
         end = epoch_text(curve.epochs[-1])
         reason = f"still improving at epoch {end}: no reason to stop earlier"
         return _stop_at(curve, curve.epochs.size - 1, reason, is_improving=True)
@@ -199,16 +219,6 @@ def _noise_of_mean(curve: ConfigCurve) -> float:
         return 0.0
     spread = float(np.median(np.abs(bends))) / _MAD_OF_NORMAL / np.sqrt(6.0)
     return float(spread / np.sqrt(2.0 * half_window(curve.median.size) + 1.0))
-
-
-def _still_improving(curve: ConfigCurve, tolerance: float) -> bool:
-    """Return whether the last fifth of the curve still falls by more than the tolerance."""
-    smooth = curve.smooth
-    n_last = max(smooth.size // 5, 2)
-    if smooth.size < 3 or not np.isfinite(smooth[-n_last:]).all():
-        return False
-    is_lowest_at_end = smooth[-1] <= smooth.min() + 0.5 * tolerance
-    return bool(is_lowest_at_end and smooth[-n_last] - smooth[-1] > tolerance)
 
 
 def _reason(

@@ -37,6 +37,8 @@ class DataFacts:
             drawn at random. ``None`` for two classes, or too few to tell.
         sure_agreement: Least share of neighbours of the same class within that quarter.
         agreement: Median share of neighbours that have the most frequent class among them.
+        only_train_is_random: Whether reading training items draws random numbers, as augmentation
+            does, and reading validation items does not.
         loss_growth: For a loss of the user's own, its value on samples taken twice over that on
             samples taken once: 1 for a mean, 2 for a sum.
     """
@@ -56,6 +58,7 @@ class DataFacts:
     noise_spread: float | None = None
     sure_agreement: float | None = None
     agreement: float | None = None
+    only_train_is_random: bool | None = None
     loss_growth: float | None = None
 
 

@@ -34,6 +34,7 @@ __all__ = ["render_text"]
 
 _INDENT = "  "
 _MAX_FINDINGS = 5
+_MAX_REASONS = 6
 _MAX_MAP_LINES = 22
 _BAR = 30
 
@@ -241,8 +242,11 @@ def _next(data: ReportData, width: int) -> list[str]:
     words = [f"{name}: {describe_parameter(block)}" for name, block in blocks.items()]
     words += [f"{name}: {value}" for name, value in advice.next_settings.items()]
     lines = ["Next sweep (next_sweep.yaml)", *_wrap("; ".join(words), width, _INDENT)]
-    for reason in advice.next_reasons[:3]:
+    for reason in advice.next_reasons[:_MAX_REASONS]:
         lines += _wrap(f"- {clean(reason)}", width, _INDENT, hang="  ", max_lines=2)
+    n_more = len(advice.next_reasons) - _MAX_REASONS
+    if n_more > 0:
+        lines += _wrap(f"- and {n_more} more in next_sweep.yaml", width, _INDENT)
     return lines
 
 

@@ -50,6 +50,7 @@ def measure_data(
     rows, val_rows = _some(train), _some(validation)
     facts: dict[str, Any] = {
         **_classes(task, train.targets),
+        "only_train_is_random": train.rows.is_random and not validation.rows.is_random,
         "loss_growth": None if isinstance(loss, str) else _loss_growth(loss, task, train.targets),
     }
     if rows[0].dtype == np.float32 and len(rows[0]) > 1 and np.isfinite(rows[0]).all():

@@ -132,6 +132,17 @@ def test_a_sweep_that_is_too_short_to_judge_asks_for_one_that_is_not(tmp_path, s
         assert (budget.title == "Too few evaluations to judge") is is_short
 
 
+def test_a_cause_in_the_data_is_the_answer_and_the_next_sweep_keeps_the_axes(tmp_path, small):
+    data = {"n_train": 600, "n_validation": 300, "shuffled_labels": True}
+    sweep = {**small, "workload_parameters": data, "seeds": 1, "epochs": 6}
+    result = run_sweep(**sweep, output=tmp_path / "run")
+    assert result.recommendation.region is None
+    answer = result.recommendation.answer
+    assert "labels have nothing to do with the inputs (SD305). Show ten" in answer
+    following = load_config(tmp_path / "run" / "next_sweep.yaml")
+    assert following.parameters == load_config(tmp_path / "run" / "sweep.yaml").parameters
+
+
 def test_a_shorter_next_sweep_warms_up_for_the_same_share_of_it(small):
     config = load_config(options={**small, "epochs": 100, "schedule": {"warmup_epochs": 5}})
     shorter = Recommendation(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from sweepdiag.recommend import Cause
     from sweepdiag.records import Recommendation
     from sweepdiag.testing.simulated import SimulatedSweep
 
@@ -168,6 +169,7 @@ def recommend_for(
     epochs: int = 30,
     n_seeds: int = 2,
     facts: SweepFacts | None = None,
+    cause: Cause | None = None,
 ) -> Recommendation:
     verdicts = verdict_table(sweep)
     return recommend(
@@ -181,4 +183,5 @@ def recommend_for(
         metric_mode="max",
         epochs=epochs,
         n_seeds=n_seeds,
+        cause=cause,
     )

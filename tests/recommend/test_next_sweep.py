@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sweepdiag.plotting._text import distinct_labels
 from sweepdiag.recommend import Budget, next_sweep, recommend_region
 from sweepdiag.recommend._words import value_text
+from sweepdiag.recommend._zoom import AxisPlan, thinner
 from sweepdiag.records import Axis, Scale, StopEpoch, SweepFacts
 from sweepdiag.wording import format_value
 from tests.recommend.tables import Outcome, config_table, int_axis, lr_axis
@@ -74,8 +75,15 @@ def test_a_learning_rate_zooms_to_the_region_and_half_a_step_beyond():
 def test_an_axis_is_widened_where_its_best_value_is_the_last_one_tried():
     result = following((lr_axis(*LRS),), by_lr(at_10=GOOD))
     assert result.parameters["lr"]["min"] == 3.16
-    assert result.parameters["lr"]["max"] == 1000.0
+    assert result.parameters["lr"]["max"] == 100.0  # a decade up at most, and two steps down
+    down = following((lr_axis(*LRS),), by_lr(at_0_001=GOOD))
+    assert (down.parameters["lr"]["min"], down.parameters["lr"]["max"]) == (1e-5, 3.16e-3)
     assert "the best value is the highest tried (10)" in result.reasons[0]
+
+
+def test_whole_learning_rates_are_no_counts():
+    result = following((lr_axis(1.0, 10.0, 100.0),), by_lr(at_1=GOOD))
+    assert result.parameters["lr"]["min"] == 0.01
 
 
 def test_the_stability_edge_is_no_reason_to_widen():
@@ -179,22 +187,36 @@ def test_one_seed_asks_for_more():
     assert result.settings == {"seeds": 3}
 
 
-def test_late_best_epochs_that_still_improve_ask_for_more_epochs():
-    late = Outcome(losses=(0.5, 0.501), best_epoch=28.0, tags=("still_improving",))
-    result = following((lr_axis(*LRS),), by_lr(at_0_1=late))
-    assert result.settings == {"epochs": 60}
-    assert "best in the last quarter and still improve" in result.reasons[-1]
-
-
-def test_late_best_epochs_on_a_plateau_do_not():
-    late = Outcome(losses=(0.5, 0.501), best_epoch=28.0)
-    assert following((lr_axis(*LRS),), by_lr(at_0_1=late)).settings == {}
-    at_end = StopEpoch(
-        config_id="region", epoch=30.0, budget_epochs=30.0, saved_fraction=0.0, regret=0.0,
-        reason="in whatever words", is_improving=True,
+def stop_at_the_end(config_id="region", *, is_improving):
+    return StopEpoch(
+        config_id=config_id, epoch=30.0, budget_epochs=30.0, saved_fraction=0.0, regret=0.0,
+        reason="in whatever words", is_improving=is_improving,
     )  # fmt: skip
-    result = following((lr_axis(*LRS),), by_lr(at_0_1=late), stop=at_end)
+
+
+def test_a_start_that_still_improves_asks_for_more_epochs():
+    stop = stop_at_the_end(is_improving=True)
+    result = following((lr_axis(*LRS),), by_lr(at_0_1=GOOD), stop=stop)
     assert result.settings == {"epochs": 60}
+    text = "More epochs: the configuration to start at still improves at epoch 30."
+    assert result.reasons[-1] == text
+
+
+def test_a_region_that_still_improves_says_how_much_of_it_does():
+    outcomes = by_lr(at_0_1=GOOD, at_0_01=GOOD)
+    ids = config_table((lr_axis(*LRS),), outcomes)["config_id"]
+    stops = [stop_at_the_end(config_id, is_improving=True) for config_id in ids]
+    result = following(
+        (lr_axis(*LRS),), outcomes, stop=stop_at_the_end(is_improving=True), stops=stops
+    )
+    assert result.settings == {"epochs": 60}
+    assert "2 of the region's 2 configurations still improve at epoch 30" in result.reasons[-1]
+
+
+def test_late_best_epochs_and_tags_ask_for_nothing_if_the_start_has_settled():
+    late = Outcome(losses=(0.5, 0.501), best_epoch=28.0, tags=("still_improving",))
+    stop = stop_at_the_end(is_improving=False)
+    assert following((lr_axis(*LRS),), by_lr(at_0_1=late), stop=stop).settings == {}
 
 
 @pytest.mark.parametrize("outcome", [GOOD, DIVERGED])
@@ -300,6 +322,27 @@ def test_a_grid_grows_to_twice_the_trials_at_most():
     }
     assert sizes == {"lr": 6, "batch_size": 4, "capacity": 4, "depth": 4}
     assert result.reasons[-1] == "The grid is thinned from 1024 trials to 768."
+    # The best so far is tried again, so that it can be confirmed.
+    lists = {name: block["values"] for name, block in result.parameters.items() if name != "lr"}
+    assert all(wanted[name] in values for name, values in lists.items())
+
+
+def test_a_long_list_is_thinned_around_its_best_value():
+    axis = int_axis("capacity", *range(10, 22))
+    best = Outcome(losses=(0.49, 0.491))
+    result = following((axis,), lambda point: best if point["capacity"] == 11 else GOOD)
+    values = result.parameters["capacity"]["values"]
+    assert 11 in values
+    assert len(values) < 12
+
+
+def test_only_what_is_not_best_can_be_spared():
+    plan = AxisPlan(block={"values": [0.0, 0.15, 0.3, 0.6]}, reasons=(), best=(0.15,))
+    shorter = thinner(plan)
+    assert shorter is not None
+    assert shorter.block == {"values": [0.0, 0.15, 0.6]}
+    assert thinner(shorter) is None
+    assert thinner(AxisPlan(block=plan.block, reasons=(), best=(0.15, 0.3))) is None
 
 
 @pytest.mark.parametrize("value", [0.00316, 0.316, 7.36e28, 100000, 1048576, "adam"])

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import sweepdiag.recommend
-from sweepdiag.recommend import recommend
+from sweepdiag.recommend import Cause, recommend
 from sweepdiag.records import SweepFacts, plain
 from sweepdiag.testing.simulated import simulate_sweep
 from tests.recommend.tables import configuration_table, recommend_for, verdict_table
@@ -66,6 +66,45 @@ def test_nothing_trains_is_an_answer():
     )
     assert (result.region, result.region_stop) == (None, None)
     assert result.next_parameters["lr"]["max"] < 30.0
+
+
+CAUSE = Cause(code="SD303", title="Inputs off scale", action="Scale the inputs.")
+
+
+def test_a_cause_that_no_settings_mend_is_the_answer_and_keeps_the_axes():
+    lrs = (30.0, 100.0)
+    result = recommend_for(simulate_sweep(lrs=lrs), cause=CAUSE)
+    assert result.answer == "Nothing here trains: inputs off scale (SD303). Scale the inputs."
+    assert result.next_parameters["lr"] == {"values": list(lrs)}
+    text = "The axes stay as they are: run them again once SD303 is mended."
+    assert result.next_reasons[0] == text
+
+
+def test_a_cause_is_named_where_only_training_learns():
+    sweep = simulate_sweep()
+    hopeless = dataclasses.replace(sweep.facts, baseline_val_loss=0.01)
+    result = recommend_for(sweep, facts=hopeless, cause=CAUSE)
+    assert result.answer == (
+        "Training loss falls, but validation never beats a constant prediction: inputs off scale "
+        "(SD303). Scale the inputs."
+    )
+
+
+def test_a_region_is_the_answer_whatever_else_was_found():
+    sweep = simulate_sweep()
+    assert recommend_for(sweep, cause=CAUSE) == recommend_for(sweep)
+
+
+def test_an_error_comes_before_a_region_and_keeps_the_sweep():
+    sweep = simulate_sweep()
+    error = Cause(code="SD903", title="The loss is broken", action="", is_error=True)
+    usual, result = recommend_for(sweep), recommend_for(sweep, cause=error)
+    start = "First mend SD903: the loss is broken. As things are: train with "
+    assert result.answer == start + usual.answer.removeprefix("Train with ")
+    assert (result.region, result.next_settings) == (usual.region, {})
+    assert {name: block["values"] for name, block in result.next_parameters.items()} == {
+        axis.name: list(axis.values) for axis in sweep.plan.axes
+    }
 
 
 def test_a_region_that_still_improves_is_trained_to_the_end():

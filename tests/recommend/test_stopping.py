@@ -78,6 +78,30 @@ def test_a_curve_that_still_falls_has_no_reason_to_stop():
     assert stop.reason == "still improving at epoch 30: no reason to stop earlier"
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_flat_curve_does_not_improve_by_its_noise(seed):
+    rng = np.random.default_rng(seed)
+    stop = stop_of((0.5 + 1.8 * np.exp(-EPOCHS / 4)) * (1 + 0.04 * rng.standard_normal(31)))
+    assert not stop.is_improving
+
+
+def test_a_rise_at_the_end_is_no_improvement():
+    # Best at epoch 5 and above it ever since, also in the mean of neighbours.
+    rises = np.array([2.3, 0.6, 0.3, 0.2, 0.12, 0.103, 0.125, 0.11, 0.124])
+    falls_back = np.concatenate([np.geomspace(2.3, 0.1, 21), np.linspace(0.9, 0.4, 10)])
+    assert not stop_of(rises).is_improving
+    stop = stop_of(falls_back)
+    assert not stop.is_improving
+    assert stop.epoch == 20.0
+
+
+def test_a_metric_that_still_rises_has_no_reason_to_stop():
+    sweep = tables({"c": [1.0 - 0.9 * np.exp(-EPOCHS / 20)]})
+    sweep["curves"]["val_metric"] = sweep["curves"]["val_loss"]
+    (stop,) = stop_epochs(**sweep, monitor="val_metric", metric_mode="max")
+    assert stop.is_improving
+
+
 def test_a_curve_that_has_flattened_stops_once_nothing_more_comes():
     stop = stop_of(0.5 + 1.8 * np.exp(-EPOCHS))
     assert 4.0 <= stop.epoch <= 8.0

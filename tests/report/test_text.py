@@ -118,6 +118,14 @@ def test_the_next_sweep_is_told_in_words(sweep):
     assert "  - zooms in on the region, one step beyond each edge\n" in text
 
 
+def test_every_reason_of_the_next_sweep_is_told_up_to_six(sweep):
+    told = [f"Reason {number}." for number in range(8)]
+    text = render_text(replace_advice(sweep, next_reasons=tuple(told[:6])))
+    assert all(f"  - {reason}\n" in text for reason in told[:6])
+    text = render_text(replace_advice(sweep, next_reasons=tuple(told)))
+    assert "  - Reason 5.\n  - and 2 more in next_sweep.yaml\n" in text
+
+
 def test_without_advice_its_blocks_are_left_out():
     text = render_text(sample_report(lrs=(10.0, 100.0)))
     assert "Stop at" not in text

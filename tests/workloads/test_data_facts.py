@@ -76,6 +76,33 @@ def test_copies_are_counted_bit_by_bit_and_repeats_apart() -> None:
     assert data.repeated_share == pytest.approx(20 / 60)
 
 
+class Augmented(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
+    def __init__(self, n: int, noise: float) -> None:
+        self.x, self.noise = torch.randn(n, 3, generator=torch.Generator().manual_seed(n)), noise
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        x = self.x[index]
+        return (x + self.noise * torch.randn(3) if self.noise else x), index % 2
+
+
+@pytest.mark.parametrize(
+    ("noises", "expected"), [((1, 0), True), ((1, 1), False), ((0, 0), False)]
+)
+def test_augmentation_of_training_alone_is_known(
+    noises: tuple[float, float], expected: bool
+) -> None:
+    parts = [Augmented(n, noise) for n, noise in zip((40, 20), noises, strict=True)]
+    workload = Workload(
+        name="test", train=parts[0], validation=parts[1], model=lambda: torch.nn.Linear(3, 2)
+    )
+    data = prepare(workload, SplitSettings()).facts.data
+    assert data is not None
+    assert data.only_train_is_random is expected
+
+
 def test_constant_inputs_and_few_samples_are_no_error() -> None:
     x, y = np.ones((4, 2), np.float32), np.array([0, 1, 0, 1])
     data = facts_of((x, y), (x[:2], y[:2]))

@@ -1,7 +1,7 @@
 """Statements about a whole sweep, one check per file, each with a stable code."""
 
 from sweepdiag.rules.findings.base import Check, FindingCheck, SweepView
-from sweepdiag.rules.findings.ranking import rank_findings
+from sweepdiag.rules.findings.ranking import cause_outside_settings, rank_findings
 from sweepdiag.rules.findings.registry import FINDINGS, active_checks, check_sweep
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "FindingCheck",
     "SweepView",
     "active_checks",
+    "cause_outside_settings",
     "check_sweep",
     "rank_findings",
 ]

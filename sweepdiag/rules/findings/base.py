@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 
 import numpy as np
 
+from sweepdiag.features.share_unit import known_floor, monitored_unit
 from sweepdiag.records import (
     Axis,
     DataFacts,
@@ -17,7 +18,6 @@ from sweepdiag.records import (
     VerdictClass,
 )
 from sweepdiag.rules.findings.costs import costs_by_config
-from sweepdiag.rules.findings.unit import unit_of_loss, unit_of_metric
 from sweepdiag.wording import format_value
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from sweepdiag.features.share_unit import ShareUnit
     from sweepdiag.rules.findings.costs import CostsByConfig
-    from sweepdiag.rules.findings.unit import ShareUnit
     from sweepdiag.rules.thresholds import Thresholds
 
 __all__ = [
@@ -44,9 +44,6 @@ BAD_CLASSES = (VerdictClass.DIVERGING.value, VerdictClass.NOT_LEARNING.value)
 
 _FEWEST_FOR_NOISE = 4
 """Configurations over which the noise between seeds is taken at least."""
-
-_ROUNDING = 1e-6
-"""How far below its floor single precision may carry a loss, relative to it."""
 
 _MOST_LISTED = 6
 """Numbers that a sentence lists one by one."""
@@ -120,44 +117,31 @@ class SweepView:
 
         Where nothing is known of the task, a loss that is never negative has its floor at 0.
         """
-        floor: float | None = self.once("loss floor", self._loss_floor)
+        assumed = 0.0 if self.facts is None else self.facts.loss_floor
+        floor: float | None = self.once("loss floor", lambda: known_floor(self.curves, assumed))
         return floor
-
-    def _loss_floor(self) -> float | None:
-        floor = 0.0 if self.facts is None else self.facts.loss_floor
-        if floor is None:
-            return None
-        losses = self.curves[["train_loss", "val_loss"]].to_numpy(dtype=float)
-        lowest = losses[np.isfinite(losses)].min(initial=np.inf)
-        return floor if lowest >= floor - _ROUNDING * max(1.0, abs(floor)) else None
 
     @property
     def share_unit(self) -> ShareUnit:
         """What shares of the monitored quantity are taken of."""
-        unit: ShareUnit = self.once("share unit", self._share_unit)
-        return unit
+        return self._unit_of(self.monitored)
 
     @property
     def loss_unit(self) -> ShareUnit:
         """What shares of a loss are taken of, whatever is monitored."""
+        return self._unit_of("val_loss")
+
+    def _unit_of(self, monitor: str) -> ShareUnit:
         unit: ShareUnit = self.once(
-            "loss unit", lambda: unit_of_loss(self.loss_floor, start=self._start("val_loss"))
+            f"unit of {monitor}",
+            lambda: monitored_unit(
+                self.curves,
+                monitor=monitor,
+                metric_mode=self.metric_mode,
+                loss_floor=self.loss_floor,
+            ),
         )
         return unit
-
-    def _share_unit(self) -> ShareUnit:
-        if self.monitored == "val_loss":
-            return self.loss_unit
-        return unit_of_metric(
-            self.curves["val_metric"].to_numpy(dtype=float),
-            larger_is_better=self.metric_mode == "max",
-            start=self._start("val_metric"),
-        )
-
-    def _start(self, column: str) -> float:
-        """Return the median over trials of the first value of a column; NaN if there is none."""
-        known = self.curves.loc[np.isfinite(self.curves[column]), ["trial_id", column]]
-        return float(known.drop_duplicates("trial_id")[column].median())
 
     @property
     def cost_sign(self) -> float:

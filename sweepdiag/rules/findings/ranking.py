@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sweepdiag.records import Finding
 
-__all__ = ["EXPLAINS", "link_findings", "rank_findings"]
+__all__ = ["EXPLAINS", "cause_outside_settings", "link_findings", "rank_findings"]
 
 _SEARCH = ("SD501", "SD502")
 _CAPACITY = ("SD201", "SD202")
@@ -52,6 +52,11 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "SD402": _SEARCH,
 }
 """Code to the codes of what it leads to. Where two explain each other, the earlier line wins."""
+
+_NOTHING_LEARNED = "SD901"
+
+_OF_SETTINGS = frozenset((*_RATES, *_CAPACITY, *_BUDGET))
+"""Causes that another sweep can mend."""
 
 _ORDER = tuple(EXPLAINS)
 _SEVERITIES = (Severity.ERROR, Severity.WARNING, Severity.INFO)
@@ -106,6 +111,29 @@ def rank_findings(findings: Iterable[Finding]) -> list[Finding]:
             _place(f.code),
             f.code,
         ),
+    )
+
+
+def cause_outside_settings(findings: Iterable[Finding]) -> Finding | None:
+    """Return the first finding that can explain why nothing trains, and that no settings mend.
+
+    Such a cause lies in data, loss or network: another range of learning rates is no remedy.
+
+    Args:
+        findings: What every check has to say, linked.
+
+    Returns:
+        The finding; ``None`` if there is none.
+    """
+    return next(
+        (
+            finding
+            for finding in rank_findings(findings)
+            if finding.state is FindingState.FINDING
+            and _NOTHING_LEARNED in EXPLAINS.get(finding.code, ())
+            and finding.code not in _OF_SETTINGS
+        ),
+        None,
     )
 
 

@@ -116,9 +116,10 @@ class LearningRateTooHigh(Check):
                 beyond_share=beyond,
                 **numbers,
             )
-        return self.tip(
-            "The highest learning rates do not train", evidence, _advice(view), **numbers
-        )
+        title = "The highest learning rates do not train"
+        if any(_is_open(edge) for edge in edges):
+            title += " with some settings"
+        return self.tip(title, evidence, _advice(view), **numbers)
 
 
 def _is_lowest_best(view: SweepView) -> bool:
@@ -131,22 +132,42 @@ def _advice(view: SweepView) -> str:
     ranked = view.ranked()
     if len(ranked) and sits_on_edge(view, ranked.iloc[0]):
         return "The best configuration sits on the edge: refine the learning rates just below it."
-    return "Stay a factor of two below the edge of the batch size and capacity that you train."
+    names = [name.replace("_", " ") for name in _differing(find_edges(view))]
+    whose = f" of the {' and '.join(names)} that you train" if names else ""
+    return f"Stay a factor of two below the edge{whose}."
 
 
 def _describe(edges: list[Edge]) -> str:
-    """Name the edges by batch size where there is one; ranges where further axes differ."""
+    """Name the edges by batch size or else by the first axis; ranges where further ones differ."""
+    names = _differing(edges)
+    name = "batch_size" if "batch_size" in names else next(iter(names), "")
+    noun = "batch" if name == "batch_size" else name
     groups: dict[object, list[Edge]] = {}
     for edge in edges:
-        groups.setdefault(edge.group.get("batch_size"), []).append(edge)
-    parts = []
-    for batch, members in groups.items():
-        known = sorted({edge.edge for edge in members if edge.edge is not None and edge.trains})
-        span = "no rate" if not known else format_value(known[0])
-        if len(known) > 1:
-            span += f" to {format_value(known[-1])}"
-        parts.append(f"{span} at batch {batch}" if batch is not None else span)
-    return ", ".join(parts)
+        groups.setdefault(edge.group.get(name), []).append(edge)
+    spans = {value: _span(members) for value, members in groups.items()}
+    if len(set(spans.values())) == 1:
+        (span,) = set(spans.values())
+        return f"{span} at every {noun}" if name else span
+    return ", ".join(f"{span} at {noun} {value}" for value, span in spans.items())
+
+
+def _span(edges: list[Edge]) -> str:
+    rates = sorted({edge.edge for edge in edges if edge.edge is not None and edge.trains})
+    span = "no rate" if not rates else format_value(rates[0])
+    if len(rates) > 1:
+        span += f" to {format_value(rates[-1])}"
+    return f"{span} or more" if any(_is_open(edge) for edge in edges) else span
+
+
+def _is_open(edge: Edge) -> bool:
+    """Return whether every rate trains, so that the edge lies somewhere above."""
+    return edge.trains and edge.lowest_diverging is None
+
+
+def _differing(edges: list[Edge]) -> list[str]:
+    """Return the axes of whose values there are several edges."""
+    return [name for name in edges[0].group if len({edge.group[name] for edge in edges}) > 1]
 
 
 def _slope_sentence(slope: float | None, thresholds: Thresholds) -> str:

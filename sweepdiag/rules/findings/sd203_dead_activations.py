@@ -113,7 +113,8 @@ class DeadActivations(Check):
             f"every curve ends within {percent(_AT_BASELINE)} of the loss of the best constant "
             f"prediction and none diverges, although neighbours in the data tell "
             f"{percent(told)} of the labels; dead units were not counted",
-            "Count dead units with --record gradients; look at initial biases and weights.",
+            "Check that gradients reach the parameters (nothing detached or frozen); look at "
+            "initial biases and weights; count dead units with --record gradients.",
             neighbour_accuracy=told,
         )
 

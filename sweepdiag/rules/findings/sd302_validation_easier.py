@@ -63,10 +63,13 @@ class ValidationEasier(Check):
     below it, in the median over trainings.
 
     Known false alarms: training loss measured with dropout or augmentation on is higher by itself.
-    Trials that sweepdiag trained are measured without; other tools' logs often are not.
+    Trials that sweepdiag trained are measured without dropout, but on training samples as they are
+    read: where those are augmented at random and validation samples are not, which is known from
+    reading items twice, it is a tip. Other tools' logs often say neither.
 
-    What to do: look for wrong labels in the training set and for duplicates between the two sets,
-    draw the split anew with another seed, and compare how the classes are distributed.
+    What to do: where training samples alone are augmented, compare with a sweep without that. Else
+    look for wrong labels in the training set and for duplicates between the two sets, draw the
+    split anew with another seed, and compare how the classes are distributed.
 
     References:
         Kapoor and Narayanan, "Leakage and the Reproducibility Crisis in ML-based Science", 2023.
@@ -91,6 +94,15 @@ class ValidationEasier(Check):
             "that learn"
         )
         known = _neighbours_know_better(view) or _easier_from_early_on(view)
+        if view.data.only_train_is_random and (known or share >= _SOME):
+            return self.tip(
+                "Validation loss lies below training loss, as augmentation makes it",
+                "reading training samples draws random numbers, reading validation samples does "
+                f"not; {evidence}",
+                "Augmentation of the training samples alone explains this; to be sure of the "
+                "labels and the split, compare with a sweep without it.",
+                share=share,
+            )
         if known:
             return self.finding(
                 "Validation samples are easier than training samples",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sweepdiag.features.late_gain import late_gain, n_late
 from sweepdiag.records import Tag, VerdictClass
 from sweepdiag.rules.base import percent
 from sweepdiag.rules.findings.base import Check, format_value
@@ -23,19 +24,6 @@ __all__ = ["NEAR_BEST", "BudgetTooShort", "epochs_to_judge", "good_configuration
 
 NEAR_BEST = 0.02
 """Share of the best monitored value within which a configuration, or an epoch, is as good."""
-
-_LATE_PART = 0.2
-"""Part of the evaluations at the end over which a good curve must still improve."""
-
-_FEWEST_LATE = 4
-"""Evaluations of that part at least: a line through fewer has no error to speak of."""
-
-_LATE_GAIN = 0.02
-"""Improvement over that part, as a share of the level, from which more epochs are worth it."""
-
-_LATE_ERRORS = 3.0
-"""The same in standard errors of a straight line through that part."""
-
 
 _NOT_CONVERGED = (VerdictClass.UNDERFIT.value, VerdictClass.INCONCLUSIVE.value)
 
@@ -63,8 +51,10 @@ class BudgetTooShort(Check):
     How it is detected: good are the configurations within two standard deviations between seeds,
     or 2 %, of the best. A straight line through the last fifth of the monitored curve of a trial
     (at least four evaluations) improves by more than 2 % of its level, by more than three of its
-    standard errors, and by more than 0.5 % of all that was learned. More than half of the good
-    configurations do so in the median of their seeds. Otherwise it is a finding as well where
+    standard errors, and by more than 0.5 % of all that was learned; as many evaluations before lie
+    above these by more than half of that; and the line ends near the best value of the curve,
+    above the lowest before by less than it falls. More than half of the good configurations do so
+    in the median of their seeds. Otherwise it is a finding as well where
     every configuration that learns is ``underfit`` or ``inconclusive`` and at least half of them
     are still improving; or where another configuration, if it gains half as much again in as many
     evaluations, overtakes the best by 5 %. The level of an accuracy is what it lacks of 1, and
@@ -99,31 +89,31 @@ class BudgetTooShort(Check):
         if good.empty:
             return self.not_applicable("no configuration learned anything")
         gains = [_late_gain(view, str(config_id), thresholds) for config_id in good["config_id"]]
-        n_late = sum(gain > 0 for gain in gains)
+        n_improving = sum(gain > 0 for gain in gains)
         evidence = (
-            f"{plural(len(good), 'configuration')} tied for the best, {n_late} of them still "
+            f"{plural(len(good), 'configuration')} tied for the best, {n_improving} of them still "
             f"improving at the end of {epoch_text(budget)} epochs"
         )
         n_epochs = math.ceil(2 * budget)
         action = f"Train for {plural(n_epochs, 'epoch')}."
-        if 2 * n_late <= len(good):
+        if 2 * n_improving <= len(good):
             others = _still_underfit(view, budget) or _overtaking(view, good, thresholds)
             if others:
                 return self.finding(
                     "The budget is too short",
                     others,
                     action,
-                    n_late=n_late,
+                    n_late=n_improving,
                     train_epochs=n_epochs,
                 )
-            return self.passed("The budget is long enough", evidence, n_late=n_late)
+            return self.passed("The budget is long enough", evidence, n_late=n_improving)
         gain = float(np.median([gain for gain in gains if gain > 0]))
         return self.finding(
             "The budget is too short",
             f"{evidence}, by {percent(gain)} of {view.share_unit.words} over "
             f"{_late_text(view, good)}",
             action,
-            n_late=n_late,
+            n_late=n_improving,
             n_good=len(good),
             late_gain=gain,
             train_epochs=n_epochs,
@@ -206,39 +196,18 @@ def epochs_to_judge(view: SweepView, thresholds: Thresholds) -> int:
 def _late_gain(view: SweepView, config_id: str, thresholds: Thresholds) -> float:
     """Return the median over seeds of the late improvement as a share; 0 where it is none."""
     gains = [
-        _gain(view, costs, thresholds.tag_improving_share)
+        late_gain(
+            costs,
+            cost_sign=view.cost_sign,
+            unit=view.share_unit,
+            least_of_learned=thresholds.tag_improving_share,
+        )
         for _, costs in view.monitored_costs(config_id)
     ]
     return float(np.median(gains)) if gains else 0.0
 
 
-def _n_late(n_evaluations: int) -> int:
-    """Return how many evaluations count as the end of a curve."""
-    return max(_FEWEST_LATE, round(_LATE_PART * n_evaluations))
-
-
 def _late_text(view: SweepView, good: pd.DataFrame) -> str:
     """Return which part of the curves was looked at, as it is for the best configuration."""
     sizes = [len(costs) for _, costs in view.monitored_costs(str(good["config_id"].iloc[0]))]
-    n_late = _n_late(max(sizes, default=0))
-    return f"the last {n_late} evaluations"
-
-
-def _gain(view: SweepView, costs: np.ndarray, least_share: float) -> float:
-    """Return the improvement of one trial at its end as a share of its level; 0 where none."""
-    costs = costs[np.isfinite(costs)]
-    n_late = _n_late(costs.size)
-    if costs.size <= n_late:
-        return 0.0
-    late = costs[-n_late:]
-    x = np.arange(n_late) - (n_late - 1) / 2
-    slope = float(x @ late / (x @ x))
-    residuals = late - late.mean() - slope * x
-    # A power of two changes no digit and keeps the squares of huge and tiny losses in range.
-    exponent = int(np.frexp(np.abs(residuals).max())[1])
-    scaled = np.ldexp(residuals, -exponent)
-    error = float(np.ldexp(np.sqrt(scaled @ scaled / (n_late - 2) / (x @ x)), exponent))
-    gain, sign = -slope * (n_late - 1), view.cost_sign
-    level = view.share_unit.at(sign * float(late.mean()), start=sign * float(costs[0]))
-    is_clear = -slope > _LATE_ERRORS * error and gain > least_share * (costs[0] - costs.min())
-    return gain / level if is_clear and gain > _LATE_GAIN * level > 0 else 0.0
+    return f"the last {n_late(max(sizes, default=0))} evaluations"

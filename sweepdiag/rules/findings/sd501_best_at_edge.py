@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sweepdiag.records import Scale
 from sweepdiag.rules.findings.base import Check, format_value
 from sweepdiag.rules.findings.edges import sits_on_edge
+from sweepdiag.space import axis_limits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,9 @@ class BestAtEdge(Check):
     How it is detected: configurations within two standard deviations between seeds of the best
     count as tied with it. For the learning rate the stability edge is looked at as well: a best
     rate that is the highest one that trains sits on that edge, and the axis is wide
-    enough. The highest capacity is a tip: more of it is usually better, and only costs time.
+    enough. The highest capacity is a tip: more of it is usually better, and only costs time. An
+    end beyond which there is nothing is none: 0 where no value is negative, such as a weight
+    decay, 1 for counts, and a batch of the whole training set.
 
     Known false alarms: further quantities where more is always better.
 
@@ -59,7 +62,8 @@ class BestAtEdge(Check):
         if ranked.empty:
             return self.not_applicable("no configuration learned anything")
         tied = view.tied(thresholds.seed_noise)
-        ends = {axis.name: _end(axis, tied) for axis in axes}
+        n_train = None if view.facts is None else view.facts.n_train
+        ends = {axis.name: _end(axis, tied, n_train) for axis in axes}
         best = ", ".join(f"{a.name} {format_value(float(ranked[a.name].iloc[0]))}" for a in axes)
         numbers: dict[str, Any] = {
             "edges": {name: end for name, end in ends.items() if end},
@@ -97,10 +101,18 @@ def _is_ordered(view: SweepView, axis: Axis) -> bool:
     return is_ordered and len(axis.values) >= _MIN_VALUES
 
 
-def _end(axis: Axis, tied: pd.DataFrame) -> str:
-    """Return ``lowest`` or ``highest`` if all tied configurations are at that end."""
+def _end(axis: Axis, tied: pd.DataFrame, n_train: int | None) -> str:
+    """Return ``lowest`` or ``highest`` if all tied configurations are at that end.
+
+    An end beyond which there is nothing, such as a weight decay of 0, is none.
+    """
     numbers = [float(value) for value in axis.values]
+    limits = axis_limits(axis.name, numbers, n_train)
     values = tied[axis.name].astype(float)
-    if (values == min(numbers)).all():
-        return "lowest"
-    return "highest" if (values == max(numbers)).all() else ""
+    for end, number, limit in (
+        ("lowest", min(numbers), limits.low),
+        ("highest", max(numbers), limits.high),
+    ):
+        if (values == number).all():
+            return "" if number == limit else end
+    return ""

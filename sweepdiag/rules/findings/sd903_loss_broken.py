@@ -30,6 +30,9 @@ _BETTER = 0.05
 """Gain of the metric (of an accuracy as a share of what was wrong at the start, or with the most
 frequent class; otherwise relative to its start) from which predictions have become better."""
 
+_LOWEST_PART = 3
+"""One in so many evaluations of a training counts: those with the lowest loss."""
+
 _UNKNOWN = "unknown"
 """Name of the loss of curves that other programs have logged."""
 
@@ -51,11 +54,13 @@ class LossBroken(Check):
     What it needs: a loss of the user's own, and a metric or a look at the samples. Of other
     programs' curves the loss is not known.
 
-    How it is detected: at least three trainings reduced their loss by 20 % or more, and none of
-    them got a better metric (that of training where it was recorded): by 5 % of its start, or for
-    shares such as an accuracy by 5 % of what was still wrong at the start or with the most
-    frequent class. Or: taken twice, the same samples with random outputs have 1.5 times the loss
-    or more.
+    How it is detected: at least three trainings reduced their loss by 20 % or more. The half of
+    them with the lowest losses (at least three) is looked at: the mean of the metric (that of
+    training where it was recorded) over the third of a training's evaluations with the lowest loss
+    is not better, in the median, than at its start: by 5 % of it, or for shares such as an
+    accuracy by 5 % of what was still wrong at the start or with the most frequent class. One
+    lucky evaluation is none. Or: taken twice, the same samples with random outputs have 1.5 times
+    the loss or more.
 
     Known false alarms: metrics that measure something else than the loss on purpose; imbalanced
     classes, where accuracy cannot rise.
@@ -82,15 +87,17 @@ class LossBroken(Check):
         growth = view.data.loss_growth
         gains = _metric_gains(view)
         evidence = f"{plural(len(gains), 'training')} reduced the loss by 20 % or more"
-        if len(gains) >= _FEWEST and max(gains) < _BETTER:
+        gain = _typical_gain(gains)
+        if gain is not None and gain < _BETTER:
             return self.finding(
                 "The loss falls and predictions get no better",
-                f"{evidence}; the largest gain of the metric among them is "
-                f"{format_value(max(gains))}",
-                "Look at the sign of the loss, and at what it expects: logits or probabilities.",
+                f"{evidence}; where the loss is lowest, the metric is no better than at the start "
+                f"(gain {format_value(gain)}, in the median over the half with the lowest losses)",
+                "Look at the sign of the loss, and at what it expects: logits, log-probabilities "
+                "or probabilities.",
                 severity=Severity.ERROR,
                 n_fallen=len(gains),
-                largest_gain=max(gains),
+                typical_gain=gain,
             )
         if growth is not None and growth >= _GROWS:
             return self.finding(
@@ -105,8 +112,16 @@ class LossBroken(Check):
         return self.passed("Predictions get better as the loss falls", evidence, growth=growth)
 
 
-def _metric_gains(view: SweepView) -> list[float]:
-    """Return the best gain of the metric of each training whose loss fell far.
+def _typical_gain(gains: list[tuple[float, float]]) -> float | None:
+    """Return the median gain of the half with the lowest losses; ``None`` of too few."""
+    if len(gains) < _FEWEST:
+        return None
+    lowest = sorted(gains)[: max(_FEWEST, len(gains) // 2)]
+    return float(np.median([gain for _, gain in lowest]))
+
+
+def _metric_gains(view: SweepView) -> list[tuple[float, float]]:
+    """Return the lowest loss of each training whose loss fell far, and its gain of the metric.
 
     Losses may fall below any number, so that only finite evaluations count.
     """
@@ -121,9 +136,11 @@ def _metric_gains(view: SweepView) -> list[float]:
             continue
         loss, metric = loss[known], metric[known]
         if loss.min() < loss[0] - _FALL * abs(loss[0]):
-            gain = _gain(view, metric)
+            n_lowest = max(1, loss.size // _LOWEST_PART)
+            reached = metric[np.argsort(loss, kind="stable")[:n_lowest]].mean()
+            gain = _gain(view, metric, float(reached))
             if gain is not None:
-                gains.append(gain)
+                gains.append((float(loss.min()), gain))
     return gains
 
 
@@ -134,14 +151,14 @@ def _metric_of(curve: pd.DataFrame) -> FloatArray:
     return curve["val_metric"].to_numpy(dtype=float)
 
 
-def _gain(view: SweepView, metric: FloatArray) -> float | None:
+def _gain(view: SweepView, metric: FloatArray, reached: float) -> float | None:
     """Return how much better a metric became, as a share; ``None`` where it could not."""
+    start = float(metric[0])
     if view.metric_mode == "min":
-        return float(metric[0] - metric.min()) / max(abs(float(metric[0])), _TINY)
-    start, best = float(metric[0]), float(metric.max())
-    if metric.min() < 0 or best > 1:
-        return (best - start) / max(abs(start), _TINY)
+        return (start - reached) / max(abs(start), _TINY)
+    if metric.min() < 0 or metric.max() > 1:
+        return (reached - start) / max(abs(start), _TINY)
     is_accuracy = view.facts is not None and view.facts.metric == "accuracy"
     start = max(start, (view.data.largest_class or 0.0) if is_accuracy else 0.0)
     # The share of what was wrong is never less than the gain in points.
-    return (best - start) / (1 - start) if start < 1 - _TINY else None
+    return (reached - start) / (1 - start) if start < 1 - _TINY else None

@@ -178,6 +178,17 @@ def test_validation_below_training_before_anything_is_memorised_is_easier() -> N
     assert run("SD302", view).state is PASSED
 
 
+def test_augmentation_of_training_alone_makes_validation_easier_and_explains_nothing() -> None:
+    train = [2.3, 2.0, 1.5, 1.2, 1.1]
+    view = with_curves(healthy(tags=["validation_easier"]), train, [2.0, 1.5, 1.0, 0.7, 0.6])
+    assert run("SD302", with_facts(view, only_train_is_random=False)).state is FINDING
+    view = with_facts(view, only_train_is_random=True, neighbour_val_accuracy=0.99)
+    finding = run("SD302", view)
+    assert finding.state is TIP
+    assert finding.action.startswith("Augmentation of the training samples alone explains this")
+    assert run("SD302", with_facts(healthy(), only_train_is_random=True)).state is PASSED
+
+
 def test_large_inputs_are_a_finding_unless_the_first_loss_is_in_order() -> None:
     custom = dataclasses.replace(FACTS, loss="own", baseline_train_loss=None)
     assert run("SD303", with_facts(healthy(), custom, input_size=100.0)).state is FINDING
@@ -342,6 +353,26 @@ def test_a_loss_that_falls_while_predictions_stay_at_chance_is_broken() -> None:
     assert run("SD903", with_facts(better, OWN_LOSS)).state is PASSED
 
 
+def test_a_lucky_evaluation_is_no_gain_of_the_metric() -> None:
+    # Logits where log-probabilities belong: the loss falls for ever, accuracy wanders.
+    falls, wanders = [-0.04, -15, -4e3, -1e6, -3e8, -9e10], [0.10, 0.19, 0.11, 0.09, 0.13, 0.08]
+    view = with_curves(healthy(), falls, falls, wanders)
+    finding = run("SD903", with_facts(view, OWN_LOSS))
+    assert (finding.state, finding.severity) == (FINDING, Severity.ERROR)
+    assert "log-probabilities" in finding.action
+
+
+def test_trainings_that_explode_do_not_hide_what_others_learned() -> None:
+    view = with_curves(healthy(), [2.3, 1.0, 0.1], [2.3, 1.0, 0.2], [0.12, 0.6, 0.9])
+    exploding = view.curves["trial_id"].isin(view.trials["trial_id"].iloc[::2])
+    values = {"train_loss": [2.3, 1.7, 90.0], "val_metric": [0.12, 0.1, 0.1]}
+    curves = view.curves.copy()
+    for name, numbers in values.items():
+        curves.loc[exploding, name] = numbers * int(exploding.sum() / 3)
+    view = dataclasses.replace(view, curves=curves)
+    assert run("SD903", with_facts(view, OWN_LOSS)).state is PASSED
+
+
 def test_a_loss_that_grows_with_the_batch_is_a_sum() -> None:
     better = with_curves(healthy(), [2.3, 1.0, 0.1], [2.3, 1.0, 0.2], [0.12, 0.6, 0.9])
     finding = run("SD903", with_facts(better, OWN_LOSS, loss_growth=2.0))
@@ -372,7 +403,7 @@ def test_a_gain_of_an_accuracy_is_a_share_of_what_was_wrong() -> None:
     assert run("SD903", with_facts(good, OWN_LOSS)).state is PASSED
     stuck = with_curves(healthy(), [0.15, 0.1, 0.02], [0.15, 0.1, 0.04], [0.955, 0.955, 0.956])
     finding = run("SD903", with_facts(stuck, OWN_LOSS))
-    assert finding.numbers["largest_gain"] == pytest.approx(0.001 / 0.045)
+    assert finding.numbers["typical_gain"] == pytest.approx(0.001 / 0.045)
     perfect = with_curves(healthy(), [0.15, 0.1, 0.02], [0.15, 0.1, 0.04], [1.0, 1.0, 1.0])
     assert run("SD903", with_facts(perfect, OWN_LOSS)).state is NOT_APPLICABLE
 

@@ -169,7 +169,24 @@ def test_the_slope_of_the_edge_is_measured_in_log_log(power: int) -> None:
     ]
     finding = run("SD101", view_of(rows, LRS, axis("batch_size", 10, 100)))
     assert finding.numbers["slope"] == pytest.approx(power)
-    assert "at batch 10" in finding.evidence
+    assert ("at every batch" if power == 0 else "at batch 10,") in finding.evidence
+
+
+def test_edges_are_told_by_the_axes_that_there_are() -> None:
+    rows = by_lr(*["healthy"] * 3, "diverging", best_val_loss=[1.0, 0.5, 1.0, 9.0])
+    finding = run("SD101", view_of(rows, LRS))
+    assert finding.evidence == "highest learning rate that trains with every seed: 0.1"
+    assert finding.action == "Stay a factor of two below the edge."
+    rows = [
+        {**row, "batch_size": 64, "capacity": capacity}
+        for capacity, healthy in ((4, 3), (8, 4))
+        for row in by_lr(*["healthy"] * healthy, *["diverging"] * (4 - healthy))
+    ]
+    axes = (LRS, axis("batch_size", 64), axis("capacity", 4, 8))
+    finding = run("SD101", view_of(rows, *axes))
+    assert finding.title == "The highest learning rates do not train with some settings"
+    assert finding.evidence.endswith("every seed: 0.1 at capacity 4, 1 or more at capacity 8")
+    assert finding.action == "Stay a factor of two below the edge of the capacity that you train."
 
 
 # SD102
@@ -445,8 +462,8 @@ def test_good_configurations_that_still_improve_at_the_end_need_a_longer_budget(
     view = view_of(by_lr(*["healthy"] * 4, best_val_loss=[1.0, 0.5, 2.0, 3.0]), LRS)
     finding = run("SD401", with_losses(view, c1=decay(0.046)))
     assert finding.state is FindingState.FINDING
-    assert finding.numbers["late_gain"] == pytest.approx(0.046 * 5, rel=0.05)
-    assert "by 23 % of val_loss" in finding.evidence
+    assert finding.numbers["late_gain"] == pytest.approx(1 - np.exp(-0.046 * 5), rel=0.05)
+    assert "by 21 % of val_loss" in finding.evidence
     assert finding.action == "Train for 60 epochs."
     assert finding.numbers["train_epochs"] == 60
 
@@ -458,7 +475,7 @@ def test_losses_of_any_size_still_improve_by_the_same_share(size: float) -> None
     losses = [size * (loss + 0.002 * (i % 3)) for i, loss in enumerate(decay(0.046))]
     finding = run("SD401", with_losses(view, c1=losses))
     assert finding.state is FindingState.FINDING
-    assert finding.numbers["late_gain"] == pytest.approx(0.046 * 5, rel=0.05)
+    assert finding.numbers["late_gain"] == pytest.approx(1 - np.exp(-0.046 * 5), rel=0.05)
 
 
 def test_others_than_the_good_configurations_do_not_ask_for_a_longer_budget() -> None:
@@ -566,6 +583,30 @@ def test_a_best_value_at_the_end_of_an_axis_is_a_finding() -> None:
     finding = run("SD501", view_of(rows, LRS))
     assert finding.state is FindingState.FINDING
     assert finding.numbers["edges"] == {"lr": "highest"}
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "best", "state"),
+    [
+        ("weight_decay", (0.0, 1e-4, 1e-3), 0, FindingState.PASSED),
+        ("weight_decay", (1e-5, 1e-4, 1e-3), 0, FindingState.FINDING),
+        ("dropout", (0.0, 0.2, 0.5), 0, FindingState.PASSED),
+        ("dropout", (0.0, 0.2, 0.5), 2, FindingState.FINDING),
+        ("batch_size", (1, 4, 16), 0, FindingState.PASSED),
+        ("batch_size", (16, 64, 600), 2, FindingState.PASSED),
+        ("lr", (1.0, 10.0, 100.0), 0, FindingState.FINDING),
+    ],
+)
+def test_an_end_beyond_which_there_is_nothing_is_no_edge(
+    name: str, values: tuple[float, ...], best: int, state: FindingState
+) -> None:
+    rows = [
+        {name: value, "verdict": "healthy", "best_val_loss": 0.5 if index == best else 1.0}
+        for index, value in enumerate(values)
+    ]
+    view = view_of(rows, axis(name, *values, scale=Scale.LINEAR))
+    view = dataclasses.replace(view, facts=dataclasses.replace(FACTS, n_train=600))
+    assert run("SD501", view).state is state
 
 
 def test_a_best_rate_next_to_divergence_sits_on_the_stability_edge() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from sweepdiag.errors import ConfigError
 from sweepdiag.records import Finding, FindingState, Severity
-from sweepdiag.rules import FINDINGS, rank_findings
+from sweepdiag.rules import FINDINGS, cause_outside_settings, rank_findings
 from sweepdiag.rules.findings.gate import check_codes, failing_findings
 from sweepdiag.rules.findings.ranking import EXPLAINS, link_findings
 
@@ -53,6 +53,27 @@ def test_tips_come_last_and_explain_nothing() -> None:
     tip = made("SD303", FindingState.TIP, Severity.INFO)
     assert ranked(tip, made("SD901", severity=Severity.ERROR)) == ["SD901", "SD303"]
     assert all(not f.explains for f in link_findings((tip, made("SD901"))))
+
+
+@pytest.mark.parametrize(
+    ("codes", "cause"),
+    [
+        (("SD303", "SD101", "SD901"), "SD303"),
+        (("SD203", "SD901", "SD305"), "SD305"),
+        (("SD101", "SD901"), None),  # the sweep that follows lowers the rates
+        (("SD102", "SD401", "SD901"), None),
+        (("SD901",), None),
+        (("SD303",), "SD303"),  # something was learned, though perhaps not by validation
+        (("SD304", "SD308"), None),  # with these something trains
+    ],
+)
+def test_the_cause_of_nothing_is_what_no_settings_can_mend(
+    codes: tuple[str, ...], cause: str | None
+) -> None:
+    found = cause_outside_settings(link_findings([made(code) for code in codes]))
+    assert (None if found is None else found.code) == cause
+    tips = [made(code, FindingState.TIP, Severity.INFO) for code in codes]
+    assert cause_outside_settings(link_findings(tips)) is None
 
 
 def test_severity_decides_between_what_nothing_explains() -> None:

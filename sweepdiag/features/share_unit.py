@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
     from sweepdiag.features.curves import FloatArray
 
     _Values = TypeVar("_Values", float, NDArray[np.float64])
 
-__all__ = ["ShareUnit", "unit_of_loss", "unit_of_metric"]
+__all__ = ["ShareUnit", "known_floor", "monitored_unit", "unit_of_loss", "unit_of_metric"]
 
 _LEARNED = "all that was learned"
+
+_ROUNDING = 1e-6
+"""How far below its floor single precision may carry a loss, relative to it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,3 +89,45 @@ def unit_of_metric(values: FloatArray, *, larger_is_better: bool, start: float) 
     if larger_is_better and values.size and (values <= 1).all():
         return ShareUnit(origin=1.0, start=start, words="what val_metric lacks of 1")
     return ShareUnit(origin=0.0, start=start, words="val_metric")
+
+
+def known_floor(curves: pd.DataFrame, floor: float | None) -> float | None:
+    """Return the lowest value a loss can take, unless its values tell otherwise.
+
+    Args:
+        curves: Columns of ``curves.parquet``.
+        floor: The floor that is known or assumed; ``None`` if there is none.
+
+    Returns:
+        ``floor``; ``None`` where a loss lies below it by more than rounding.
+    """
+    if floor is None:
+        return None
+    losses = curves[["train_loss", "val_loss"]].to_numpy(dtype=float)
+    lowest = losses[np.isfinite(losses)].min(initial=np.inf)
+    return floor if lowest >= floor - _ROUNDING * max(1.0, abs(floor)) else None
+
+
+def monitored_unit(
+    curves: pd.DataFrame, *, monitor: str, metric_mode: str | None, loss_floor: float | None
+) -> ShareUnit:
+    """Return what shares of the monitored quantity are taken of.
+
+    Args:
+        curves: Columns of ``curves.parquet``.
+        monitor: ``val_loss`` or ``val_metric``.
+        metric_mode: ``max`` or ``min``.
+        loss_floor: The lowest value the loss can take, if there is one.
+
+    Returns:
+        The unit.
+    """
+    finite = curves.loc[np.isfinite(curves[monitor]), ["trial_id", monitor]]
+    start = float(finite.drop_duplicates("trial_id")[monitor].median())
+    if monitor == "val_loss":
+        return unit_of_loss(known_floor(curves, loss_floor), start=start)
+    return unit_of_metric(
+        curves[monitor].to_numpy(dtype=float),
+        larger_is_better=metric_mode == "max",
+        start=start,
+    )

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from sweepdiag.rules.findings.unit import unit_of_loss, unit_of_metric
+from sweepdiag.features.share_unit import unit_of_loss, unit_of_metric
 
 
 @pytest.mark.parametrize(
