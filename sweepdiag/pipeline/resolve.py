@@ -158,6 +158,7 @@ def resolve_sweep(config: SweepConfig, workload: Workload | TrainLoop) -> Resolv
     if isinstance(workload, Workload):
         memory_gb = config.execution.data_memory_gb
         prepared = prepare(workload, split, loss=config.loss, memory_gb=memory_gb)
+        _note_metric(workload, prepared)
         _check_model_axes(axes, workload, n_train=len(prepared.train))
         _check_optimizer_axes(axes, config.optimizer.name)
         _check_executor(config.execution.executor, workload)
@@ -208,6 +209,17 @@ def resolve_sweep(config: SweepConfig, workload: Workload | TrainLoop) -> Resolv
             ),
         ),
     )
+
+
+def _note_metric(workload: Workload, prepared: PreparedWorkload) -> None:
+    """Say that no metric is measured where one would have been expected."""
+    if workload.metric == "auto" and prepared.metric_fn is None:
+        logger.warning(
+            "no metric is measured: accuracy needs one class number per sample, and the targets of "
+            "a sample have shape %s; metric=function, metric_mode='max' gives one of your own, "
+            "metric=None none without this note",
+            tuple(prepared.train.targets.shape[1:]),
+        )
 
 
 _NOT_FOR_LOOPS = ("optimizer", "schedule", "evaluation", "loss", "numerics", "split", "record")
