@@ -215,8 +215,8 @@ def _note_metric(workload: Workload, prepared: PreparedWorkload) -> None:
     """Say that no metric is measured where one would have been expected."""
     if workload.metric == "auto" and prepared.metric_fn is None:
         logger.warning(
-            "no metric is measured: accuracy needs one class number per sample, and the targets of "
-            "a sample have shape %s; metric=function, metric_mode='max' gives one of your own, "
+            "no metric is measured: accuracy needs one class number per sample, and targets of a "
+            "sample have shape %s; metric=function, metric_mode='max' gives one of your own, "
             "metric=None none without this note",
             tuple(prepared.train.targets.shape[1:]),
         )
