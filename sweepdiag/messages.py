@@ -117,6 +117,7 @@ def describe_traceback(error: BaseException) -> str:
     ending = "".join(traceback.format_exception_only(error))
     calls = "".join(traceback.format_exception(error)).removesuffix(ending)
     first, *rest = clean_message(ending, max_bytes=MAX_MESSAGE_BYTES // 2).split("\n")
+    first = first.removeprefix("sweepdiag.errors.")
     place = "" if isinstance(error, SyntaxError) else place_of_error(error)
     message = "\n".join([f"{first} ({clean_message(place)})" if place else first, *rest])
     room = MAX_MESSAGE_BYTES - len(message.encode()) - 1

@@ -463,6 +463,20 @@ def test_a_sweep_is_trained_if_one_of_the_models_that_are_tried_takes_a_step(tmp
     assert not (tmp_path / "(4, 6, 2)").exists()
 
 
+@pytest.mark.parametrize(
+    ("workload", "why"),
+    [
+        (TrainLoop(name="loop", function=lambda c, r: None, axes={"lr": [1.0]}), "nobody says of"),
+        (None, "the workload has no metric"),
+    ],
+)
+def test_a_metric_without_a_direction_cannot_be_monitored(tmp_path, workload, why):
+    workload = workload or dataclasses.replace(in_memory(), metric=None)
+    with pytest.raises(ConfigError, match=f"monitor must be val_loss for workload .*: {why}"):
+        run_sweep(workload, output=tmp_path / "run", monitor="val_metric")
+    assert not (tmp_path / "run").exists()
+
+
 def test_quasi_random_points_are_swept(tmp_path, small):
     small["parameters"] = {
         "lr": {"min": 1e-3, "max": 1.0},
