@@ -32,7 +32,12 @@ def run(
     what: options.What = None,
     lr: Annotated[
         str | None,
-        typer.Option(help="Learning rates, such as 1e-4:10:8.", rich_help_panel=_AXES),
+        typer.Option(
+            "--lr",
+            "--learning-rate",
+            help="Learning rates, such as 1e-4:10:8.",
+            rich_help_panel=_AXES,
+        ),
     ] = None,
     batch_size: Annotated[
         str | None, typer.Option(help="Batch sizes, such as 16,64,256.", rich_help_panel=_AXES)
