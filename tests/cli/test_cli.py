@@ -103,6 +103,7 @@ def test_the_schema_is_printed():
     [
         (["run", "digit"], "unknown workload 'digit'. Did you mean 'digits'"),
         (["run", "digits", "--lr=low"], "lr must be a number"),
+        (["run", "digits", "--learning-rate=low"], "lr must be a number"),
         (["run", "digits", "epoch=3"], "epochs"),
         (["run", "digits", "--gpus=4096"], "--gpus 4096 asks for 4096 GPUs"),
         (["run", "digits", "--batch-size=4096"], "[1, 1438]"),

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -99,6 +100,7 @@ def test_a_running_sweep_names_its_driver_and_a_killed_one_is_not_running(tmp_pa
     assert status["states"]["lost"] >= 1
     text = command("status", path).stdout
     assert "Not running since 20" in text
+    assert re.search(r"lost +\d+  interrupted, or points missing: resume trains them", text)
     assert f"sweepdiag resume {path}" in text
 
 
