@@ -307,7 +307,7 @@ def _print_stopped(watch: Watch, why: str = "", *, is_retried: bool = False) -> 
     ways.append(("Look at it:", f"sweepdiag report {watch.path}"))
     sys.stderr.write(
         f"{headline}: {watch.last.n_done} of {watch.last.n_trials} trials are done and kept; "
-        f"those under way begin again.\n" + "".join(f"  {what:<12}{how}\n" for what, how in ways)
+        "those under way begin again.\n" + "".join(f"  {what:<12}{how}\n" for what, how in ways)
     )
 
 
