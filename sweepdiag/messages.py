@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import sysconfig
 import traceback
 import unicodedata
 from pathlib import Path
@@ -21,7 +22,9 @@ __all__ = [
     "describe_peak_memory",
     "describe_traceback",
     "headline",
+    "is_users_file",
     "monitor_name",
+    "place_of_error",
 ]
 
 MAX_MESSAGE_BYTES = 2048
@@ -33,8 +36,10 @@ _ESCAPE_SEQUENCE = re.compile(
 _NAMES_VALIDATION = re.compile(r"val(?!ue)", re.IGNORECASE)
 _CUT_MARK = " [...] "
 _TRACEBACK = "Traceback (most recent call last)"
-_ERROR_LINE = re.compile(r"[A-Za-z_][\w.]*(: .*)?")
-"""An exception as it stands below its traceback: its type alone, or with a message."""
+_ERROR_LINE = re.compile(r"[A-Za-z_][\w.]*(: .*| \([^()]+:\d+\))?")
+"""An exception as it stands below its traceback: its type alone, with a message or a place."""
+_LIBRARIES = frozenset({"site-packages", "dist-packages"})
+_NOT_THE_USERS = (Path(__file__).parent, Path(sysconfig.get_path("stdlib")))
 
 
 def clean_message(text: str, *, max_bytes: int = MAX_MESSAGE_BYTES) -> str:
@@ -88,7 +93,8 @@ def describe_error(error: BaseException, *, with_place: bool = False) -> str:
 
     Args:
         error: The exception.
-        with_place: Whether to add where it was raised.
+        with_place: Whether to add where it comes from: the line of the user's code, or where there
+            is none, of whatever code has raised it.
 
     Returns:
         Such as ``ValueError: capacity must be positive (my_workload.py:31)``.
@@ -96,17 +102,44 @@ def describe_error(error: BaseException, *, with_place: bool = False) -> str:
     message = clean_message(str(error))
     name = type(error).__name__
     frames = traceback.extract_tb(error.__traceback__) if with_place else []
-    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    place = place_of_error(error) if with_place else ""
+    if frames and not place:
+        place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
+    place = f" ({place})" if place else ""
     return clean_message(f"{name}: {message}{place}" if message else f"{name}{place}")
 
 
 def describe_traceback(error: BaseException) -> str:
-    """Return an exception with its traceback, cleaned; the beginning of its message is kept."""
+    """Return an exception with its traceback, cleaned; the beginning of its message is kept.
+
+    The line that names the error ends with the line of the user's code that it comes from.
+    """
     ending = "".join(traceback.format_exception_only(error))
     calls = "".join(traceback.format_exception(error)).removesuffix(ending)
-    message = clean_message(ending, max_bytes=MAX_MESSAGE_BYTES // 2)
+    first, *rest = clean_message(ending, max_bytes=MAX_MESSAGE_BYTES // 2).split("\n")
+    first = first.removeprefix("sweepdiag.errors.")
+    place = "" if isinstance(error, SyntaxError) else place_of_error(error)
+    message = "\n".join([f"{first} ({clean_message(place)})" if place else first, *rest])
     room = MAX_MESSAGE_BYTES - len(message.encode()) - 1
     return f"{clean_message(calls, max_bytes=room)}\n{message}".strip()
+
+
+def place_of_error(error: BaseException) -> str:
+    """Return where in the user's own code an error comes from, as ``file.py:31``.
+
+    That is the innermost call outside of sweepdiag, Python's library and installed packages, which
+    is the line that the user can change; empty if there is none.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if is_users_file(frame.filename)]
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+
+
+def is_users_file(filename: str) -> bool:
+    """Return whether a file of code is the user's: no package's, no library's and none of ours."""
+    path = Path(filename)
+    is_foreign = filename.startswith("<") or _LIBRARIES & set(path.parts)
+    return not is_foreign and not any(path.is_relative_to(folder) for folder in _NOT_THE_USERS)
 
 
 def describe_bytes(n_bytes: float) -> str:

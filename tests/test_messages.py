@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 import unicodedata
 
 import pytest
@@ -15,6 +17,7 @@ from sweepdiag.messages import (
     describe_traceback,
     headline,
     monitor_name,
+    place_of_error,
 )
 
 
@@ -139,8 +142,18 @@ def test_the_headline_names_the_error_however_long_its_message_is(message, line)
 
     with pytest.raises(RuntimeError) as caught:
         fail()
-    assert headline(describe_traceback(caught.value)) == line
+    told = headline(describe_traceback(caught.value))
+    assert re.fullmatch(rf"{re.escape(line)} \(test_messages\.py:\d+\)", told)
     assert headline(describe_error(caught.value)) == line
+
+
+def test_an_error_is_placed_where_the_users_own_code_calls_what_raises() -> None:
+    with pytest.raises(json.JSONDecodeError) as caught:
+        json.loads("{")
+    line = caught.tb.tb_lineno
+    assert place_of_error(caught.value) == f"test_messages.py:{line}"
+    assert headline(describe_traceback(caught.value)).endswith(f" (test_messages.py:{line})")
+    assert place_of_error(ValueError("never raised")) == ""
 
 
 def test_the_headline_of_a_death_is_its_cause() -> None:

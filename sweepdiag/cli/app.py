@@ -181,7 +181,7 @@ def doctor(
 ) -> None:
     """Say what this machine offers and what is wrong with it, and how a workload would be trained.
 
-    Exits with 1 if something that is needed to train here is broken.
+    Exits with 1 if something that is needed to train here is broken, or a model does not run.
     """
     with reported_errors():
         from sweepdiag.cli.doctor import describe_check, describe_health, describe_training
@@ -205,6 +205,7 @@ def doctor(
             examinations = examine_workload(config, workload, device=device)
             print_text(f"\n{devices.line}")
             print_text(describe_training(workload.name, examinations, terminal_width()))
+            n_broken += sum(not examination.tier for examination in examinations)
         exit_with(ExitCode.FINDINGS if n_broken else ExitCode.OK)
 
 

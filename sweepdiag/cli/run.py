@@ -32,7 +32,12 @@ def run(
     what: options.What = None,
     lr: Annotated[
         str | None,
-        typer.Option(help="Learning rates, such as 1e-4:10:8.", rich_help_panel=_AXES),
+        typer.Option(
+            "--lr",
+            "--learning-rate",
+            help="Learning rates, such as 1e-4:10:8.",
+            rich_help_panel=_AXES,
+        ),
     ] = None,
     batch_size: Annotated[
         str | None, typer.Option(help="Batch sizes, such as 16,64,256.", rich_help_panel=_AXES)
@@ -290,11 +295,19 @@ def _print_stopped(watch: Watch, why: str = "", *, is_retried: bool = False) -> 
         sys.stderr.write(f"sweepdiag: {why or 'interrupted before anything was trained'}\n")
         return
     headline = f"sweepdiag: {why}\nStopped" if why else "\nInterrupted"
-    retry = f"  Try again:  sweepdiag resume {watch.path} --retry failed\n" if is_retried else ""
+    resume = f"sweepdiag resume {watch.path}"
+    ways = [("Go on:", resume)]
+    if is_retried:
+        # What has failed fails again until the code is another one.
+        ways = [
+            ("If mended:", f"{resume} --retry failed --accept-changed-code"),
+            ("Try again:", f"{resume} --retry failed"),
+            ("Go on:", resume),
+        ]
+    ways.append(("Look at it:", f"sweepdiag report {watch.path}"))
     sys.stderr.write(
         f"{headline}: {watch.last.n_done} of {watch.last.n_trials} trials are done and kept; "
-        f"those under way begin again.\n  Go on:      sweepdiag resume {watch.path}\n{retry}"
-        f"  Look at it: sweepdiag report {watch.path}\n"
+        "those under way begin again.\n" + "".join(f"  {what:<12}{how}\n" for what, how in ways)
     )
 
 

@@ -6,12 +6,16 @@ import json
 from typing import TYPE_CHECKING
 
 from sweepdiag.cli.watch import describe_duration
+from sweepdiag.records import State
 from sweepdiag.store import DriverState
 
 if TYPE_CHECKING:
     from sweepdiag.pipeline import SweepStatus
 
 __all__ = ["describe_status", "status_json"]
+
+
+_NOTES = {State.LOST: "  interrupted, or points missing: resume trains them again"}
 
 
 def describe_status(status: SweepStatus) -> str:
@@ -22,7 +26,10 @@ def describe_status(status: SweepStatus) -> str:
         planned = f"{status.n_trials} trials planned, {status.n_done} done ({share})"
     lines = [
         f"{status.path}: {planned}",
-        *(f"  {state:<14}{count:>8}" for state, count in sorted(status.states.items())),
+        *(
+            f"  {state:<14}{count:>8}{_NOTES.get(state, '')}"
+            for state, count in sorted(status.states.items())
+        ),
         _driver_line(status),
     ]
     if status.trials_per_s is not None:

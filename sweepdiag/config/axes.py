@@ -26,7 +26,7 @@ from sweepdiag.config.checks import (
 )
 from sweepdiag.config.problems import Problem, SettingsModel, lift, problems_of
 
-__all__ = ["RESERVED_COLUMNS", "AxisScalar", "ParameterSpec", "Parameters", "range_block"]
+__all__ = ["LOG", "RESERVED_COLUMNS", "AxisScalar", "ParameterSpec", "Parameters", "range_block"]
 
 AxisScalar: TypeAlias = bool | int | float | str
 
@@ -45,8 +45,8 @@ RESERVED_COLUMNS = frozenset(
 )  # fmt: skip
 """Columns that stand beside the axes in some table, and so cannot name an axis."""
 
-_LOG = "log_uniform_values"
-_DISTRIBUTIONS = (_LOG, "uniform")
+LOG = "log_uniform_values"
+_DISTRIBUTIONS = (LOG, "uniform")
 _LOG_AXES = frozenset({"lr", "weight_decay"})
 """Axes whose range is logarithmic unless it says otherwise."""
 
@@ -209,8 +209,8 @@ class ParameterSpec(SettingsModel):
         problems = []
         if low >= high:
             problems.append(_problem("min", f"must be below max ({high:g}), got {low:g}"))
-        if self.distribution == _LOG and low <= 0:
-            problems.append(_problem("min", f"must be > 0 for {_LOG}, got {low:g}"))
+        if self.distribution == LOG and low <= 0:
+            problems.append(_problem("min", f"must be > 0 for {LOG}, got {low:g}"))
         return problems
 
 
@@ -310,7 +310,7 @@ def _named_axis(name: str, block: Any) -> ParameterSpec:
     spec = ParameterSpec.model_validate(block)
     if spec.is_range and spec.distribution is None:
         is_log = name in _LOG_AXES and spec.min is not None and spec.min > 0
-        spec = spec.model_copy(update={"distribution": _LOG if is_log else "uniform"})
+        spec = spec.model_copy(update={"distribution": LOG if is_log else "uniform"})
     check = _AXIS_CHECKS.get(name)
     return spec if check is None else _checked_axis(spec, check)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sweepdiag.config.axes import ParameterSpec
+from sweepdiag.config.axes import LOG, ParameterSpec
 from sweepdiag.config.problems import problems_of
 from sweepdiag.config.scalars import read_scalar
 from sweepdiag.errors import ConfigError
@@ -39,6 +39,8 @@ def parse_axis(text: str, *, option: str = "axis") -> dict[str, Any]:
         found = problems_of(error, ParameterSpec)[0]
     inner = "" if found.path in {(), ("values",)} else f" {found.path[-1]}"
     message = f"{option}:{inner} {found.message} (in {text[:80]!r})"
+    if LOG in found.message:
+        message += f": even steps, which may begin at 0, are lin:{text.removeprefix('log:')[:80]}"
     raise ConfigError(message)
 
 
@@ -62,7 +64,7 @@ def _parse_range(text: str, option: str) -> dict[str, Any]:
     values = [_read(part.strip(), text, option) for part in parts]
     return {
         **dict(zip(("min", "max", "n"), values, strict=False)),
-        "distribution": "uniform" if kind == "lin" else "log_uniform_values",
+        "distribution": "uniform" if kind == "lin" else LOG,
     }
 
 

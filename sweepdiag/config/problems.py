@@ -25,6 +25,10 @@ KeyPath: TypeAlias = tuple[str | int, ...]
 
 _MAX_LISTED = 50
 _MAX_KEY = 80
+_OF_A_WORKLOAD = frozenset(
+    {"axes", "loss_floor", "metric", "metric_mode", "model", "name", "task", "train", "validation"}
+)
+"""Arguments of ``Workload`` that no sweep can replace."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +57,8 @@ class Problem:
             subject = parent if self.kind == "key" else dotted(self.path)
             return f"{subject} {self.message}".strip()
         name = str(self.path[-1])[:_MAX_KEY]
+        if not parent and name in _OF_A_WORKLOAD:
+            return f"key {name!r} is no setting of a sweep: it belongs to Workload({name}=…)"
         return unknown_name(f"key of {parent}" if parent else "key", name, self.valid)
 
 
@@ -127,7 +133,10 @@ def _problem(details: dict[str, Any], model: type[BaseModel]) -> Problem:
     if kind in {"value", "key", "combination"}:
         return found
     # What is left of pydantic's own kinds: something that should be a block of settings is not.
-    rule = f"must be a mapping, got {shown(details['input'])}"
+    given = details["input"]
+    rule = f"must be a mapping, got {shown(given)}"
+    if isinstance(given, str) and "name" in _keys_at(path, model):
+        rule += f": write {dotted(path)}.name={given[:_MAX_KEY]}"
     return replace(found, kind="value", message=rule)
 
 

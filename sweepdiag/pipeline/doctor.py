@@ -132,7 +132,7 @@ def _examine_group(trainer: PackTrainer, packs: list[Pack], *, room_bytes: float
             n_trials=n_trials,
             n_parameters=0,
             tier="",
-            reason=describe_error(error),
+            reason=describe_error(error, with_place=True),
             width=0,
             threads=0,
             is_remembered=False,

@@ -9,6 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from sweepdiag.config import Settings, SweepConfig, read_settings, validate_settings
 from sweepdiag.errors import ConfigError
+from sweepdiag.pipeline.fitting import (
+    check_executor,
+    check_loop_settings,
+    check_model_axes,
+    check_monitor,
+    check_optimizer_axes,
+    note_metric,
+)
 from sweepdiag.pipeline.worker import EarlyStop, SweepWorker
 from sweepdiag.records import (
     Deadlines,
@@ -23,9 +31,7 @@ from sweepdiag.records import (
 )
 from sweepdiag.rules import Thresholds
 from sweepdiag.space import (
-    TRAINING_AXES,
     axes_of_configurations,
-    check_axes,
     grid_axes,
     grid_configurations,
     is_whole_range,
@@ -158,9 +164,10 @@ def resolve_sweep(config: SweepConfig, workload: Workload | TrainLoop) -> Resolv
     if isinstance(workload, Workload):
         memory_gb = config.execution.data_memory_gb
         prepared = prepare(workload, split, loss=config.loss, memory_gb=memory_gb)
-        _check_model_axes(axes, workload, n_train=len(prepared.train))
-        _check_optimizer_axes(axes, config.optimizer.name)
-        _check_executor(config.execution.executor, workload)
+        note_metric(workload, prepared)
+        check_model_axes(axes, workload, n_train=len(prepared.train))
+        check_optimizer_axes(axes, config.optimizer.name)
+        check_executor(config.execution.executor, workload)
     elif not axes:
         message = (
             f"training loop {workload.name!r} has no axes: give it some, as --lr 1e-4:1:6 or "
@@ -171,9 +178,10 @@ def resolve_sweep(config: SweepConfig, workload: Workload | TrainLoop) -> Resolv
         message = "axis 'epochs' is the budget of a training; set epochs instead"
         raise ConfigError(message)
     else:
-        _check_loop_settings(config)
+        check_loop_settings(config)
     is_in_memory = config.workload.startswith(IN_MEMORY)
     facts = _facts(workload, prepared)
+    check_monitor(config.monitor, facts)
     thresholds = Thresholds.from_overrides(config.diagnosis.thresholds)
     identity = {
         "settings": _effective(settings, axes, workload),
@@ -208,25 +216,6 @@ def resolve_sweep(config: SweepConfig, workload: Workload | TrainLoop) -> Resolv
             ),
         ),
     )
-
-
-_NOT_FOR_LOOPS = ("optimizer", "schedule", "evaluation", "loss", "numerics", "split", "record")
-
-
-def _check_loop_settings(config: SweepConfig) -> None:
-    """Check that nothing is asked for that only a loop's own code could do.
-
-    Raises:
-        ConfigError: If something is.
-    """
-    fields = type(config).model_fields
-    for name in _NOT_FOR_LOOPS:
-        if getattr(config, name) != fields[name].get_default(call_default_factory=True):
-            message = (
-                f"{name} says how a Workload is trained, and a training loop of your own does "
-                "that itself: make it an axis (parameters), or set it in your code"
-            )
-            raise ConfigError(message)
 
 
 def _effective(
@@ -347,45 +336,6 @@ def _range(block: Mapping[str, Any]) -> Any:
         return (block["value"],)
     is_log = str(block["distribution"]).startswith("log")
     return ContinuousRange(low=float(block["min"]), high=float(block["max"]), log=is_log)
-
-
-def _check_model_axes(axes: Sequence[Axis], workload: Workload, *, n_train: int) -> None:
-    names = {axis.name for axis in axes}
-    missing = [name for name in workload.required_model_arguments() if name not in names]
-    if missing:
-        message = (
-            f"model of workload {workload.name!r} needs {missing[0]!r}, and no axis has that name:"
-            f" give it values, as in parameters.{missing[0]}=8,64"
-        )
-        raise ConfigError(message)
-    arguments = set(workload.model_arguments())
-    taken = sorted(arguments & TRAINING_AXES)
-    if taken:
-        message = (
-            f"model of workload {workload.name!r} has an argument {taken[0]!r}, which is an axis "
-            "of the training itself: rename the argument"
-        )
-        raise ConfigError(message)
-    if workload.accepts_any_argument():
-        arguments |= names
-    check_axes(axes, model_arguments=arguments - TRAINING_AXES, n_train=n_train)
-
-
-def _check_optimizer_axes(axes: Sequence[Axis], optimizer: str) -> None:
-    for axis in axes:
-        if axis.name == "momentum" and optimizer != "sgd":
-            message = f"axis 'momentum' belongs to the optimizer sgd, and optimizer is {optimizer}"
-            raise ConfigError(message)
-
-
-def _check_executor(executor: str, workload: Workload) -> None:
-    if executor == "tune":
-        message = (
-            f"execution.executor must be auto, ray or serial for workload {workload.name!r}: its "
-            "models are trained many at a time, and a trial of Ray Tune can report one training "
-            "only, so tune is for training loops of your own; got tune"
-        )
-        raise ConfigError(message)
 
 
 def _facts(workload: Workload | TrainLoop, prepared: PreparedWorkload | None) -> SweepFacts:

@@ -15,6 +15,7 @@ from sweepdiag.pipeline.environment import describe_environment
 from sweepdiag.pipeline.execute import train
 from sweepdiag.pipeline.recording import claim, recorded_history
 from sweepdiag.pipeline.resolve import resolve_config, resolve_sweep
+from sweepdiag.pipeline.trying import check_that_some_trial_begins
 from sweepdiag.records import DONE_STATES
 from sweepdiag.rules import Thresholds
 from sweepdiag.rules.findings.gate import check_codes
@@ -324,6 +325,8 @@ def _train(
         shard = config.execution.shard_parts
         part = None if shard is None else shard_trials(sweep.plan, *shard)
         folder = RunFolder(Path(config.output) if config.output else default_output(workload.name))
+        if overwrite or not folder.exists:
+            check_that_some_trial_begins(sweep, kind=devices.kind)
         claim(folder, sweep, overwrite=overwrite)
         with folder.open_journal() as journal:
             history = recorded_history(

@@ -9,6 +9,7 @@ the number of workers.
 """
 
 from sweepdiag.training.engine import PackTrainer
+from sweepdiag.training.first_step import check_first_step
 from sweepdiag.training.memory import MemoryNeed
 from sweepdiag.training.numerics import fix_summation_order, reproducible_cpu
 from sweepdiag.training.plans import Plan, Tier, structure
@@ -20,6 +21,7 @@ __all__ = [
     "PackTrainer",
     "Plan",
     "Tier",
+    "check_first_step",
     "fix_summation_order",
     "reproducible_cpu",
     "run_user_loop",

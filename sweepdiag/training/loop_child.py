@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import WorkloadError, unknown_name
@@ -20,7 +21,7 @@ from sweepdiag.training.peak_memory import process_peak_mb
 from sweepdiag.training.seeds import seeded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from sweepdiag.workloads import TrainLoop
 
@@ -28,6 +29,8 @@ __all__ = ["Reporter", "call_loop", "decode_point", "main"]
 
 _TINY = 1e-300  # so that 0 is allowed
 _LARGEST = 2.0**53
+_NEEDED = ("epoch", "train_loss", "val_loss")
+_BY_NAME = "report takes its arguments by name, report(epoch=…, train_loss=…, val_loss=…)"
 _METRICS = ("train_loss_running", "train_metric", "val_metric", *RECORDED_FIELDS)
 
 
@@ -40,10 +43,18 @@ class Reporter:
         self._n_points = 0
         self._epoch = self._step = -1.0
 
-    def __call__(self, *, epoch: float, train_loss: float, val_loss: float, **more: float) -> None:
-        """Report one evaluation.
+    def __call__(
+        self,
+        *unnamed: Any,
+        epoch: float | None = None,
+        train_loss: float | None = None,
+        val_loss: float | None = None,
+        **more: float,
+    ) -> None:
+        """Report one evaluation; ``epoch``, ``train_loss`` and ``val_loss`` are needed.
 
         Args:
+            *unnamed: Nothing: everything goes by its name.
             epoch: Epochs trained so far; 0 is before any update. Must grow from call to call.
             train_loss: Training loss; a number or a tensor with one element. NaN is allowed.
             val_loss: Validation loss, likewise.
@@ -51,12 +62,26 @@ class Reporter:
                 ``seconds``, ``grad_norm``, ``update_ratio``, ``dead_fraction``.
 
         Raises:
-            WorkloadError: If a name is unknown or a value is not a number.
+            WorkloadError: If a name is unknown or missing, or a value is not a number.
         """
-        known = {"step", "seconds", *_METRICS}
+        if unnamed:
+            message = f"{_BY_NAME}, got a {type(unnamed[0]).__name__} without a name"
+            if isinstance(unnamed[0], Mapping):
+                message += ": for a dict d write report(**d)"
+            raise WorkloadError(message)
+        known = {*_NEEDED, "step", "seconds", *_METRICS}
         for name in more:
             if name not in known:
-                raise WorkloadError(unknown_name("argument of report", name, known))
+                told = unknown_name("argument of report", name, known)
+                message = f"{told}. An accuracy or any other metric is val_metric"
+                raise WorkloadError(message)
+        if epoch is None or train_loss is None or val_loss is None:
+            given = dict(zip(_NEEDED, (epoch, train_loss, val_loss), strict=True))
+            missing = [name for name, value in given.items() if value is None]
+            message = f"{_BY_NAME}; missing or None: {', '.join(missing)}"
+            if missing == ["val_loss"]:
+                message += ": hold samples out, and report their loss"
+            raise WorkloadError(message)
         numbers = {name: _number(name, more[name]) for name in more if name != "step"}
         self._epoch = _growing("epoch", epoch, above=self._epoch)
         step = more.get("step", self._n_points)

@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from sweepdiag.records import OptimizerSettings, TrainingSettings, Trial
     from sweepdiag.workloads import PreparedWorkload
 
-__all__ = ["Member", "Timetable", "build_member", "common_timetable", "member_of"]
+__all__ = [
+    "Member",
+    "Timetable",
+    "build_member",
+    "build_model",
+    "check_model_outputs",
+    "common_timetable",
+    "member_of",
+    "model_arguments",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,23 +104,32 @@ def build_member(
     settings: TrainingSettings,
     device: str,
 ) -> Member:
-    """Build the model of a trial from the trial's own stream of random numbers.
+    """Build the model of a trial from the trial's own stream of random numbers."""
+    # On the CPU whatever the device: the same seed then gives the same weights everywhere.
+    with seeded(trial.seed, "weights"):
+        model = build_model(trial, prepared)
+        check_model_outputs(model, prepared)
+    return member_of(trial, attempt, model.to(device), settings)
+
+
+def model_arguments(trial: Trial) -> dict[str, Any]:
+    """Return the axes of a trial that its model is built from."""
+    return {name: value for name, value in trial.axes.items() if name not in TRAINING_AXES}
+
+
+def build_model(trial: Trial, prepared: PreparedWorkload) -> torch.nn.Module:
+    """Return a new model of a trial; weights come from the global generators.
 
     Raises:
         TrainingError: If what ``model`` returns is not a module.
     """
     import torch
 
-    arguments = {name: value for name, value in trial.axes.items() if name not in TRAINING_AXES}
-    # On the CPU whatever the device: the same seed then gives the same weights everywhere.
-    with seeded(trial.seed, "weights"):
-        model: object = prepared.model(**arguments)
-        if isinstance(model, torch.nn.Module):
-            _check_outputs(model, prepared)
+    model: object = prepared.model(**model_arguments(trial))
     if not isinstance(model, torch.nn.Module):
         message = f"model must return a torch.nn.Module, got {type(model).__name__}"
         raise TrainingError(message)
-    return member_of(trial, attempt, model.to(device), settings)
+    return model
 
 
 def member_of(
@@ -140,7 +158,7 @@ def common_timetable(
     return Timetable.plan(settings, batch_size=batch_size, n_samples=len(prepared.train))
 
 
-def _check_outputs(model: torch.nn.Module, prepared: PreparedWorkload) -> None:
+def check_model_outputs(model: torch.nn.Module, prepared: PreparedWorkload) -> None:
     """Run two samples: wrong outputs become a message, and lazy layers get their weights.
 
     Raises:
@@ -157,7 +175,11 @@ def _check_outputs(model: torch.nn.Module, prepared: PreparedWorkload) -> None:
         outputs: object = model.eval()(prepared.train_eval.examples.to(device))
     model.train(was_training)
     if not isinstance(outputs, torch.Tensor):
-        message = f"model must return one tensor, got {type(outputs).__name__}"
+        message = (
+            f"model must return one tensor, got {type(outputs).__name__}: put all outputs "
+            "into one (torch.cat) and take it apart in a loss of your own, or use a training loop "
+            "of your own, train(config, report)"
+        )
         raise TrainingError(message)
     if prepared.named_loss is not None:
         check_outputs(prepared.facts.task, tuple(outputs.shape), prepared.train.targets)

@@ -37,7 +37,8 @@ class _Operation:
     Attributes:
         forward: From the arguments to a tuple of tensors, of which the first is the result.
         backward: From which gradients are wanted, the gradient of the result, the first arguments
-            (``n_kept`` of them) and the tuple to the gradients of inputs, weight and bias.
+            (``n_kept`` of them) and the tuple without the result, which the model may change in
+            place, to the gradients of inputs, weight and bias.
         is_elementwise: Whether all members are taken at once. Where that would round otherwise at
             the end of each member's part, the traced program sees to it.
         n_kept: How many of the arguments the gradient is taken from.
@@ -109,7 +110,7 @@ def _layer_norm(
     def backward(
         wanted: list[bool], gradient: torch.Tensor, x: torch.Tensor, w: Any, b: Any, outputs: Any
     ) -> Any:
-        _, mean, scale = outputs
+        mean, scale = outputs
         return aten.native_layer_norm_backward(gradient, x, shape, mean, scale, w, b, wanted)
 
     return _apply(_Operation(forward, backward), input, weight, bias)
@@ -135,7 +136,7 @@ def _group_norm(
         wanted: list[bool], gradient: torch.Tensor, x: torch.Tensor, w: Any, b: Any, outputs: Any
     ) -> Any:
         del b
-        _, mean, scale = outputs
+        mean, scale = outputs
         return aten.native_group_norm_backward(
             gradient.contiguous(), x.contiguous(), mean, scale, w, *sizes, wanted
         )
@@ -170,7 +171,7 @@ def _batch_norm(
     ) -> Any:
         del b
         *running, outputs = rest
-        mean, scale = outputs[1:3]
+        mean, scale = outputs[:2]
         means, variances = running or (None, None)
         return aten.native_batch_norm_backward(
             gradient, x, w, means, variances, mean, scale, training, eps, wanted
@@ -251,7 +252,9 @@ def _silu(input: torch.Tensor, inplace: bool = False) -> torch.Tensor:  # noqa: 
         del wanted, outputs
         return (aten.silu_backward(gradient, x),)
 
-    result = _apply(_Operation(forward, backward, is_elementwise=True), input)
+    # Its gradient is taken from the input, which must not be what is written over.
+    operation = _Operation(forward, backward, is_elementwise=True)
+    result = _apply(operation, input.clone() if inplace else input)
     return input.copy_(result) if inplace else result
 
 
@@ -372,7 +375,7 @@ def _functions() -> tuple[Any, Any]:
             ctx.operation, *arguments = inputs
             ctx.n_arguments = len(arguments)
             ctx.n_kept = min(len(arguments), ctx.operation.n_kept)
-            ctx.save_for_backward(*arguments[: ctx.n_kept], *output)
+            ctx.save_for_backward(*arguments[: ctx.n_kept], *output[1:])
             ctx.mark_non_differentiable(*output[1:])
 
         @staticmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.training.members import member_of
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Planner"]
 
 logger = logging.getLogger(__name__)
+
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 class Planner:
@@ -57,6 +60,7 @@ class Planner:
         self._packing = packing
         self._cache = cache
         self._room_bytes = room_bytes
+        self._told: set[str] = set()
 
     def plan(
         self, trials: Sequence[Trial], timetable: Timetable, build: Callable[[Trial], Member]
@@ -223,11 +227,14 @@ class Planner:
         return dataclasses.replace(plan, model=model)
 
     def _warn(self, plan: Plan, n_members: int) -> None:
-        """Say once per architecture what the user may want to change."""
+        """Say once per cause what the user may want to change."""
         wanted = self._packing.tier
         is_refused = wanted not in {"auto", "unfused"} and n_members > 1
-        if plan.tier is not Tier.UNFUSED:
+        # The same cause in an architecture of another size.
+        cause = _NUMBER.sub("", plan.reason)
+        if plan.tier is not Tier.UNFUSED or cause in self._told:
             return
+        self._told.add(cause)
         if is_refused:
             message = "execution.tier=%s is not followed, and trained one by one: %s"
             logger.warning(message, wanted, plan.reason)

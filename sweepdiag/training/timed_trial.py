@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import logging
 import math
+import re
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -199,7 +200,7 @@ class TimedTrial:
         except Exception as error:  # whatever an operation says, it cannot be fused
             if is_out_of_memory(error):
                 raise
-            return None, f"{CANNOT}: {_first_line(error)}"
+            return None, f"{CANNOT}: {_plainly(error)}"
         if not self.is_comparable(alone):
             return None, "every loss is NaN, so nothing can be compared"
         places = compared_places(len(self._members))
@@ -378,8 +379,26 @@ def _probe_rates(n_members: int) -> list[float]:
     return [float(rate) for rate in np.geomspace(0.003, 0.1, n_members)]
 
 
-def _first_line(error: Exception) -> str:
+_IN_PLAIN_WORDS = (
+    (
+        re.compile(r"data-dependent|\.item\(\)"),
+        "what it computes is data-dependent (.item(), an if on a tensor, packed sequences)",
+    ),
+    (
+        re.compile(r"(aten::(lstm|gru|rnn)\w*)"),
+        "LSTM, GRU and RNN layers have no form for several members ({})",
+    ),
+)
+"""What PyTorch's errors come from, where that is known."""
+
+
+def _plainly(error: Exception) -> str:
+    """Return why a model cannot be fused, in the user's terms where they are known."""
     lines = str(error).strip().splitlines()
+    for pattern, words in _IN_PLAIN_WORDS:
+        found = pattern.search(str(error))
+        if found is not None:
+            return words.format(found.group())
     return lines[0] if lines else type(error).__name__
 
 

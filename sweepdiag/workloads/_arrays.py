@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "ONE_TENSOR",
     "as_array",
     "as_inputs",
     "checked_inputs",
@@ -22,6 +24,11 @@ __all__ = [
     "target_array",
 ]
 
+ONE_TENSOR = (
+    "pack several arrays into one tensor and take them apart in the model, or use a training loop "
+    "of your own, train(config, report)"
+)
+"""What to do with inputs that are not one tensor."""
 _VALUES_AT_ONCE = 2**22
 """Values that are converted at once to look at them: some 16 MB."""
 
@@ -42,15 +49,24 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
     try:
         array = np.asarray(host_tensor(value) if hasattr(value, "detach") else value)
     except (TypeError, ValueError, RuntimeError) as error:
-        message = f"{name} must be one tensor or NumPy array, got {type(value).__name__}: {error}"
+        several = f"{type(value).__name__} of {len(value)}" if _is_several(value) else ""
+        message = f"{name} must be one tensor or NumPy array, got " + (
+            f"{several}: {ONE_TENSOR}" if several else f"{type(value).__name__}: {error}"
+        )
         raise WorkloadError(message) from error
     if array.dtype.kind not in "fiub" or array.ndim == 0:
         message = (
             f"{name} must be one tensor or NumPy array of real numbers, got "
             f"{type(value).__name__} (dtype {array.dtype}, shape {array.shape})"
+            f"{f': {ONE_TENSOR}' if _is_several(value) else ''}"
         )
         raise WorkloadError(message)
     return array
+
+
+def _is_several(value: Any) -> bool:
+    """Return whether a value holds several arrays, and is none."""
+    return isinstance(value, tuple | list | Mapping)
 
 
 def host_tensor(tensor: Any) -> Any:

@@ -108,7 +108,8 @@ def _check_classes(name: str, targets: NDArray[Any]) -> None:
         message = (
             f"{name} targets of a classification must be one class number per sample, got shape "
             f"{targets.shape}; use targets.argmax(1) for one-hot rows, targets[:, 0] for a column,"
-            " or a loss of your own for sequences"
+            " or loss=function, a loss of your own, for sequences (accuracy is left out then; "
+            "metric=function gives a metric of your own)"
         )
         raise WorkloadError(message)
     if targets.min() < 0:

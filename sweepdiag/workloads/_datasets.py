@@ -12,6 +12,7 @@ import numpy as np
 from sweepdiag.errors import WorkloadError
 from sweepdiag.messages import describe_error
 from sweepdiag.workloads._arrays import (
+    ONE_TENSOR,
     as_array,
     as_inputs,
     checked_inputs,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["ItemReader", "is_map_style", "n_samples", "note_unused", "open_items"]
+__all__ = ["ItemReader", "is_map_style", "n_samples", "note_unused", "open_items", "unlike_items"]
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ class ItemReader:
             size = f" of {len(item)}" if isinstance(item, tuple | list) else ""
             message = (
                 f"items of {self.name} must be pairs (input, target), got "
-                f"{type(item).__name__}{size} as item {number}"
+                f"{type(item).__name__}{size} as item {number}; {ONE_TENSOR}"
             )
             raise WorkloadError(message)
         return item[0], item[1]
@@ -124,12 +125,11 @@ class ItemReader:
         first = arrays[0]
         for array, number in zip(arrays, numbers, strict=True):
             if array.shape != first.shape or array.dtype.kind != first.dtype.kind:
-                message = (
-                    f"{kind}s of {self.name} must have one shape and type: item {numbers[0]} has "
-                    f"{first.dtype} of shape {first.shape}, item {number} {array.dtype} of "
-                    f"{array.shape}"
+                told = (
+                    f"item {numbers[0]} has {first.dtype} of shape {first.shape}, item {number} "
+                    f"{array.dtype} of {array.shape}"
                 )
-                raise WorkloadError(message)
+                raise WorkloadError(unlike_items(self.name, kind, told))
         return np.stack(arrays)
 
     def _number_or_array(self, value: Any, number: int, kind: str) -> NDArray[Any]:
@@ -142,9 +142,10 @@ class ItemReader:
         return array
 
     def _wrong_type(self, value: Any, number: int, kind: str) -> WorkloadError:
+        several = f": {ONE_TENSOR}" if isinstance(value, Mapping | tuple | list) else ""
         return WorkloadError(
             f"{kind}s of {self.name} must be tensors, arrays or numbers, got "
-            f"{type(value).__name__} in item {number}"
+            f"{type(value).__name__} in item {number}{several}"
         )
 
     def _collated(
@@ -161,7 +162,7 @@ class ItemReader:
         if not isinstance(batch, tuple | list) or len(batch) != _PAIR:
             message = (
                 f"collate_fn of {self.name} must return a pair (inputs, targets), got "
-                f"{type(batch).__name__}"
+                f"{type(batch).__name__}; {ONE_TENSOR}"
             )
             raise WorkloadError(message)
         inputs, targets = (
@@ -175,6 +176,21 @@ class ItemReader:
             )
             raise WorkloadError(message)
         return inputs, targets
+
+
+def unlike_items(name: str, kind: str, told: str) -> str:
+    """Return the message for items whose inputs or targets cannot be stacked.
+
+    Args:
+        name: Whose items they are.
+        kind: ``input`` or ``target``.
+        told: Which items have which types and shapes.
+    """
+    return (
+        f"{kind}s of {name} must have one shape and type: {told}. Pad or crop them to one shape, "
+        "sequences to one length for all batches, or use a training loop of your own, "
+        "train(config, report)"
+    )
 
 
 def _named(numbers: list[int]) -> str:

@@ -49,7 +49,8 @@ class Workload:
         loss: ``cross_entropy``, ``binary_cross_entropy`` (of logits) or ``mse``; a callable of
             ``(outputs, targets)`` that returns the mean over the batch; ``None``: by task.
         loss_floor: The lowest value that a loss of your own can take, if it has one.
-        metric: ``accuracy``, ``mae``, a callable like the loss, ``auto`` (by task) or ``None``.
+        metric: ``accuracy``, ``mae``, a callable like the loss, ``auto`` (by task; none where a
+            loss of your own has targets of several classes per sample) or ``None``.
         metric_mode: ``max`` or ``min``: which is better; needed where ``metric`` is a callable.
         optimizer: Optimizer that a sweep uses unless it names another.
         axes: The axes that a sweep has unless it names its own: a tuple ``(low, high)`` is a

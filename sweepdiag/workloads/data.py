@@ -141,6 +141,8 @@ def prepare(
         workload = dataclasses.replace(workload, loss=loss, loss_floor=None)
     room_bytes = host_room_bytes(memory_gb)
     train, validation = _split(workload, split, room_bytes)
+    if not _has_fitting_metric(workload, train):
+        workload = dataclasses.replace(workload, metric=None, metric_mode=None)
     chosen = choose_stratified(_strata(workload, train), len(validation), seed=split.seed)
     parts = {"train": train, "train_eval": train[chosen], "validation": validation}
     resolved_loss = workload.resolved_loss(loss)
@@ -157,6 +159,13 @@ def prepare(
         facts=_facts(workload, parts, loss),
         fingerprint=_fingerprint(workload, parts, resolved_loss),
     )
+
+
+def _has_fitting_metric(workload: Workload, train: Part) -> bool:
+    """Return whether the task's metric fits targets that only the user's own loss has to fit."""
+    is_left_to_task = workload.metric == "auto" and callable(workload.loss)
+    is_per_sample = workload.task != "classification" or train.targets.ndim == 1
+    return is_per_sample or not is_left_to_task
 
 
 def _split(workload: Workload, split: SplitSettings, room_bytes: float) -> tuple[Part, Part]:

@@ -11,7 +11,13 @@ import numpy as np
 
 from sweepdiag.errors import WorkloadError
 from sweepdiag.workloads._arrays import as_array, as_inputs, input_dtype, target_array
-from sweepdiag.workloads._datasets import ItemReader, is_map_style, note_unused, open_items
+from sweepdiag.workloads._datasets import (
+    ItemReader,
+    is_map_style,
+    note_unused,
+    open_items,
+    unlike_items,
+)
 from sweepdiag.workloads.randomness import global_states, seeded
 
 if TYPE_CHECKING:
@@ -123,11 +129,11 @@ class DatasetRows:
             ),
         ):
             if found != first:
-                message = (
-                    f"{kind}s of {self.reader.name} must have one shape and type: item 0 has "
-                    f"{first[1]} of shape {first[0]}, item {indices[0]} {found[1]} of {found[0]}"
+                told = (
+                    f"one batch has {first[1]} of shape {first[0]}, another (from item "
+                    f"{indices[0]} on) {found[1]} of {found[0]}"
                 )
-                raise WorkloadError(message)
+                raise WorkloadError(unlike_items(self.reader.name, kind, told))
         return inputs, targets
 
 

@@ -103,6 +103,7 @@ def test_the_schema_is_printed():
     [
         (["run", "digit"], "unknown workload 'digit'. Did you mean 'digits'"),
         (["run", "digits", "--lr=low"], "lr must be a number"),
+        (["run", "digits", "--learning-rate=low"], "lr must be a number"),
         (["run", "digits", "epoch=3"], "epochs"),
         (["run", "digits", "--gpus=4096"], "--gpus 4096 asks for 4096 GPUs"),
         (["run", "digits", "--batch-size=4096"], "[1, 1438]"),
@@ -212,11 +213,49 @@ def test_a_sweep_that_fails_too_often_stops_with_exit_code_3_and_says_how_to_go_
     assert "sweepdiag: 2 of 4 trials failed to execute (2 failed)" in done.stderr
     assert "ValueError: no such column" in done.stderr
     assert f"Go on:      sweepdiag resume {run}\n" in done.stderr
+    assert (
+        f"If mended:  sweepdiag resume {run} --retry failed --accept-changed-code" in done.stderr
+    )
+    assert "(my_loop.py:2)" in done.stderr
     assert "Traceback" not in done.stderr
     resumed = command("resume", run, "--max-failed-fraction=1", "--retry=failed")
     assert resumed.returncode == 3, resumed.stderr
     assert "Report: " in resumed.stdout
     assert command("run", "digits", "--max-failed-fraction=2").returncode == 2
+
+
+BROKEN = """
+import torch
+from sweepdiag import Workload
+
+def build():
+    x, y = torch.randn(60, 4), torch.arange(60) % 3
+    return Workload(
+        name="broken", train=(x, y), axes={"lr": [0.1, 0.2], "batch_size": [10]},
+        model=lambda: torch.nn.Linear(5, 3),
+    )
+"""
+
+
+def test_a_model_that_cannot_take_one_step_is_refused_before_anything_is_recorded(tmp_path):
+    path = tmp_path / "broken.py"
+    path.write_text(BROKEN)
+    done = command("run", f"{path}:build", "--output", tmp_path / "run")
+    assert done.returncode == 2, done.stderr
+    assert "forward pass of the model with inputs of shape (2, 4), float32" in done.stderr
+    assert "at broken.py:9" in done.stderr
+    assert not (tmp_path / "run").exists()
+    path.write_text(BROKEN.replace("Linear(5", "Linear(4"))
+    mended = command("run", f"{path}:build", "--output", tmp_path / "run", "--epochs=2")
+    assert mended.returncode == 0, mended.stderr
+
+
+def test_doctor_exits_with_1_if_a_model_does_not_run(tmp_path):
+    path = tmp_path / "broken.py"
+    path.write_text(BROKEN)
+    done = command("doctor", f"{path}:build")
+    assert done.returncode == 1, done.stderr
+    assert "does not run" in done.stdout
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])

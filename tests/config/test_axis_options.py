@@ -31,7 +31,7 @@ def test_reads_each_short_form(text, block):
     ("text", "message"),
     [
         ("10:1:8", r"^--lr: min must be below max \(1\), got 10 \(in '10:1:8'\)$"),
-        ("0:1:8", r"^--lr: min must be > 0 for log_uniform_values, got 0"),
+        ("0:1:8", r"^--lr: min must be > 0 for log_uniform_values, got 0 .* are lin:0:1:8$"),
         ("1:2:1", r"^--lr: n must be an integer in \[2, 100000\], got 1"),
         ("1:2:2.5", r"^--lr: n must be an integer"),
         ("a:b", r"^--lr: min must be a number, got 'a'"),

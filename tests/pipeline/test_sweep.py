@@ -10,6 +10,7 @@ import torch
 import sweepdiag
 from sweepdiag import ConfigError, TrainLoop, Workload, resume_sweep, run_sweep
 from sweepdiag.config import load_config
+from sweepdiag.errors import WorkloadError
 from sweepdiag.pipeline import resolve_config, resolve_sweep
 from sweepdiag.pipeline.diagnosis import _next_sweep
 from sweepdiag.records import Recommendation
@@ -424,12 +425,20 @@ def test_a_failed_trial_is_never_recommended(tmp_path):
 
 
 def test_a_sweep_in_which_every_trial_fails_says_so(tmp_path):
-    def model(capacity):
-        message = f"no capacity {capacity}"
-        raise ValueError(message)
+    class Failing(torch.nn.Linear):
+        def __init__(self, capacity):
+            super().__init__(5, 1)
+            self.capacity, self.n_calls = capacity, 0
+
+        def forward(self, x):
+            self.n_calls += 1
+            if self.n_calls > 3:
+                message = f"no capacity {self.capacity}"
+                raise ValueError(message)
+            return super().forward(x)
 
     workload = dataclasses.replace(
-        in_memory(), model=model, axes={"lr": [0.01, 0.1], "batch_size": [16], "capacity": [4]}
+        in_memory(), model=Failing, axes={"lr": [0.01, 0.1], "batch_size": [16], "capacity": [4]}
     )
     result = run_sweep(
         workload,
@@ -441,6 +450,42 @@ def test_a_sweep_in_which_every_trial_fails_says_so(tmp_path):
     assert result.verdicts.empty
     (failed,) = [f for f in result.findings if f.code == "SD902"]
     assert failed.title == "Every trial failed"
+
+
+def test_a_sweep_is_trained_if_one_of_the_models_that_are_tried_takes_a_step(tmp_path):
+    def model(capacity):
+        if capacity < 8:
+            message = f"no capacity {capacity}"
+            raise ValueError(message)
+        return torch.nn.Linear(5, 1)
+
+    def swept(*capacities):
+        workload = dataclasses.replace(
+            in_memory(),
+            model=model,
+            axes={"lr": [0.01], "batch_size": [16], "capacity": list(capacities)},
+        )
+        path = tmp_path / str(capacities)
+        return run_sweep(workload, output=path, epochs=1, execution={"executor": "serial"})
+
+    assert swept(4, 8).n_failed == 3
+    with pytest.raises(WorkloadError, match=r"(?s)each of 2 .*capacity=2: .*no capac"):
+        swept(4, 6, 2)
+    assert not (tmp_path / "(4, 6, 2)").exists()
+
+
+@pytest.mark.parametrize(
+    ("workload", "why"),
+    [
+        (TrainLoop(name="loop", function=lambda c, r: None, axes={"lr": [1.0]}), "nobody says of"),
+        (None, "the workload has no metric"),
+    ],
+)
+def test_a_metric_without_a_direction_cannot_be_monitored(tmp_path, workload, why):
+    workload = workload or dataclasses.replace(in_memory(), metric=None)
+    with pytest.raises(ConfigError, match=f"monitor must be val_loss for workload .*: {why}"):
+        run_sweep(workload, output=tmp_path / "run", monitor="val_metric")
+    assert not (tmp_path / "run").exists()
 
 
 def test_quasi_random_points_are_swept(tmp_path, small):

@@ -59,6 +59,20 @@ class Recurrent(nn.Module):
         return self.last(self.recurrent(x)[0][:, -1])
 
 
+class Packed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.last = nn.Embedding(10, 8), nn.Linear(8, 3)
+        self.recurrent = nn.GRU(8, 8, batch_first=True)
+
+    def forward(self, x):
+        lengths = (x != 0).sum(1).clamp(min=1)
+        packed = nn.utils.rnn.pack_padded_sequence(
+            self.embedding(x), lengths, batch_first=True, enforce_sorted=False
+        )
+        return self.last(self.recurrent(packed)[1][-1])
+
+
 class Embedded(nn.Module):
     def __init__(self):
         super().__init__()
@@ -106,6 +120,21 @@ def after(n_features, *layers):
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(n_features, 3))
 
 
+class ResidualInPlace(nn.Module):
+    """As torchvision writes them."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(2, 16, 3, padding=1), nn.BatchNorm2d(16)
+        self.conv2, self.norm2 = nn.Conv2d(16, 16, 3, padding=1), nn.BatchNorm2d(16)
+        self.down, self.relu = nn.Conv2d(2, 16, 1), nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        out = self.norm2(self.conv2(self.relu(self.norm1(self.conv1(x)))))
+        out += self.down(x)
+        return self.relu(out)
+
+
 EXACT = {
     "relu": ("vectors", lambda: between(nn.ReLU())),
     "relu in place": ("vectors", lambda: between(nn.ReLU(inplace=True))),
@@ -142,6 +171,12 @@ ONE_BY_ONE = {
         lambda: after(256, nn.Conv2d(2, 4, 3, padding="same"), nn.ReLU()),
     ),
     "silu": ("vectors", lambda: between(nn.SiLU())),
+    "silu in place": ("vectors", lambda: between(nn.BatchNorm1d(16), nn.SiLU(inplace=True))),
+    "residual block in place": ("images", lambda: after(256, ResidualInPlace(), nn.MaxPool2d(2))),
+    "layer norm, relu in place": (
+        "vectors",
+        lambda: between(nn.LayerNorm(16), nn.ReLU(inplace=True)),
+    ),
     "frozen batch norm": ("vectors", lambda: between(FrozenNorm(16))),
     "scalar parameter": ("vectors", lambda: between(Scaled())),
 }
@@ -163,6 +198,7 @@ TOLERANCE = 1e-4
 
 UNFUSED = {
     "random numbers": ("vectors", lambda: between(Noisy()), "random operation"),
+    "packed": ("tokens", Packed, "data-dependent .*packed sequences"),
     "lstm": ("sequences", lambda: Recurrent(nn.LSTM), "aten::lstm"),
     "gru": ("sequences", lambda: Recurrent(nn.GRU), "aten::gru"),
     "decision": ("vectors", Deciding, "data-dependent|.item"),
@@ -250,6 +286,15 @@ def test_numbers_are_close_to_those_of_a_single_training(layer):
     found, expected = trained(*CLOSE[layer], is_traced=True)
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.mark.usefixtures("_fusing_pays")
+def test_one_cause_is_told_once_for_all_sizes(caplog):
+    workload = prepared(lambda width: Deciding(), train=samples("vectors"))
+    trainer = PackTrainer(prepared=workload, settings=TrainingSettings(epochs=1), device="cpu")
+    for width in (4, 8):
+        assert trainer.plan(pack(trial(width=width), trial(0.2, width=width))).tier is Tier.UNFUSED
+    assert sum("cannot be fused" in record.getMessage() for record in caplog.records) == 1
 
 
 @pytest.mark.usefixtures("_fusing_pays")

@@ -258,6 +258,18 @@ def misspelt(config, report):
     report(epoch=0, train_loss=1.0, val_loss=1.0, val_acc=0.5)
 
 
+def without_validation(config, report):
+    report(epoch=0, train_loss=1.0)
+
+
+def without_epoch(config, report):
+    report(step=0, train_loss=1.0, val_loss=1.0)
+
+
+def as_a_dict(config, report):
+    report({"epoch": 0, "train_loss": 1.0, "val_loss": 1.0})
+
+
 def hungry(config, report):
     raise MemoryError
 
@@ -268,6 +280,10 @@ def hungry(config, report):
         (silent, State.FAILED, "returned without calling report"),
         (wrong, State.FAILED, "train_loss passed to report must be a number, got 'low'"),
         (misspelt, State.FAILED, "unknown argument of report 'val_acc'"),
+        (misspelt, State.FAILED, "any other metric is val_metric (test_user_loop.py:"),
+        (without_validation, State.FAILED, "missing or None: val_loss: hold samples out"),
+        (without_epoch, State.FAILED, "missing or None: epoch (test_user_loop.py:"),
+        (as_a_dict, State.FAILED, "got a dict without a name: for a dict d write report(**d)"),
         (hungry, State.OUT_OF_MEMORY, "MemoryError"),
     ],
 )

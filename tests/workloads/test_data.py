@@ -42,6 +42,20 @@ def test_training_loss_is_evaluated_on_training_samples_as_many_as_validate(prep
     assert prepared.train_eval.targets.bincount().tolist() == [10, 6, 4]
 
 
+def test_the_tasks_metric_is_left_out_where_it_does_not_fit_targets_of_a_loss_of_ones_own(
+    make_workload,
+):
+    def loss(outputs, targets):
+        return (outputs[:, 0] - targets.float().mean(1)).square().mean()
+
+    of_sequences = make_workload(train=(INPUTS, np.stack([CLASSES] * 4, axis=1)), loss=loss)
+    prepared = prepare(of_sequences, SplitSettings())
+    assert prepared.metric_fn is None
+    assert prepared.facts.metric is None
+    of_classes = prepare(make_workload(train=(INPUTS, CLASSES), loss=loss), SplitSettings())
+    assert of_classes.facts.metric == "accuracy"
+
+
 def test_inputs_keep_their_targets(prepared):
     by_input = {tuple(x): c for x, c in zip(INPUTS.astype("f4").tolist(), CLASSES, strict=True)}
     for part in PARTS:

@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import (
     DataLoader,
     Dataset,
@@ -270,7 +271,25 @@ def bad_item(value, at=37):
         (Items(n=0), "train must hold at least one sample, got an empty Items"),
         (INPUTS, r"pair \(inputs, targets\) or a map-style Dataset, got ndarray"),
         (Items(lambda n: INPUTS[n]), r"pairs \(input, target\), got ndarray as item 0"),
-        (Items(lambda n: {"x": 1}), r"pairs \(input, target\), got dict as item 0"),
+        (Items(lambda n: {"x": 1}), r"pairs \(input, target\), got dict as item 0; pack several"),
+        (
+            Items(lambda n: ({"a": INPUTS[n], "b": INPUTS[n]}, CLASSES[n])),
+            r"got dict in item 0: pack several .* loop of your own, train\(config, report\)",
+        ),
+        (
+            ((INPUTS, INPUTS[:, :1]), CLASSES),
+            r"train inputs must be one tensor or NumPy array, got tuple of 2: pack several",
+        ),
+        (
+            DataLoader(
+                Items(lambda n: (np.ones(1 + n % 59, np.float32), CLASSES[n]), n=600),
+                collate_fn=lambda items: (
+                    pad_sequence([torch.tensor(x) for x, _ in items], batch_first=True),
+                    [y for _, y in items],
+                ),
+            ),
+            r"one batch has float32 of shape .* sequences to one length for all batches",
+        ),
         (bad_item((1, 2, 3)), r"pairs \(input, target\), got tuple of 3 as item 37"),
         (bad_item(("text", 1)), "inputs of train must be tensors, arrays or numbers, got str in"),
         (bad_item((INPUTS[0], None)), "targets of train must be tensors, .* got NoneType in item"),

@@ -1,0 +1,75 @@
+"""Refusing a sweep whose trainings cannot even begin, before anything of it is recorded."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from sweepdiag.errors import TrainingError, WorkloadError
+from sweepdiag.space import MEMBER_AXES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sweepdiag.pipeline.resolve import ResolvedSweep
+    from sweepdiag.records import Plan, Trial
+
+__all__ = ["check_that_some_trial_begins"]
+
+logger = logging.getLogger(__name__)
+
+_OF_A_DEVICE = ("cuda", "device", "not implemented for")
+"""What errors say of a model that was made for a GPU only."""
+
+
+def check_that_some_trial_begins(sweep: ResolvedSweep, *, kind: str) -> None:
+    """Take the first step of the sweep's first, smallest and largest models, until one works.
+
+    It is taken here and on the CPU, so not where trainings were asked to be kept apart from this
+    process: under Ray, or with deadlines. A sweep of which only some trials fail is trained.
+
+    Args:
+        sweep: What is to be trained.
+        kind: Where it will be: ``cpu`` or ``cuda``.
+
+    Raises:
+        WorkloadError: If each of these models fails: what was done, where, and with which error.
+    """
+    from sweepdiag.training import check_first_step
+
+    worker = sweep.worker
+    is_apart = sweep.config.execution.executor == "ray" or bool(worker.deadlines)
+    if worker.prepared is None or is_apart:
+        return
+    failures: list[str] = []
+    trials = _tried(sweep.plan)
+    for trial in trials:
+        try:
+            check_first_step(trial, prepared=worker.prepared, settings=worker.settings)
+        except TrainingError as error:
+            if kind == "cuda" and any(word in str(error).lower() for word in _OF_A_DEVICE):
+                logger.info("a step on the CPU says nothing of this model: %s", error)
+                return
+            failures.append(str(error))
+        else:
+            return
+    raise WorkloadError(_told(failures))
+
+
+def _tried(plan: Plan) -> list[Trial]:
+    """Return the first trial, and those of the smallest and the largest values of its axes."""
+    names = [axis.name for axis in plan.axes if axis.name not in MEMBER_AXES]
+
+    def size(trial: Trial) -> tuple[float, ...]:
+        values = (trial.axes[name] for name in names)
+        return tuple(float(value) for value in values if isinstance(value, int | float))
+
+    chosen = [plan.trials[0], min(plan.trials, key=size), max(plan.trials, key=size)]
+    structures = {tuple(trial.axes[name] for name in names): trial for trial in reversed(chosen)}
+    return list(reversed(structures.values()))
+
+
+def _told(failures: Sequence[str]) -> str:
+    n_tried = len(failures)
+    tried = "the configuration that was" if n_tried == 1 else f"each of {n_tried} configurations"
+    return f"the first training step fails in {tried} tried, so nothing was trained\n{failures[0]}"
