@@ -64,7 +64,7 @@ EXPECTED = {
     "memory": ("out_of_memory", "MemoryError"),
     "nan": ("stopped", "diverging: training loss was not finite"),
     "wrong_type": ("failed", "train_loss passed to report must be a number, got 'low'"),
-    "dict": ("failed", "TypeError"),
+    "dict": ("failed", "got a dict without a name"),
     "ray_train": ("failed", "cannot be used outside of a Ray Train training function"),
 }
 

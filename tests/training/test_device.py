@@ -83,7 +83,7 @@ def device(monkeypatch):
     monkeypatch.setattr(programs, "read_evaluations", lambda means: means)
     # Weights are made on the device: a module of fake tensors cannot be moved.
     monkeypatch.setattr(torch.nn.Module, "to", lambda self, device: self)
-    monkeypatch.setattr(members, "_check_outputs", lambda model, prepared: None)
+    monkeypatch.setattr(members, "check_model_outputs", lambda model, prepared: None)
     # Constants of a program are read when it is traced; fake ones have no numbers.
     monkeypatch.setattr(graphs, "graph_digest", lambda root, graph: "")
     # No fake order of samples may be remembered for other tests.
