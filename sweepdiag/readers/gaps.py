@@ -17,7 +17,7 @@ from sweepdiag.wording import plural
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["PointTable", "fill_gaps"]
+__all__ = ["BoolArray", "FloatArray", "IntArray", "PointTable", "fill_gaps"]
 
 _DENSE = 2.0
 """Training losses per validation loss from which they are averaged between validations."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sweepdiag.errors import ReaderError
 from sweepdiag.readers.columns import QUANTITIES
@@ -14,7 +13,9 @@ from sweepdiag.readers.gaps import PointTable, fill_gaps
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
+    from sweepdiag.readers.gaps import BoolArray, FloatArray, IntArray
     from sweepdiag.readers.problems import ProblemList
     from sweepdiag.readers.rows import Rows
 
@@ -24,10 +25,6 @@ _SEVERAL_SHARE = 0.05
 """Share of epochs with several validation losses from which steps are the better axis."""
 _DUPLICATE_SHARE = 0.3
 """Share of repeated rows from which they are several runs rather than a slip."""
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,9 +87,9 @@ def next_sweep(
 
     Continuous axes reach half a step beyond the region. An axis whose best value is the last one
     tried is widened by two steps (a learning rate by a decade upwards at most), except where the
-    value beyond cannot exist. Where nothing
-    trains, the learning rate goes down (all diverge), up (none learns) or between the two. If the
-    findings know a cause that no settings can mend, the sweep stays as it is.
+    value beyond cannot exist. Where nothing trains, the learning rate goes down (all diverge), up
+    (none learns) or between the two. If the findings know a cause that no settings can mend, the
+    sweep stays as it is.
 
     A grid of more than twice the trials of the sweep that ran is thinned as far as each axis
     bears it. Where points are drawn, fewer are.
