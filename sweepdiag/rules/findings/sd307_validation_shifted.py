@@ -42,9 +42,11 @@ class ValidationShifted(Check):
     How it is detected: the means differ by a quarter of a deviation or more in the root mean
     square over features, beyond what chance explains. Without the samples: when training loss has
     made half of its fall, validation loss lies 50 % above it, in the median over configurations.
+    Augmentation moves the means of training alone: where only reading training samples draws
+    random numbers, the shift is a finding with such a gap, and without it a tip.
 
     Known false alarms: splits by time or by person are shifted on purpose; then the gap is what
-    one wants to know.
+    one wants to know. Augmentation that draws no random number when a sample is read.
 
     What to do: compare the preprocessing of the two sets, and how they were split. If the shift is
     wanted, expect the gap, and choose settings by a validation set of the kind that counts.
@@ -85,6 +87,14 @@ class ValidationShifted(Check):
             evidence += f"; validation loss over training loss: {told}"
         if shift < _SHIFT:
             return self.passed("Validation inputs are like training inputs", evidence, shift=shift)
+        if view.data.only_train_is_random and (gap is None or gap < _EARLY_GAP):
+            return self.tip(
+                "Training inputs differ from validation inputs, as augmentation makes them",
+                f"reading training samples alone draws random numbers; {evidence}",
+                "Augmentation explains this; to be sure, compare with a sweep without it.",
+                shift=shift,
+                early_gap=gap,
+            )
         return self.finding(
             "Validation inputs differ from training inputs",
             evidence,

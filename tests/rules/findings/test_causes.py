@@ -296,6 +296,17 @@ def test_shifted_inputs_are_a_finding() -> None:
     assert "0.8 deviations" in finding.evidence
 
 
+def test_a_shift_by_augmentation_of_training_alone_is_a_tip_unless_validation_is_worse() -> None:
+    train = [2.0, 1.5, 1.0, 0.5, 0.01]
+    facts = {"validation_shift": 0.8, "only_train_is_random": True}
+    better = with_curves(healthy(), train, [1.9, 1.2, 0.8, 0.6, 0.5])
+    tip = run("SD307", with_facts(better, **facts))
+    assert tip.state is TIP
+    assert tip.title.endswith("as augmentation makes them")
+    worse = with_curves(healthy(), train, [2.5, 2.2, 1.9, 1.8, 1.8])
+    assert run("SD307", with_facts(worse, **facts)).state is FINDING
+
+
 def test_an_early_gap_is_a_tip_where_the_samples_were_not_seen() -> None:
     train = [2.0, 1.5, 1.0, 0.5, 0.01]
     view = with_curves(healthy(), train, [2.5, 2.2, 1.9, 1.8, 1.8])
