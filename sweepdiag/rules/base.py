@@ -167,14 +167,17 @@ def any_of(*margins: FloatArray) -> FloatArray:
 def standard_error(features: FeatureMatrix, prefix: str) -> FloatArray:
     """Return the noise of a smoothed loss: that of single values over the root of its window.
 
+    A loss that never turns round has none: what is measured there is how it bends.
+
     Args:
         features: The features.
         prefix: ``train`` or ``val``.
 
     Returns:
-        In the loss's unit; 0 where curves are too short to tell.
+        In the loss's unit; 0 where curves are too short to tell, or monotone.
     """
     noise = np.nan_to_num(features.column(f"{prefix}_noise"), posinf=np.inf)
+    noise = np.where(features.column(f"{prefix}_sign_changes") == 0, 0.0, noise)
     return noise / np.sqrt(smoothing_window(features, prefix))
 
 

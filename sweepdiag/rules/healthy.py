@@ -51,11 +51,11 @@ class HealthyRule(MarginRule):
         if last <= lowest:
             place = ", its minimum"
         else:
-            above = ""
+            share = ""
             if row["has_floor"] and lowest > 0:
-                above = f"{percent(last / lowest - 1)} above "
+                share = f"{percent(last / lowest - 1)} "
             epoch = epoch_text(row["val_min_epoch"])
-            place = f", {above}its minimum of {lowest + floor:.4g} at epoch {epoch}"
+            place = f", {share}above its minimum of {lowest + floor:.4g} at epoch {epoch}"
         return (
             f"training loss went from {row['train_first'] + floor:.4g} to "
             f"{row['train_last'] + floor:.4g}; validation loss ended at "

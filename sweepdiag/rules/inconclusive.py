@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sweepdiag.records import VerdictClass
 from sweepdiag.rules.base import (
     MarginRule,
@@ -16,7 +18,7 @@ from sweepdiag.rules.base import (
 )
 from sweepdiag.rules.diverging import ends_where_it_started
 from sweepdiag.rules.overfit import never_beats_baseline
-from sweepdiag.rules.u_shaped import beyond_noise, is_large_rise
+from sweepdiag.rules.u_shaped import beyond_noise, is_large_rise, keeps_rise
 from sweepdiag.wording import epoch_text, plural
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ class InconclusiveRule(MarginRule):
             -at_least(features.column("train_n_finite"), enough),
             -at_least(features.column("val_n_finite"), enough),
             at_least(features.column("train_rise_range"), thresholds.instability_regained),
-            at_least(features.column("train_noise_range"), thresholds.instability_noise),
+            _scatters(features, thresholds),
             unstable_validation(features, thresholds, context),
             where_true(ends_where_it_started(features, thresholds, context)),
             where_true(never_beats_baseline(features, thresholds, context)),
@@ -86,7 +88,7 @@ class InconclusiveRule(MarginRule):
                 f"{epoch_text(row['train_last_epoch'])}"
                 f"{averaged(row, 'train', 'means of')}"
             )
-        if row["train_noise_range"] >= row.thresholds.instability_noise:
+        if _scatters(row.features, row.thresholds)[row.index] >= 0:
             return (
                 f"training loss scatters by {percent(row['train_noise_range'])} of its range from "
                 "one evaluation to the next"
@@ -100,18 +102,27 @@ class InconclusiveRule(MarginRule):
         return _of_validation(row)
 
 
+def _scatters(features: FeatureMatrix, thresholds: Thresholds) -> FloatArray:
+    """Return the margin of a training loss that jumps; what never turns round only bends."""
+    return all_of(
+        at_least(features.column("train_noise_range"), thresholds.instability_noise),
+        where_true(features.column("train_sign_changes") > 0),
+    )
+
+
 def unstable_validation(
     features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
 ) -> FloatArray:
     """Return the margin of a validation loss that ends far above its minimum, lasting or not.
 
-    A spike that is over by the last evaluation still lifts the mean: the last value has to keep
-    half of the rise.
+    A spike that is over by the last evaluation still lifts the mean: the last value, or the mean
+    of the last third, has to keep half of the rise.
     """
-    lowest = features.column("val_smooth_min")
-    rise, last = features.column("val_smooth_last") - lowest, features.column("val_last") - lowest
+    with np.errstate(all="ignore"):
+        late_mean = features.column("val_late_change") / features.column("val_late_slope")
+    lasts = keeps_rise(features, features.column("val_last")) | keeps_rise(features, late_mean)
     return all_of(
-        where_true(last >= 0.5 * rise),
+        where_true(lasts),
         any_of(
             is_large_rise(features, thresholds, context, thresholds.instability_rise),
             all_of(
@@ -130,7 +141,9 @@ def _of_validation(row: CurveRow) -> str:
             f"validation loss never got clearly below the {row['baseline_val'] + floor:.4g} of "
             f"the best constant prediction: its minimum is {minimum}"
         )
+    lowest, epoch = row["val_smooth_min"] + floor, row["val_smooth_min_epoch"]
     return (
-        f"validation loss is unstable: after a minimum of {minimum} it ended at "
-        f"{row['val_smooth_last'] + floor:.4g}{averaged(row, 'val')}"
+        f"validation loss is unstable: after a minimum of {lowest:.4g} at epoch "
+        f"{epoch_text(epoch)} it ended at "
+        f"{row['val_smooth_last'] + floor:.4g}{averaged(row, 'val', 'means of')}"
     )

@@ -33,8 +33,9 @@ class OverfitRule(MarginRule):
 
     What it checks: at the end the gap is 15 % or more of what training learned, at least as
     large as the training loss itself (where the loss has a floor), and it has grown by a tenth of
-    itself since validation was best or over the last third; or, growing or not, it is half of what
-    training learned and five times the training loss, and validation loss falls no more; or
+    itself since validation was best or over the last third; or validation loss falls no more and
+    the gap is half of what training learned, and either five times the training loss, or as much
+    has opened since the first evaluation while training loss fell by 5 % or more; or
     training loss fell by 5 % or more while validation loss never got 2 % below that of the best
     constant prediction.
 
@@ -89,8 +90,13 @@ class OverfitRule(MarginRule):
         )
         is_wide = all_of(
             where_true(context.has_floor & (lasting >= 0.5 * gap) & ~is_improving),
-            at_least(share, thresholds.overfit_wide_share),
-            at_least(relative, thresholds.overfit_wide_ratio),
+            any_of(
+                all_of(
+                    at_least(share, thresholds.overfit_wide_share),
+                    at_least(relative, thresholds.overfit_wide_ratio),
+                ),
+                _opened_for_good(features, thresholds, context, 3.0 * noise),
+            ),
         )
         return all_of(
             has_enough,
@@ -148,6 +154,28 @@ def _nothing_carried_over(
     return all_of(
         where_true(is_out & ~_is_falling(features, thresholds)),
         at_least(fall, thresholds.overfit_baseline_learned),
+    )
+
+
+def _opened_for_good(
+    features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext, noise: FloatArray
+) -> FloatArray:
+    """Return the margin of a gap that was not there at first, of most that training learned.
+
+    Whatever training loss has become: in a loss of several terms one of them may stay large.
+    """
+    gap = features.column("gap_last")
+    level = features.column("train_smooth_last")
+    opened = gap - (features.column("val_first") - features.column("train_first"))
+    with np.errstate(all="ignore"):
+        # From the highest value: a loss that rose at first has that to learn again.
+        learned = np.fmax(context.start_train, features.column("train_max")) - level
+        share = np.where(learned > 0, np.fmin(gap, opened) / learned, np.nan)
+        fall = learned / (learned + level)
+    return all_of(
+        at_least(share, thresholds.overfit_wide_share),
+        at_least(fall, thresholds.overfit_baseline_learned),
+        at_least(opened, noise),
     )
 
 

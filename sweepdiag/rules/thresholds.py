@@ -152,6 +152,10 @@ class Thresholds:
     """Share of all that was learned, from which the last third counts whatever the level: an
     exponential approach with less than 2.6 time constants behind it."""
 
+    improving_regained: float = 0.1
+    """Share of the fall over the last third that validation loss may lie above its minimum at the
+    end: what fell in one step, after a drop of the learning rate, and then rises falls no more."""
+
     improving_slope_large: float = 0.25
     """Fall over the last third relative to the level, from which ``tag_improving_share`` of all
     that was learned is enough (losses with a floor)."""

@@ -33,6 +33,7 @@ __all__ = [
     "has_sustained_rise",
     "is_large_rise",
     "is_second_descent",
+    "keeps_rise",
     "validation_rise",
 ]
 
@@ -41,9 +42,10 @@ class UShapedRule(MarginRule):
     """Validation loss has a minimum inside the curve and a lasting rise after it.
 
     What it checks: the smoothed validation loss ends 4.5 % or more above its minimum (for losses
-    without a floor: a tenth of the fall before it is lost again), by more than noise explains
-    or rising clearly over the last third, with each of the last values above the minimum, and for
-    3 % of the training or longer, while training loss does not rise with it.
+    without a floor: a tenth of the fall before it is lost again), by more than noise explains and
+    with half of the rise in the last value, or rising clearly over the last third, with each of
+    the last values above the minimum, and for 3 % of the training or longer, while training loss
+    does not rise with it.
 
     Why it matters: the network learns the training set by heart. The weights at the turning epoch
     are better than those at the end; less capacity, more data or regularisation move the turn.
@@ -106,10 +108,11 @@ def validation_rise(
     features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
 ) -> FloatArray:
     """Return the margin of a lasting rise of the validation loss at the end."""
+    last = features.column("val_last")
     return all_of(
         is_large_rise(features, thresholds, context, thresholds.u_shape_rise),
         any_of(
-            beyond_noise(features, thresholds),
+            all_of(beyond_noise(features, thresholds), where_true(keeps_rise(features, last))),
             at_least(
                 features.column("val_late_change"),
                 thresholds.improving_t * features.column("val_late_change_se"),
@@ -149,6 +152,20 @@ def is_large_rise(
         ),
         at_least(by_range, thresholds.u_shape_rise_range),
     )
+
+
+def keeps_rise(features: FeatureMatrix, level: FloatArray) -> BoolArray:
+    """Return where a level of the validation loss keeps half of its rise over the minimum.
+
+    A spike lifts the smoothed loss for as many evaluations as it spans, even if it is over.
+
+    Args:
+        features: The features.
+        level: The last value, or another level of the end, shape ``(n_curves,)``.
+    """
+    lowest = features.column("val_smooth_min")
+    keeps: BoolArray = level - lowest >= 0.5 * (features.column("val_smooth_last") - lowest)
+    return keeps
 
 
 def beyond_noise(features: FeatureMatrix, thresholds: Thresholds) -> FloatArray:

@@ -194,7 +194,10 @@ def _is_near_minimum(features: FeatureMatrix, thresholds: Thresholds) -> FloatAr
     """Return the margin of a validation loss that ends at its minimum, noise apart."""
     rise = features.column("val_smooth_last") - features.column("val_smooth_min")
     return any_of(
-        at_most(features.column("val_rise_range"), thresholds.improving_share),
+        all_of(
+            at_most(features.column("val_rise_range"), thresholds.improving_share),
+            at_most(rise, -thresholds.improving_regained * features.column("val_late_change")),
+        ),
         at_most(rise, 2.0 * standard_error(features, "val")),
     )
 

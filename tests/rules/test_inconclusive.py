@@ -90,3 +90,19 @@ def test_a_spike_that_is_over_at_the_end_is_no_instability() -> None:
     assert judge((train, val)).verdict is VerdictClass.HEALTHY
     late = train + 0.02 + np.where(t >= 38, 0.2, 0.0)
     assert judge((train, late)).verdict is VerdictClass.INCONCLUSIVE
+
+
+def test_one_low_value_at_the_end_does_not_make_a_high_validation_loss_healthy() -> None:
+    t = np.arange(120)
+    rng = np.random.default_rng(0)
+    train = 0.05 + START * np.exp(-t / 10)
+    val = 1.0 + START * np.exp(-t / 6) + np.where(t > 60, 2.0 * rng.random(120), 0.0)
+    val[-1] = 0.9
+    verdict = judge((train, val), facts=None, n_resamples=0)
+    assert verdict.verdict is not VerdictClass.HEALTHY
+
+
+def test_a_training_loss_that_never_turns_round_does_not_scatter() -> None:
+    train = [44.71, 44.35, 44.30, 44.22, 42.02, 33.27]
+    verdict = judge(short(train, [44.0, 43.4, 43.3, 43.2, 41.5, 34.0]), n_resamples=0, facts=None)
+    assert "scatters" not in verdict.evidence

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from sweepdiag.records import VerdictClass
-from tests.rules.curves import NAN, START, healthy, judge, noisy, overfit
+from tests.rules.curves import NAN, START, healthy, judge, noisy, overfit, short
 
 
 def test_a_large_gap_that_grows_is_overfitting() -> None:
@@ -53,3 +53,21 @@ def test_most_of_what_was_learned_lost_on_the_way_is_overfitting_without_growth(
     assert verdict.evidence.endswith("of what training learned")
     late = 1.6 + (START - 1.6) * np.exp(-t / 30)  # not settled yet
     assert judge((train, late), facts=None).verdict is not VerdictClass.OVERFIT
+
+
+def test_a_gap_of_most_that_was_learned_counts_beside_a_training_loss_that_stays_large() -> None:
+    t = np.arange(60)
+    train = 5.0 + 3.5 * np.exp(-t / 15)
+    val = 7.3 + 1.2 * np.exp(-t / 4)
+    assert judge((train, val), facts=None).verdict is VerdictClass.OVERFIT
+    falling = train + 0.3 * (train[0] - train)  # a third was not carried over
+    assert judge((train, falling), facts=None).verdict is not VerdictClass.OVERFIT
+    there = train + 3.0  # from the first evaluation on
+    assert judge((train, there), facts=None).verdict is not VerdictClass.OVERFIT
+
+
+def test_a_short_curve_that_bends_has_no_noise() -> None:
+    train = [44.7, 44.3, 44.2, 42.5, 35.8, 30.3]
+    val = [43.4, 43.5, 43.6, 47.3, 54.4, 59.7]
+    verdict = judge(short(train, val), facts=None, n_resamples=0)
+    assert verdict.verdict is VerdictClass.OVERFIT

@@ -120,3 +120,11 @@ def test_training_that_rises_by_a_factor_is_no_overfitting() -> None:
     train = (0.002 + START * np.exp(-t / 2)) * (1 + 2 * rise)
     val = (0.05 + START * np.exp(-t / 2)) * (1 + rise / 3)
     assert judge((train, val)).verdict is not VerdictClass.U_SHAPED
+
+
+def test_a_wave_that_is_over_in_the_last_value_is_no_turn() -> None:
+    train = [0.040, 0.034, 0.031, 0.029, 0.0275, 0.0268, 0.026, 0.0256, 0.0252, 0.0249, 0.0245]
+    val = [0.030, 0.026, 0.0247, 0.0220, 0.0236, 0.0227, 0.0226, 0.0245, 0.0258, 0.0254, 0.0233]
+    assert judge(short(train, val), facts=None, n_resamples=0).verdict is not VerdictClass.U_SHAPED
+    val[-1] = 0.0256
+    assert judge(short(train, val), facts=None, n_resamples=0).verdict is VerdictClass.U_SHAPED

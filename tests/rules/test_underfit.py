@@ -139,3 +139,16 @@ def test_spikes_of_validation_do_not_hide_that_both_losses_still_fall() -> None:
     assert verdict.verdict is VerdictClass.UNDERFIT
     flat = np.where(t < 26, val, val[25]) + np.where(t % 7 == 3, 0.1, 0.0)
     assert judge((train, flat), facts=None).verdict is not VerdictClass.UNDERFIT
+
+
+def test_a_step_in_the_last_third_is_no_lasting_fall() -> None:
+    t = np.arange(100)
+    step = np.where(t >= 80, 0.5, 0.0)
+    train = 8.0 + 18.0 * np.exp(-t / 8) - 2 * step
+    settled = 8.5 + 18.0 * np.exp(-t / 8) - step
+    rising = settled + np.where(t >= 82, 0.006 * (t - 82), 0.0)
+    rng = np.random.default_rng(0)
+    noise = 0.01 * rng.standard_normal(100)
+    assert judge((train, rising + noise), facts=None).verdict is VerdictClass.HEALTHY
+    lasting = 8.5 + 18.0 * np.exp(-t / 8) - np.where(t >= 66, 0.03 * (t - 66), 0.0)
+    assert judge((train, lasting + noise), facts=None).verdict is VerdictClass.UNDERFIT
