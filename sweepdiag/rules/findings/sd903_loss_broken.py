@@ -8,6 +8,7 @@ import numpy as np
 
 from sweepdiag.records import Severity
 from sweepdiag.rules.findings.base import Check, format_value
+from sweepdiag.rules.findings.sd904_outputs_not_expected import misreads_probabilities
 from sweepdiag.wording import plural
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _metric_gains(view: SweepView) -> list[tuple[float, float]]:
 
     Losses may fall below any number, so that only finite evaluations count.
     """
-    if view.metric_mode is None:
+    if view.metric_mode is None or misreads_probabilities(view.step):
         return []
     gains = []
     for _, curve in view.curves.groupby("trial_id", sort=False):
