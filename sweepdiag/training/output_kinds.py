@@ -199,10 +199,10 @@ def check_pairing(
     is_broadcast = all(_near(other, value, scale=value) for other in shifted)
     if not is_broadcast or math.isnan(in_pairs) or _near(in_pairs, value, scale=value):
         return ""
+    longer = "outputs" if len(shapes[0]) > len(shapes[1]) else "targets"
     return (
-        f"outputs of shape {shapes[0]} and targets of shape {shapes[1]} are broadcast, so that "
-        "each output is compared with every target, and only the mean can be learned: give both "
-        "the same shape, as by outputs.squeeze(1) in the loss"
+        "these shapes are broadcast, so that every output is compared with all targets, and only "
+        f"the mean can be learned: give both one shape, as by {longer}.squeeze(-1) in the loss"
     )
 
 
