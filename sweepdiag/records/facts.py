@@ -82,6 +82,7 @@ class StepFacts:
         loss_expects: What the loss takes outputs for: ``logits``, ``log_probabilities`` or
             ``probabilities``; ``None`` for any other loss.
         metric_expects: What the metric takes them for: ``logits`` where it counts those above 0.
+        ignored_classes: Classes that occur in training and never count in the loss.
         n_trainable: Numbers in parameters that require a gradient.
         n_frozen: Numbers in those that do not.
         cut_off: Parameters that change the outputs, require a gradient and are not reached by it.
@@ -95,6 +96,7 @@ class StepFacts:
     outputs: str | None = None
     loss_expects: str | None = None
     metric_expects: str | None = None
+    ignored_classes: tuple[int, ...] = ()
     n_trainable: int = 0
     n_frozen: int = 0
     cut_off: tuple[str, ...] = ()

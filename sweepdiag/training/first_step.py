@@ -26,7 +26,12 @@ from sweepdiag.training.members import (
 )
 from sweepdiag.training.memory import is_out_of_memory
 from sweepdiag.training.numerics import reproducible_cpu
-from sweepdiag.training.output_kinds import check_pairing, expected_outputs, kind_of_outputs
+from sweepdiag.training.output_kinds import (
+    check_pairing,
+    expected_outputs,
+    ignored_classes,
+    kind_of_outputs,
+)
 from sweepdiag.training.seeds import seeded
 
 if TYPE_CHECKING:
@@ -201,6 +206,11 @@ def _step_facts(
             outputs=kind_of_outputs(model, batch[0], outputs) if is_asked else None,
             loss_expects=expected,
             metric_expects="logits" if counts_signs else None,
+            ignored_classes=(
+                ignored_classes(prepared, outputs, batch[1])
+                if expected in {"logits", "log_probabilities"}
+                else ()
+            ),
             **idle_parameters(model, minibatches, prepared.loss_fn),
         )
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What a model's outputs are, and what a loss takes them for.
+"""What a model's outputs are, and what a loss makes of them.
 
 A softmax before a loss that takes one itself raises no error: the loss then stops far above its
 floor. Both sides are found by trying, not by names: outputs are looked at with other weights, and
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sweepdiag.workloads import PreparedWorkload
 
-__all__ = ["check_pairing", "expected_outputs", "kind_of_outputs"]
+__all__ = ["check_pairing", "expected_outputs", "ignored_classes", "kind_of_outputs"]
 
 _N_DRAWS = 16
 """Other weights that outputs are looked at with. One logit is not negative with all of them once
@@ -33,6 +33,8 @@ _NOISE = 2.0
 _TOLERANCE = 1e-4
 _EXPECTED_OF_NAMED = {"cross_entropy": "logits", "binary_cross_entropy": "logits", "mse": None}
 _N_SHIFTS = 3
+_MOST_CLASSES = 2048
+"""Classes that are looked at; a sample of each has an output for each."""
 
 
 def kind_of_outputs(
@@ -167,6 +169,37 @@ def _expected_binary(
     if _near(at(0.5), math.log(2)) and _near(at(0.9), -math.log(0.1)):
         return "probabilities"
     return None
+
+
+def ignored_classes(
+    prepared: PreparedWorkload, outputs: torch.Tensor, targets: torch.Tensor
+) -> tuple[int, ...]:
+    """Return the classes that occur in training and never count in a loss of the user's own.
+
+    A sample of each class is given to the loss: those that do not count have no gradient.
+
+    Args:
+        prepared: The workload, with its loss, which is a cross-entropy.
+        outputs: Of the model, for their shape.
+        targets: Of the same samples.
+    """
+    import torch
+
+    if prepared.named_loss is not None or outputs.dim() != 2 or targets.dim() != 1:
+        return ()
+    n_classes = outputs.shape[1]
+    if not 2 <= n_classes <= _MOST_CLASSES:
+        return ()
+    scores = torch.zeros(n_classes, n_classes, dtype=outputs.dtype, requires_grad=True)
+    try:
+        prepared.loss_fn(scores, torch.arange(n_classes, dtype=targets.dtype)).backward()
+    except Exception:  # noqa: BLE001 - a loss of the user's own may need other samples
+        return ()
+    if scores.grad is None:
+        return ()
+    counts = scores.grad.ne(0).any(dim=1)
+    occurring: list[int] = prepared.train.targets.unique().tolist()
+    return tuple(label for label in occurring if not counts[label])
 
 
 def check_pairing(

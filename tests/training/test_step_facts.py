@@ -80,6 +80,23 @@ def test_a_loss_is_told_by_its_values(loss, expected):
     assert facts.outputs == (None if expected is None else "free")
 
 
+@pytest.mark.parametrize(
+    ("loss", "ignored"),
+    [
+        (nn.CrossEntropyLoss(ignore_index=0), (0,)),
+        (nn.CrossEntropyLoss(weight=torch.tensor([1.0, 0.0, 2.0])), (1,)),
+        (lambda o, y: functional.cross_entropy(o, y, ignore_index=2), (2,)),
+        (nn.CrossEntropyLoss(ignore_index=3), ()),  # four outputs, of which the last never occurs
+        (nn.CrossEntropyLoss(label_smoothing=0.1), ()),
+        (None, ()),
+    ],
+)
+def test_classes_that_never_count_are_named(loss, ignored):
+    assert (
+        facts_of(lambda: mlp(n_classes=3 + (ignored == ())), loss=loss).ignored_classes == ignored
+    )
+
+
 def test_losses_of_two_classes_and_the_accuracy_of_logits_are_told():
     assert binary().loss_expects == "logits"
     assert binary(loss=nn.BCEWithLogitsLoss(pos_weight=torch.tensor(4.0))).loss_expects == "logits"

@@ -98,6 +98,14 @@ def test_accuracy_of_probabilities_is_the_mistake_and_not_the_loss() -> None:
     assert run("SD903", dataclasses.replace(view, facts=facts)).state is FINDING
 
 
+def test_a_class_that_does_not_count_is_named() -> None:
+    step = dataclasses.replace(HEALTHY, ignored_classes=(0,))
+    finding = run("SD903", view_with(step, loss="CrossEntropyLoss"))
+    assert finding.state is FINDING
+    assert "class 0 occur in training and never count" in finding.evidence
+    assert run("SD903", view_with(HEALTHY, loss="CrossEntropyLoss")).state is NOT_APPLICABLE
+
+
 @pytest.mark.parametrize(
     ("field", "words", "severity"),
     [
