@@ -192,13 +192,14 @@ def ignored_classes(
         return ()
     scores = torch.zeros(n_classes, n_classes, dtype=outputs.dtype, requires_grad=True)
     try:
-        prepared.loss_fn(scores, torch.arange(n_classes, dtype=targets.dtype)).backward()
+        loss: Any = prepared.loss_fn(scores, torch.arange(n_classes, dtype=targets.dtype))
+        loss.backward()
     except Exception:  # noqa: BLE001 - a loss of the user's own may need other samples
         return ()
     if scores.grad is None:
         return ()
     counts = scores.grad.ne(0).any(dim=1)
-    occurring: list[int] = prepared.train.targets.unique().tolist()
+    occurring: list[int] = torch.unique(prepared.train.targets).tolist()
     return tuple(label for label in occurring if not counts[label])
 
 
