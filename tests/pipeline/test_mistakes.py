@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sweepdiag import Workload, run_sweep
+from sweepdiag import Workload, diagnose, run_sweep
 from sweepdiag.pipeline.diagnosis import diagnose_folder
 from sweepdiag.rules.findings.ranking import rank_findings
 from sweepdiag.store import RunFolder
@@ -80,3 +80,29 @@ def test_nothing_is_said_of_a_healthy_sweep(tmp_path, caplog):
     assert states["SD904"] == states["SD905"] == "passed"
     assert states["SD310"] == "not_applicable"
     assert not [r for r in caplog.records if r.levelname == "WARNING"]
+
+
+@pytest.mark.parametrize("layers", [(torch.nn.Softmax(dim=1),), ()])
+def test_a_second_softmax_is_known_by_curves_alone(tmp_path, layers):
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randint(0, 4, (300,), generator=generator)
+    x = torch.randn(300, 5, generator=generator) + 5 * torch.nn.functional.one_hot(y, 5)
+    swept = run_sweep(
+        Workload(
+            name="apart", train=(x, y), model=lambda capacity: net(capacity, *layers, n_outputs=4)
+        ),
+        parameters={"lr": [0.3, 0.5, 1.0], "batch_size": [16], "capacity": [16]},
+        epochs=25,
+        seeds=1,
+        output=tmp_path / "apart",
+    )
+    names = {"trial_id": "run", "train_metric": "train_accuracy", "val_metric": "val_accuracy"}
+    logged = swept.curves.merge(swept.trials[["trial_id", "lr"]]).rename(columns=names)
+    columns = ["run", "epoch", "lr", "train_loss", "val_loss", *list(names.values())[1:]]
+    alone = diagnose(logged[columns], one_sweep=True, output=tmp_path / "alone")
+    finding = next(f for f in alone.findings if f.code == "SD904")
+    if layers:
+        assert finding.numbers["n_classes"] == 4
+        assert finding.numbers["offset"] == pytest.approx(finding.numbers["least_loss"], abs=0.02)
+    else:
+        assert finding.state == "not_applicable"
