@@ -23,7 +23,7 @@ __all__ = ["OutputMistake", "OutputsNotExpected", "misreads_probabilities", "out
 _LAST_LAYER = {
     "probabilities": "softmax",
     "unit": "sigmoid",
-    "signed_unit": "tanh (or normalisation)",
+    "signed_unit": "tanh",
     "not_negative": "ReLU",
 }
 _IN_WORDS = {
@@ -187,11 +187,14 @@ def _not_logits(step: StepFacts, task: str) -> OutputMistake | None:
     least, bound = _least_loss(step, task)
     is_certain_harm = step.outputs in _PROBABILITIES
     title = "Outputs are probabilities" if is_certain_harm else "Outputs are bounded"
+    action = f"Leave the {layer} at the end of the model out: the loss has a softmax or sigmoid "
+    action += "of its own."
+    if step.outputs == "signed_unit":
+        action += " Multiply outputs that are normalised by a temperature."
     return OutputMistake(
         title=f"{title} where the loss expects logits",
         evidence=f"{_evidence(step)}; {bound}",
-        action=f"Leave the {layer} at the end of the model out: the loss has a softmax or "
-        "sigmoid of its own.",
+        action=action,
         severity=Severity.ERROR if is_certain_harm else Severity.WARNING,
         least_loss=least,
     )

@@ -165,11 +165,10 @@ def test_other_tasks_have_no_size_of_targets() -> None:
 
 def test_a_mistake_of_the_workload_comes_before_rates_and_capacity() -> None:
     rows = [
-        {"lr": 0.01, "verdict": "underfit", "best_val_loss": 1.0},
-        {"lr": 0.1, "verdict": "diverging", "best_val_loss": float("nan")},
-        {"lr": 1.0, "verdict": "diverging", "best_val_loss": float("nan")},
+        {"capacity": c, "best_val_loss": loss, "best_train_loss": loss - 0.1}
+        for c, loss in ((8, 1.0), (64, 0.5))
     ]
-    view = view_of(rows, axis("lr", 0.01, 0.1, 1.0))
+    view = view_of(rows, axis("capacity", 8, 64))
     for step, code in (
         (dataclasses.replace(HEALTHY, outputs="probabilities"), "SD904"),
         (dataclasses.replace(HEALTHY, unused=("spare",)), "SD905"),
@@ -177,4 +176,4 @@ def test_a_mistake_of_the_workload_comes_before_rates_and_capacity() -> None:
         facts = SweepFacts(workload="test", task="classification", step=step)
         found = rank_findings(check_sweep(dataclasses.replace(view, facts=facts)))
         assert found[0].code == code
-        assert "SD101" in found[0].explains
+        assert "SD201" in found[0].explains
