@@ -155,6 +155,13 @@ def test_equal_weights_are_told():
     assert facts.zero_gradient == ()
 
 
+def test_the_facts_are_those_of_the_trial_alone():
+    torch.manual_seed(1)
+    first = facts_of(lambda: Net(torch.round))
+    torch.manual_seed(2)
+    assert facts_of(lambda: Net(torch.round)) == first
+
+
 class Skipped(nn.Module):
     """A block that is left out at random, as in stochastic depth."""
 
