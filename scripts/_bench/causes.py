@@ -194,19 +194,23 @@ def _diagnosed(spec: Spec, folder: Path, *, curves_only: bool) -> ReportData:
     from sweepdiag.pipeline.execute import train
     from sweepdiag.pipeline.recording import claim, recorded_history
     from sweepdiag.pipeline.resolve import resolve_config, resolve_sweep
+    from sweepdiag.pipeline.trying import check_that_some_trial_begins
     from sweepdiag.store import RunFolder
 
     workload, settings = build(spec)
     assert n_trials(settings) <= _MOST_TRIALS, spec.name
     options = {**settings, "output": str(folder), "execution": {"executor": "serial"}}
     config, workload = resolve_config(workload, options=options)
-    sweep, devices = resolve_sweep(config, workload), resolve_devices(0, address=None)
+    devices = resolve_devices(0, address=None)
+    sweep = check_that_some_trial_begins(resolve_sweep(config, workload), kind=devices.kind)
     run = RunFolder(folder)
     claim(run, sweep)
     with StopRequests() as stops, run.open_journal() as journal:
         history = recorded_history(run, journal, sweep, overwrite=True, accept_changed_code=False)
         train(run, journal, history, sweep, devices, _Silent(), (), stops)
-    facts = dataclasses.replace(sweep.facts, data=None) if curves_only else sweep.facts
+    facts = sweep.facts
+    if curves_only:
+        facts = dataclasses.replace(facts, data=None, step=None)
     return judge_folder(run, facts=facts).data
 
 

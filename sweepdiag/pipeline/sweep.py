@@ -326,7 +326,7 @@ def _train(
         part = None if shard is None else shard_trials(sweep.plan, *shard)
         folder = RunFolder(Path(config.output) if config.output else default_output(workload.name))
         if overwrite or not folder.exists:
-            check_that_some_trial_begins(sweep, kind=devices.kind)
+            sweep = check_that_some_trial_begins(sweep, kind=devices.kind)
         claim(folder, sweep, overwrite=overwrite)
         with folder.open_journal() as journal:
             history = recorded_history(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from typing import TYPE_CHECKING
 
 from sweepdiag.errors import TrainingError, WorkloadError
+from sweepdiag.rules.findings.sd904_outputs_not_expected import output_mistake
+from sweepdiag.rules.findings.sd905_no_gradient import gradient_mistake
 from sweepdiag.space import MEMBER_AXES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sweepdiag.pipeline.resolve import ResolvedSweep
-    from sweepdiag.records import Plan, Trial
+    from sweepdiag.records import Plan, SweepFacts, Trial
 
 __all__ = ["check_that_some_trial_begins"]
 
@@ -22,7 +25,7 @@ _OF_A_DEVICE = ("cuda", "device", "not implemented for")
 """What errors say of a model that was made for a GPU only."""
 
 
-def check_that_some_trial_begins(sweep: ResolvedSweep, *, kind: str) -> None:
+def check_that_some_trial_begins(sweep: ResolvedSweep, *, kind: str) -> ResolvedSweep:
     """Take the first step of the sweep's first, smallest and largest models, until one works.
 
     It is taken here and on the CPU, so not where trainings were asked to be kept apart from this
@@ -32,6 +35,10 @@ def check_that_some_trial_begins(sweep: ResolvedSweep, *, kind: str) -> None:
         sweep: What is to be trained.
         kind: Where it will be: ``cpu`` or ``cuda``.
 
+    Returns:
+        The sweep with what the step told among its facts. A mistake that raises no error is
+        warned of, so that nobody has to wait for the report.
+
     Raises:
         WorkloadError: If each of these models fails: what was done, where, and with which error.
     """
@@ -40,20 +47,29 @@ def check_that_some_trial_begins(sweep: ResolvedSweep, *, kind: str) -> None:
     worker = sweep.worker
     is_apart = sweep.config.execution.executor == "ray" or bool(worker.deadlines)
     if worker.prepared is None or is_apart:
-        return
+        return sweep
     failures: list[str] = []
     trials = _tried(sweep.plan)
     for trial in trials:
         try:
-            check_first_step(trial, prepared=worker.prepared, settings=worker.settings)
+            step = check_first_step(trial, prepared=worker.prepared, settings=worker.settings)
         except TrainingError as error:
             if kind == "cuda" and any(word in str(error).lower() for word in _OF_A_DEVICE):
                 logger.info("a step on the CPU says nothing of this model: %s", error)
-                return
+                return sweep
             failures.append(str(error))
         else:
-            return
+            facts = dataclasses.replace(sweep.facts, step=step)
+            _warn_of_mistakes(facts)
+            return dataclasses.replace(sweep, facts=facts)
     raise WorkloadError(_told(failures))
+
+
+def _warn_of_mistakes(facts: SweepFacts) -> None:
+    gradients = None if facts.step is None else gradient_mistake(facts.step)
+    for code, mistake in (("SD904", output_mistake(facts)), ("SD905", gradients)):
+        if mistake is not None:
+            logger.warning("%s: %s: %s. %s", code, mistake.title, mistake.evidence, mistake.action)
 
 
 def _tried(plan: Plan) -> list[Trial]:

@@ -16,7 +16,7 @@ from sweepdiag.records.events import (
     TrialEnded,
     TrialStarted,
 )
-from sweepdiag.records.facts import DataFacts, SweepFacts
+from sweepdiag.records.facts import DataFacts, StepFacts, SweepFacts
 from sweepdiag.records.plain import plain
 from sweepdiag.records.plans import Axis, AxisValue, Pack, Plan, Scale, Trial
 from sweepdiag.records.recommendation import AxisRange, Recommendation, Region, StopEpoch
@@ -55,6 +55,7 @@ __all__ = [
     "Severity",
     "SplitSettings",
     "State",
+    "StepFacts",
     "StopEpoch",
     "SweepFacts",
     "Tag",

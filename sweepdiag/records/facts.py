@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["DataFacts", "SweepFacts"]
+__all__ = ["DataFacts", "StepFacts", "SweepFacts"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +41,8 @@ class DataFacts:
             does, and reading validation items does not.
         loss_growth: For a loss of the user's own, its value on samples taken twice over that on
             samples taken once: 1 for a mean, 2 for a sum.
+        target_size: Root mean square of all training targets of a regression.
+        target_deviation: Root mean square over its targets of their deviations.
     """
 
     n_classes: int | None = None
@@ -60,6 +62,48 @@ class DataFacts:
     agreement: float | None = None
     only_train_is_random: bool | None = None
     loss_growth: float | None = None
+    target_size: float | None = None
+    target_deviation: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepFacts:
+    """What the first step of one model tells before anything is trained.
+
+    Parameters are named as in ``named_parameters``; where all of a module's get no gradient, the
+    module stands for them.
+
+    Attributes:
+        n_outputs: Numbers that the model returns per sample.
+        outputs: What the outputs keep to whatever the weights are: ``probabilities`` (of classes:
+            not negative, sum 1), ``log_probabilities``, ``unit`` ([0, 1]), ``signed_unit``
+            ([-1, 1]), ``not_negative`` (with exact zeros) or ``free``. ``None`` where it was not
+            looked at or cannot be known.
+        loss_expects: What the loss takes outputs for: ``logits``, ``log_probabilities`` or
+            ``probabilities``; ``None`` for any other loss.
+        metric_expects: What the metric takes them for: ``logits`` where it counts those above 0.
+        ignored_classes: Classes that occur in training and never count in the loss.
+        n_trainable: Numbers in parameters that require a gradient.
+        n_frozen: Numbers in those that do not.
+        cut_off: Parameters that change the outputs, require a gradient and are not reached by it.
+        unused: Parameters that require a gradient and do not change the outputs.
+        zero_gradient: Parameters whose gradient was exactly zero in each step that was looked at.
+        alike: Parameters whose rows (units) are all the same, and get the same gradient.
+        n_steps: Steps that were looked at.
+    """
+
+    n_outputs: int
+    outputs: str | None = None
+    loss_expects: str | None = None
+    metric_expects: str | None = None
+    ignored_classes: tuple[int, ...] = ()
+    n_trainable: int = 0
+    n_frozen: int = 0
+    cut_off: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    zero_gradient: tuple[str, ...] = ()
+    alike: tuple[str, ...] = ()
+    n_steps: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +128,7 @@ class SweepFacts:
         baseline_metric: Validation metric of that same prediction.
         loss_floor: The lowest value the loss can take; ``None`` if it has none.
         data: What a look at the samples tells; ``None`` where they were not seen.
+        step: What the first step of one model tells; ``None`` where none was taken.
     """
 
     workload: str
@@ -100,3 +145,4 @@ class SweepFacts:
     baseline_metric: float | None = None
     loss_floor: float | None = None
     data: DataFacts | None = None
+    step: StepFacts | None = None

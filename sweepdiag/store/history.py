@@ -20,6 +20,7 @@ from sweepdiag.records import (
     PointMeasured,
     Scale,
     State,
+    StepFacts,
     SweepFacts,
     Trial,
     TrialEnded,
@@ -341,8 +342,22 @@ class History:
 
 
 def _facts_of(record: Mapping[str, Any]) -> SweepFacts:
-    data = record.get("data")
-    return SweepFacts(**{**record, "data": None if data is None else DataFacts(**data)})
+    data, step = record.get("data"), record.get("step")
+    return SweepFacts(
+        **{
+            **record,
+            "data": None if data is None else DataFacts(**data),
+            "step": None if step is None else _step_of(step),
+        }
+    )
+
+
+def _step_of(record: Mapping[str, Any]) -> StepFacts:
+    """Return the facts of a first step, with lists as they were."""
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
+    }
+    return StepFacts(**fields)
 
 
 def _plan_of(record: Mapping[str, Any]) -> Plan:

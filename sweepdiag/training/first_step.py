@@ -1,18 +1,22 @@
 """The first step of a training, taken before a sweep begins: an error in it is every trial's.
 
-Nothing is updated and nothing is kept. Models and samples come from streams of random numbers of
-their own, so no curve depends on whether the step was taken.
+Mistakes that raise no error are looked for as well: what outputs, loss and gradients tell is
+recorded with the sweep. No model is kept. Models and samples come from streams of random numbers
+of their own, so no curve depends on whether the step was taken.
 """
 
 from __future__ import annotations
 
 import contextlib
 import inspect
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import SweepdiagError, TrainingError
 from sweepdiag.messages import clean_message, describe_error, is_users_file, place_of_error
+from sweepdiag.records import StepFacts
+from sweepdiag.training.idle_parameters import N_STEPS, idle_parameters
 from sweepdiag.training.measures import EVALUATION_CHUNK
 from sweepdiag.training.members import (
     build_model,
@@ -22,6 +26,12 @@ from sweepdiag.training.members import (
 )
 from sweepdiag.training.memory import is_out_of_memory
 from sweepdiag.training.numerics import reproducible_cpu
+from sweepdiag.training.output_kinds import (
+    check_pairing,
+    expected_outputs,
+    ignored_classes,
+    kind_of_outputs,
+)
 from sweepdiag.training.seeds import seeded
 
 if TYPE_CHECKING:
@@ -31,8 +41,11 @@ if TYPE_CHECKING:
 
     from sweepdiag.records import TrainingSettings, Trial
     from sweepdiag.workloads import PreparedWorkload, Samples
+    from sweepdiag.workloads.samples import Batch
 
 __all__ = ["check_first_step"]
+
+logger = logging.getLogger(__name__)
 
 _MOST_SAMPLES = 16
 """Enough for a named loss, and cheap for any model; a loss of the user's own gets a minibatch."""
@@ -58,7 +71,7 @@ _HINTS = {
 
 def check_first_step(
     trial: Trial, *, prepared: PreparedWorkload, settings: TrainingSettings
-) -> None:
+) -> StepFacts | None:
     """Take the first step of a trial, but for the update, and measure as an evaluation would.
 
     A named loss gets a few samples only. Samples that cannot be read and memory that does not
@@ -70,17 +83,23 @@ def check_first_step(
         trial: Any trial of the sweep.
         prepared: The data, on the CPU.
         settings: How to train.
+
+    Returns:
+        What the step tells; ``None`` where samples or memory did not suffice.
     """
     own = prepared.to("cpu")  # a loss that is a module is a copy, and may change
     try:
         with reproducible_cpu(), seeded(trial.seed, "first step"):
             model = _built(trial, own)
-            _take_step(model, trial, own, settings)
+            minibatches = _Minibatches(trial, own, settings)
+            outputs = _take_step(model, minibatches, own)
             if own.named_loss is None or own.sample_metric_fn is None:
                 _measure(model, own)
+            return None if outputs is None else _step_facts(model, minibatches, own, outputs)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
+    return None
 
 
 def _built(trial: Trial, prepared: PreparedWorkload) -> torch.nn.Module:
@@ -107,27 +126,98 @@ def _built(trial: Trial, prepared: PreparedWorkload) -> torch.nn.Module:
     return model
 
 
+class _Minibatches:
+    """The minibatches of a trial's first steps: of a named loss, a few samples of each."""
+
+    def __init__(
+        self, trial: Trial, prepared: PreparedWorkload, settings: TrainingSettings
+    ) -> None:
+        timetable = common_timetable([trial], prepared, settings)
+        n_steps = min(N_STEPS, timetable.evaluations[-1])
+        n_samples = timetable.batch_size if prepared.named_loss is None else _MOST_SAMPLES
+        self._samples = prepared.train
+        self._indices = timetable.indices(trial.seed, 0, n_steps)[:, :n_samples]
+        self._first: Batch | None = None
+
+    def first(self, model: torch.nn.Module) -> Batch | None:
+        """Return the first step's, where the model is; ``None`` if it cannot be read."""
+        if self._first is None:
+            self._first = _read(self._samples, self._indices[0], model)
+        return self._first
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, step: int) -> Batch:
+        if step == 0 and self._first is not None:
+            return self._first
+        return self._samples.take(self._indices[step])
+
+
 def _take_step(
-    model: torch.nn.Module, trial: Trial, prepared: PreparedWorkload, settings: TrainingSettings
-) -> None:
-    """Go forward and backward with samples of the trial's first minibatch."""
-    timetable = common_timetable([trial], prepared, settings)
-    indices = timetable.indices(trial.seed, 0, 1)[0]
-    n_samples = len(indices) if prepared.named_loss is None else _MOST_SAMPLES
-    batch = _read(prepared.train, indices[:n_samples], model)
+    model: torch.nn.Module, minibatches: _Minibatches, prepared: PreparedWorkload
+) -> torch.Tensor | None:
+    """Go forward and backward with the first minibatch; return the outputs.
+
+    Raises:
+        TrainingError: If that fails, or compares outputs with the targets of others.
+    """
+    batch = minibatches.first(model)
     if batch is None:
-        return
+        return None
     inputs, targets = batch
     model.train()
     with _translated(_forward(inputs), prepared.model):
-        outputs = model(inputs)
+        outputs: torch.Tensor = model(inputs)
     pair = f"outputs {_described(outputs)} and targets {_described(targets)}"
     blamed = prepared.loss_fn if prepared.named_loss is None else prepared.model
     with _translated(f"loss of {pair}", blamed):
         loss: Any = prepared.loss_fn(outputs, targets)
         _check_loss(loss)
+        if prepared.named_loss is None and prepared.facts.task != "classification":
+            mistake = check_pairing(prepared.loss_fn, outputs, targets)
+            if mistake:
+                raise TrainingError(mistake)
     with _translated(f"backward pass from the loss of {pair}", prepared.model):
         loss.backward()
+    return outputs.detach()
+
+
+def _step_facts(
+    model: torch.nn.Module,
+    minibatches: _Minibatches,
+    prepared: PreparedWorkload,
+    outputs: torch.Tensor,
+) -> StepFacts | None:
+    """Return what outputs, loss and gradients of a first step tell; the model changes.
+
+    It may be asked for more than training asks of it. So no error in it is told.
+    """
+    batch = minibatches.first(model)
+    if batch is None:
+        return None
+    model.train()
+    try:
+        expected = expected_outputs(prepared, outputs, batch[1])
+        counts_signs = prepared.facts.task == "binary" and prepared.sample_metric_fn is not None
+        is_asked = expected is not None or counts_signs
+        return StepFacts(
+            n_outputs=outputs[0].numel(),
+            outputs=kind_of_outputs(model, batch[0], outputs) if is_asked else None,
+            loss_expects=expected,
+            metric_expects="logits" if counts_signs else None,
+            ignored_classes=(
+                ignored_classes(prepared, outputs, batch[1])
+                if expected in {"logits", "log_probabilities"}
+                else ()
+            ),
+            **idle_parameters(model, minibatches, prepared.loss_fn),
+        )
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        logger.debug("nothing is known of the first step: %s", error)
+        return None
 
 
 def _measure(model: torch.nn.Module, prepared: PreparedWorkload) -> None:

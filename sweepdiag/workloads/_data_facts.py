@@ -50,6 +50,7 @@ def measure_data(
     rows, val_rows = _some(train), _some(validation)
     facts: dict[str, Any] = {
         **_classes(task, train.targets),
+        **_target_size(task, train.targets),
         "only_train_is_random": train.rows.is_random and not validation.rows.is_random,
         "loss_growth": None if isinstance(loss, str) else _loss_growth(loss, task, train.targets),
     }
@@ -89,6 +90,17 @@ def _classes(task: str, targets: NDArray[Any]) -> dict[str, float]:
         return {}
     counts = np.unique(targets, return_counts=True)[1]
     return {"n_classes": len(counts), "largest_class": float(counts.max() / counts.sum())}
+
+
+def _target_size(task: str, targets: NDArray[Any]) -> dict[str, float]:
+    """Return the root mean square of a regression's targets, and that of their deviations."""
+    if task != "regression" or not targets.size:
+        return {}
+    values = targets.reshape(len(targets), -1).astype(np.float64)
+    return {
+        "target_size": float(np.sqrt(np.mean(values**2))),
+        "target_deviation": float(np.sqrt(np.mean(values.var(axis=0)))),
+    }
 
 
 def _scale(inputs: NDArray[Any]) -> dict[str, float]:

@@ -13,6 +13,7 @@ from sweepdiag.records import (
     CurvePoint,
     PointMeasured,
     State,
+    StepFacts,
     SweepFacts,
     TrialEnded,
     TrialStarted,
@@ -75,7 +76,8 @@ def test_journals_from_before_peaks_were_recorded_are_read():
 
 
 def test_plan_and_facts_survive_the_journal():
-    facts = SweepFacts(workload="w", loss_floor=0.0, baseline_train_loss=1.25)
+    step = StepFacts(n_outputs=3, outputs="free", cut_off=("a", "b"), ignored_classes=(0,))
+    facts = SweepFacts(workload="w", loss_floor=0.0, baseline_train_loss=1.25, step=step)
     header = header_record(
         run_id="r", created="now", version="1", facts=facts, sources={"a.py": "ff"}
     )
@@ -84,6 +86,13 @@ def test_plan_and_facts_survive_the_journal():
     assert history.facts == facts
     assert history.header["sources"] == {"a.py": "ff"}
     assert list(history.trials) == IDS
+
+
+def test_journals_from_before_first_steps_were_recorded_are_read():
+    facts = SweepFacts(workload="w")
+    header = header_record(run_id="r", created="now", version="1", facts=facts, sources={})
+    del header["facts"]["step"]
+    assert History(through_disk([header])).facts == facts
 
 
 def test_a_journal_of_another_format_is_refused():

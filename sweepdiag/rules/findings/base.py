@@ -14,6 +14,7 @@ from sweepdiag.records import (
     Finding,
     FindingState,
     Severity,
+    StepFacts,
     SweepFacts,
     VerdictClass,
 )
@@ -102,6 +103,11 @@ class SweepView:
     def data(self) -> DataFacts:
         """What a look at the samples told; nothing is known where they were not seen."""
         return DataFacts() if self.facts is None or self.facts.data is None else self.facts.data
+
+    @property
+    def step(self) -> StepFacts | None:
+        """What the first step told; ``None`` where none was taken before the sweep."""
+        return None if self.facts is None else self.facts.step
 
     @property
     def usable(self) -> pd.DataFrame:

@@ -27,14 +27,20 @@ _OF_VALIDATION = ("SD301", "SD302")
 
 EXPLAINS: dict[str, tuple[str, ...]] = {
     # What makes every curve meaningless.
+    "SD904": (
+        *("SD901", *_RATES, *_CAPACITY, "SD203", *_OF_VALIDATION, "SD303", "SD309", "SD903"),
+        *(*_BUDGET, *_SEARCH),
+    ),
     "SD903": (
         *("SD901", *_RATES, *_CAPACITY, "SD203", *_OF_VALIDATION, "SD303", "SD304", "SD305"),
         *("SD306", "SD307", "SD309", *_BUDGET, *_SEARCH),
     ),
     "SD305": ("SD901", *_CAPACITY, *_OF_VALIDATION, "SD304", "SD102", *_BUDGET, *_SEARCH),
     # What is wrong with the data or the network, whatever the settings.
-    "SD303": ("SD901", *_RATES, *_CAPACITY, "SD203", "SD301", *_BUDGET, *_SEARCH),
-    "SD203": ("SD901", *_RATES, *_CAPACITY, "SD309", *_OF_VALIDATION, *_BUDGET, *_SEARCH),
+    "SD310": ("SD901", *_RATES, *_CAPACITY, "SD203", "SD301", *_BUDGET, *_SEARCH),
+    "SD303": ("SD901", "SD905", *_RATES, *_CAPACITY, "SD203", "SD301", *_BUDGET, *_SEARCH),
+    "SD203": ("SD901", "SD905", *_RATES, *_CAPACITY, "SD309", *_OF_VALIDATION, *_BUDGET, *_SEARCH),
+    "SD905": ("SD901", "SD102", *_CAPACITY, "SD309", *_BUDGET, *_SEARCH),
     "SD308": (*_CAPACITY, *_OF_VALIDATION, *_BUDGET, *_SEARCH),
     "SD309": ("SD901", "SD102", *_CAPACITY, *_OF_VALIDATION, *_BUDGET, *_SEARCH),
     "SD306": (*_CAPACITY, *_OF_VALIDATION, "SD304", "SD901", *_BUDGET, *_SEARCH),

@@ -23,6 +23,7 @@ from sweepdiag.rules.findings.sd306_training_set_tiny import TrainingSetTiny
 from sweepdiag.rules.findings.sd307_validation_shifted import ValidationShifted
 from sweepdiag.rules.findings.sd308_validation_leaks import ValidationLeaks
 from sweepdiag.rules.findings.sd309_class_imbalance import ClassImbalance
+from sweepdiag.rules.findings.sd310_targets_off_scale import TargetsOffScale
 from sweepdiag.rules.findings.sd401_budget_too_short import BudgetTooShort
 from sweepdiag.rules.findings.sd402_budget_too_long import BudgetTooLong
 from sweepdiag.rules.findings.sd501_best_at_edge import BestAtEdge
@@ -30,6 +31,8 @@ from sweepdiag.rules.findings.sd502_within_seed_noise import WithinSeedNoise
 from sweepdiag.rules.findings.sd901_nothing_learned import NothingLearned
 from sweepdiag.rules.findings.sd902_trials_failed import TrialsFailed
 from sweepdiag.rules.findings.sd903_loss_broken import LossBroken
+from sweepdiag.rules.findings.sd904_outputs_not_expected import OutputsNotExpected
+from sweepdiag.rules.findings.sd905_no_gradient import NoGradient
 from sweepdiag.rules.plugins import load_plugins
 from sweepdiag.rules.thresholds import Thresholds
 
@@ -59,6 +62,7 @@ FINDINGS: tuple[FindingCheck, ...] = (
     ValidationShifted(),
     ValidationLeaks(),
     ClassImbalance(),
+    TargetsOffScale(),
     BudgetTooShort(),
     BudgetTooLong(),
     BestAtEdge(),
@@ -66,6 +70,8 @@ FINDINGS: tuple[FindingCheck, ...] = (
     NothingLearned(),
     TrialsFailed(),
     LossBroken(),
+    OutputsNotExpected(),
+    NoGradient(),
 )
 """The built-in checks in the order of their codes."""
 

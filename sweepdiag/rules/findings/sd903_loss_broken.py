@@ -8,6 +8,7 @@ import numpy as np
 
 from sweepdiag.records import Severity
 from sweepdiag.rules.findings.base import Check, format_value
+from sweepdiag.rules.findings.sd904_outputs_not_expected import misreads_probabilities
 from sweepdiag.wording import plural
 
 if TYPE_CHECKING:
@@ -38,21 +39,23 @@ _UNKNOWN = "unknown"
 
 _NAMED = frozenset({"cross_entropy", "binary_cross_entropy", "mse"})
 _FEWEST = 3
+_MOST_NAMED = 5
 _TINY = 1e-12
 
 
 class LossBroken(Check):
-    """The loss falls while predictions get no better, or it grows with the number of samples.
+    """The loss falls and predictions get no better, or it is a sum, or leaves a class out.
 
     What it checks: for a loss of the user's own, whether predictions get better as the training
-    loss falls, and whether it is a mean over the batch.
+    loss falls, whether it is a mean over the batch, and whether every class counts.
 
     Why it matters: a loss of the wrong sign is minimised by being wrong, without any error. A sum
     over the batch instead of a mean makes every learning rate too high by the batch size, and
-    losses of sets of different size cannot be compared.
+    losses of sets of different size cannot be compared. A class that does not count, such as that
+    of ignore_index, is never learned, and accuracy counts its samples as wrong.
 
-    What it needs: a loss of the user's own, and a metric or a look at the samples. Of other
-    programs' curves the loss is not known.
+    What it needs: a loss of the user's own, and a metric, a look at the samples or a first step.
+    Of other programs' curves the loss is not known.
 
     How it is detected: at least three trainings reduced their loss by 20 % or more. The half of
     them with the lowest losses (at least three) is looked at: the mean of the metric (that of
@@ -60,7 +63,8 @@ class LossBroken(Check):
     is not better, in the median, than at its start: by 5 % of it, or for shares such as an
     accuracy by 5 % of what was still wrong at the start or with the most frequent class. One
     lucky evaluation is none. Or: taken twice, the same samples with random outputs have 1.5 times
-    the loss or more.
+    the loss or more. Or: the loss of one sample per class has no gradient for a class that occurs
+    in training.
 
     Known false alarms: metrics that measure something else than the loss on purpose; imbalanced
     classes, where accuracy cannot rise.
@@ -107,6 +111,15 @@ class LossBroken(Check):
                 severity=Severity.ERROR,
                 loss_growth=growth,
             )
+        ignored = () if view.step is None else view.step.ignored_classes
+        if ignored:
+            return self.finding(
+                "The loss leaves out a class",
+                f"samples of class {', '.join(map(str, ignored[:_MOST_NAMED]))} occur in training "
+                "and never count in the loss",
+                "Look at ignore_index and at weights of 0; class numbers begin at 0.",
+                ignored_classes=list(ignored),
+            )
         if len(gains) < _FEWEST and growth is None:
             return self.not_applicable("fewer than three trainings with a metric reduced the loss")
         return self.passed("Predictions get better as the loss falls", evidence, growth=growth)
@@ -125,7 +138,7 @@ def _metric_gains(view: SweepView) -> list[tuple[float, float]]:
 
     Losses may fall below any number, so that only finite evaluations count.
     """
-    if view.metric_mode is None:
+    if view.metric_mode is None or misreads_probabilities(view.step):
         return []
     gains = []
     for _, curve in view.curves.groupby("trial_id", sort=False):

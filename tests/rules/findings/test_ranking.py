@@ -109,4 +109,4 @@ def test_a_word_that_is_no_severity_and_no_code_is_refused(word: str) -> None:
 def test_codes_and_names_may_be_ignored() -> None:
     check_codes(["SD101", "trials-failed"], option="--ignore")
     with pytest.raises(ConfigError, match="Did you mean 'SD103'"):
-        check_codes(["SD10"], option="--ignore")
+        check_codes(["SD13"], option="--ignore")
