@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from sweepdiag.errors import ConfigError, unknown_name
 from sweepdiag.readers.names import (
     first_of,
-    is_of_test,
     loss_of,
     metric_mode,
     metrics_of,
@@ -26,7 +25,6 @@ __all__ = [
     "ColumnMap",
     "find_columns",
     "metric_mode",
-    "test_columns",
 ]
 
 LOSSES = ("train_loss", "val_loss")
@@ -141,12 +139,6 @@ def find_columns(names: Sequence[str], given: Mapping[str, str]) -> ColumnMap:
         sums={role: columns for role, columns in parts.items() if len(columns) > 1},
         **{role: " + ".join(columns) or None for role, columns in parts.items()},
     )
-
-
-def test_columns(names: Sequence[str], columns: ColumnMap) -> list[str]:
-    """Return the columns of a test after training, which hold nothing of the curve."""
-    used = columns.used()
-    return [name for name in names if name not in used and is_of_test(name)]
 
 
 def _one(name: str | None) -> tuple[str, ...]:

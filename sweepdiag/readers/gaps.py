@@ -71,18 +71,18 @@ class PointTable:
         return np.bincount(self.code[is_counted], minlength=self.n_runs)
 
 
-def fill_gaps(table: PointTable, *, is_test: BoolArray) -> tuple[PointTable, list[str]]:
+def fill_gaps(table: PointTable, *, is_other: BoolArray) -> tuple[PointTable, list[str]]:
     """Return points whose losses are NaN or infinite only where they were no numbers.
 
     Args:
         table: Points as they were logged; its losses may be written to.
-        is_test: Which points are of a test after training.
+        is_other: Which points are of things beside the curve, such as a test after training.
 
     Returns:
         The points that are kept, and what was done in words.
     """
     _mark_never_finite(table)
-    table = table.select(_is_worth_keeping(table, is_test))
+    table = table.select(_is_worth_keeping(table, is_other))
     table = table.select(~_is_of_other_things(table))
     notes = []
     table, n_aligned = _align(table)
@@ -106,12 +106,12 @@ def _mark_never_finite(table: PointTable) -> None:
         values[table.is_given[name] & np.isnan(values) & is_never] = np.inf
 
 
-def _is_worth_keeping(table: PointTable, is_test: BoolArray) -> BoolArray:
+def _is_worth_keeping(table: PointTable, is_other: BoolArray) -> BoolArray:
     """Return which points to keep: those with a value, and gaps that stand for NaN.
 
     Programs write NaN as an empty cell, so that a diverged run ends in rows without losses. But
     loggers also write rows that hold other things than losses. A run whose rows have either all
-    of its losses or none is taken for the former, but for the row of a test after training.
+    of its losses or none is taken for the former, but for rows of things beside the curve.
     """
     code, n_runs = table.code, table.n_runs
     given = np.stack(list(table.is_given.values()), axis=1)
@@ -121,7 +121,7 @@ def _is_worth_keeping(table: PointTable, is_test: BoolArray) -> BoolArray:
     np.logical_or.at(occurs, code, given)
     is_partial = has_any & (n_given < occurs.sum(axis=1)[code])
     is_regular = (table.count(is_partial) == 0) & occurs.any(axis=1)
-    kept: BoolArray = has_any | (is_regular[code] & ~is_test)
+    kept: BoolArray = has_any | (is_regular[code] & ~is_other)
     return kept
 
 

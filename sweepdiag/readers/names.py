@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "first_of",
-    "is_of_test",
+    "is_learning_rate",
     "loss_of",
     "losses_among",
     "metric_mode",
@@ -40,14 +40,15 @@ _WORD_BREAK = re.compile(r"(?:(?<=[a-z][a-z0-9])|(?<=[0-9]))(?=[A-Z])")
 """Where a capital begins a word: in ``trainLoss``, but not in ``mAP`` or ``mIoU``."""
 
 
-def is_of_test(name: str) -> bool:
-    """Return whether a name says that its column is of a test."""
-    return bool(set(words_of(name)) & _TEST)
-
-
 def words_of(name: str) -> list[str]:
     """Return the words of a name in lower case; every sign between words counts as a blank."""
     return re.findall(r"[a-z0-9]+", _WORD_BREAK.sub(" ", name).lower())
+
+
+def is_learning_rate(name: str) -> bool:
+    """Return whether a name says that its column is of the learning rate."""
+    words = words_of(name)
+    return "lr" in words or "learning_rate" in "_".join(words)
 
 
 def first_of(usual: Sequence[str], names: Sequence[str]) -> str | None:

@@ -102,7 +102,7 @@ def collect_points(rows: Rows, *, has_run_column: bool, problems: ProblemList) -
         is_given={name: merge.is_given(name) for name in rows.values},
         n_runs=len(runs),
     )
-    table, told = fill_gaps(table, is_test=merge.is_test())
+    table, told = fill_gaps(table, is_other=merge.is_other())
     return Points(
         runs=runs,
         code=table.code,
@@ -194,10 +194,10 @@ class _Merge:
         given: BoolArray = self._count(self._is_used(name)) > 0
         return given
 
-    def is_test(self) -> BoolArray:
-        """Return which points have rows of a test after training."""
-        is_test: BoolArray = self._count(self.rows.is_test[self.order]) > 0
-        return is_test
+    def is_other(self) -> BoolArray:
+        """Return which points have only rows of things beside the curve."""
+        is_other: BoolArray = self._count(~self.rows.is_other[self.order]) == 0
+        return is_other
 
     def values_of(self, name: str) -> FloatArray:
         """Return one value per point: the last one, or the mean of those of different steps."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,18 +13,24 @@ import numpy as np
 from sweepdiag.errors import ConfigError, ReaderError, unknown_name
 from sweepdiag.readers.attributes import attributes_of, read_attributes, values_of
 from sweepdiag.readers.charts import chart_columns, melt_chart
-from sweepdiag.readers.columns import LOSSES, ColumnMap, find_columns, test_columns
+from sweepdiag.readers.columns import LOSSES, ColumnMap, find_columns
 from sweepdiag.readers.layout import open_columns, settle
 from sweepdiag.readers.points import collect_points, split_runs_by_file
 from sweepdiag.readers.problems import ProblemList
 from sweepdiag.readers.refusals import runs_table_key, unwanted_shape
 from sweepdiag.readers.restarts import split_restarts, without_copies
-from sweepdiag.readers.rows import Rows, join_rows, rows_of
+from sweepdiag.readers.rows import (
+    Rows,
+    join_rows,
+    lines_without_loss,
+    of_other_things,
+    rows_of,
+)
 from sweepdiag.readers.sources import find_sources
 from sweepdiag.readers.structured import read_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
 
@@ -112,7 +119,7 @@ class _Choice:
                 return chart
         if self.reader.with_attributes or runs_table_key(names, self.columns):
             return names
-        used = {*self.columns.used(), *test_columns(names, self.columns), self.reader.group_by}
+        used = {*self.columns.used(), self.reader.group_by}
         used |= open_columns(names, self.columns, self.reader.given)
         return [name for name in names if name in used]
 
@@ -153,7 +160,8 @@ class _Reader:
             choice = _Choice(self)
             try:
                 table = source.read(choice, self.problems)
-                self.take(choice, table, is_only=len(sources) == 1)
+                again = partial(source.read, _all_columns, ProblemList())
+                self.take(choice, table, again, is_only=len(sources) == 1)
             except ReaderError as error:
                 if len(sources) == 1:
                     raise
@@ -172,11 +180,19 @@ class _Reader:
     def read_table(self, choice: _Choice, file: str, frame: pd.DataFrame) -> None:
         """Read a data frame."""
         chooser: Chooser = choice
-        table = read_frame(frame, choose=chooser, file=file, default_run="run")
-        self.take(choice, table, is_only=True)
+        read = partial(read_frame, frame, file=file, default_run="run")
+        self.take(choice, read(choose=chooser), partial(read, choose=_all_columns), is_only=True)
 
-    def take(self, choice: _Choice, table: RawTable, *, is_only: bool) -> None:
+    def take(
+        self, choice: _Choice, table: RawTable, again: Callable[[], RawTable], *, is_only: bool
+    ) -> None:
         """Keep the rows of a table; one without epochs beside others may tell of their runs.
+
+        Args:
+            choice: What its columns hold.
+            table: The table, with the columns that were chosen.
+            again: Reads it once more, with all of its columns.
+            is_only: Whether there is no other.
 
         Raises:
             ReaderError: If it holds no curves.
@@ -197,6 +213,8 @@ class _Reader:
         if not self.with_attributes:
             table = table.only(columns.used() | {self.group_by})
         rows = rows_of(table, columns, self.problems)
+        if lines_without_loss(rows).size:
+            rows = of_other_things(rows, again())
         if len(rows):
             for note in notes:
                 self.notes.setdefault(note, []).append(table.file)
@@ -313,6 +331,10 @@ class _Reader:
             raise ConfigError(
                 unknown_name("column for --group-by", self.group_by, sorted(self.seen)[:50])
             )
+
+
+def _all_columns(names: Sequence[str]) -> Sequence[str]:
+    return names
 
 
 def _filled_groups(rows: Rows, column: str) -> list[str]:

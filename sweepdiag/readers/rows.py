@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sweepdiag.readers.columns import LOSSES, QUANTITIES, test_columns
+from sweepdiag.readers.columns import LOSSES, QUANTITIES
+from sweepdiag.readers.names import is_learning_rate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +36,7 @@ class Rows:
         step: Optimizer steps; NaN where there is no such column.
         values: Losses and metrics by name, only those that occur.
         missing: Where the value of each was not given.
-        is_test: Which rows tell of a test after training.
+        is_other: Which rows tell of something beside the curve, such as a test after training.
         extras: All other columns that were read.
     """
 
@@ -46,7 +48,7 @@ class Rows:
     step: NDArray[np.float64]
     values: Mapping[str, NDArray[np.float64]]
     missing: Mapping[str, NDArray[np.bool_]]
-    is_test: NDArray[np.bool_]
+    is_other: NDArray[np.bool_]
     extras: Mapping[str, NDArray[np.object_]]
 
     def __len__(self) -> int:
@@ -63,7 +65,7 @@ class Rows:
             step=self.step[kept],
             values={name: column[kept] for name, column in self.values.items()},
             missing={name: column[kept] for name, column in self.missing.items()},
-            is_test=self.is_test[kept],
+            is_other=self.is_other[kept],
             extras={name: column[kept] for name, column in self.extras.items()},
         )
 
@@ -119,22 +121,43 @@ def rows_of(table: RawTable, columns: ColumnMap, problems: ProblemList) -> Rows:
         step=step[kept] if n else step,
         values={name: column[kept] for name, column in values.items()},
         missing={name: column[kept] for name, column in missing.items()},
-        is_test=_is_test(table, columns, missing)[kept],
+        is_other=np.zeros(kept.size, dtype=bool),
         extras={name: column[kept] for name, column in extras.items()},
     )
 
 
-def _is_test(
-    table: RawTable, columns: ColumnMap, missing: Mapping[str, NDArray[np.bool_]]
-) -> NDArray[np.bool_]:
-    """Return which rows have a value in columns of a test, where these have none beside losses."""
-    has_loss = ~np.all([missing[name] for name in LOSSES if name in missing], axis=0)
-    result = np.zeros(len(table), dtype=bool)
-    for name in test_columns(list(table.columns), columns):
-        is_given = ~table.numbers(name)[1]
-        if not (is_given & has_loss).any():
-            result |= is_given
-    return result
+def lines_without_loss(rows: Rows) -> NDArray[np.int64]:
+    """Return the lines of one file's rows that have neither loss."""
+    return rows.line[~_has_loss(rows)]
+
+
+def of_other_things(rows: Rows, everything: RawTable) -> Rows:
+    """Return the rows of one file, marked where they tell of something beside the curve.
+
+    Such rows have a number in a column that is empty wherever there is a loss: of a test after
+    training, of a validation by a measure of its own, of the run as a whole. Or they lack the
+    learning rate that comes with each loss: no training makes that one NaN.
+
+    Args:
+        rows: The rows.
+        everything: The same file with all of its columns.
+    """
+    beside = np.isin(everything.lines, rows.line[_has_loss(rows)])
+    is_other = np.zeros(len(everything), dtype=bool)
+    for name in everything.columns:
+        is_given = ~everything.numbers(name)[1]
+        if not (is_given & beside).any():
+            is_other |= is_given
+        elif is_learning_rate(name) and is_given[beside].all():
+            is_other |= ~is_given
+    marked = np.isin(rows.line, everything.lines[is_other])
+    return dataclasses.replace(rows, is_other=marked)
+
+
+def _has_loss(rows: Rows) -> NDArray[np.bool_]:
+    lacks = [rows.missing[name] for name in LOSSES if name in rows.missing]
+    has_loss: NDArray[np.bool_] = ~np.all(lacks, axis=0)
+    return has_loss
 
 
 def _axis(
@@ -224,6 +247,6 @@ def join_rows(parts: Sequence[Rows]) -> Rows:
         step=np.concatenate([part.step for part in parts]),
         values={name: np.concatenate([values(p, name) for p in parts]) for name in quantities},
         missing={name: np.concatenate([missing(p, name) for p in parts]) for name in quantities},
-        is_test=np.concatenate([part.is_test for part in parts]),
+        is_other=np.concatenate([part.is_other for part in parts]),
         extras={name: np.concatenate([extra(p, name) for p in parts]) for name in extras},
     )

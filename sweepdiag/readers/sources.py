@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 
 from sweepdiag.errors import ReaderError
 from sweepdiag.readers.delimited import has_header_of_losses, read_delimited
-from sweepdiag.readers.structured import read_json, read_json_lines, read_parquet
+from sweepdiag.readers.structured import (
+    has_records_of_losses,
+    is_json_lines,
+    read_json,
+    read_json_lines,
+    read_parquet,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +61,8 @@ class Source:
         file, run = self.file, self.default_run
         if suffix in _PARQUET:
             return read_parquet(self.path, file=file, default_run=run, choose=choose)
-        if suffix in _LINES or name == "result.json":
+        is_lines = suffix in _TEXT and is_json_lines(self.path)
+        if suffix in _LINES or name == "result.json" or is_lines:
             return read_json_lines(
                 self.path, file=file, default_run=run, choose=choose, problems=problems
             )
@@ -94,8 +101,8 @@ def find_sources(path: Path) -> list[Source]:
     found = _superseded(_files_of(path))
     if not found:
         message = (
-            f"{path} holds no file that ends in {', '.join(_SUFFIXES)}, and no .txt or .log file "
-            "that begins with a header with a loss"
+            f"{path} holds no file that ends in {', '.join(_SUFFIXES)} and may be a log, and no .txt "
+            "or .log file that begins with a header or a JSON object with a loss"
         )
         raise ReaderError(message)
     return [
@@ -125,7 +132,7 @@ def _may_be_log(file: Path) -> bool:
     if suffix == ".json":
         return name in {*_JSON_LOGS, _METRICS} or name.endswith(".log.json")
     if suffix in {".txt", ".log"}:
-        return has_header_of_losses(file)
+        return has_header_of_losses(file) or has_records_of_losses(file)
     return suffix in _SUFFIXES
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sweepdiag.errors import ReaderError
+from sweepdiag.readers.columns import find_columns
 from sweepdiag.readers.raw import Chooser, RawTable
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from sweepdiag.readers.problems import ProblemList
 
-__all__ = ["read_frame", "read_json", "read_json_lines", "read_parquet"]
+__all__ = ["has_records_of_losses", "is_json_lines", "read_frame", "read_json", "read_json_lines", "read_parquet"]
 
 
 def read_parquet(path: Path, *, file: str, default_run: str, choose: Chooser) -> RawTable:
@@ -155,7 +156,7 @@ def read_json(
     try:
         records = _records(json.loads(path.read_bytes()))
     except (ValueError, RecursionError) as error:
-        if _begins_with_object(path):
+        if is_json_lines(path):
             return read_json_lines(
                 path, file=file, default_run=default_run, choose=choose, problems=problems
             )
@@ -204,14 +205,26 @@ def _columns(lists: Mapping[str, list[Any]]) -> list[Mapping[str, Any]]:
     ]
 
 
-def _begins_with_object(path: Path) -> bool:
-    """Return whether the first line is a JSON object by itself."""
-    with path.open("rb") as stream:
-        line = next((line for line in stream if line.strip()), b"")
+def is_json_lines(path: Path) -> bool:
+    """Return whether the first line of a file is a JSON object by itself, whatever its ending."""
+    return _first_record(path) is not None
+
+
+def has_records_of_losses(path: Path) -> bool:
+    """Return whether the first line of a file is a JSON object with a loss."""
+    record = _first_record(path)
+    names = [name for name, _ in _flatten(record or {})]
+    return bool(names) and find_columns(names, {}).has_loss
+
+
+def _first_record(path: Path) -> dict[str, Any] | None:
     try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
-        return False
+        with path.open("rb") as stream:
+            line = next((line for line in stream if line.strip()), b"")
+        record = json.loads(line)
+    except (ValueError, RecursionError, OSError):
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def _from_records(
@@ -244,4 +257,7 @@ def _flatten(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _scalar(value: Any) -> Any:
+    """Return a cell; a list of one value, as of one of several metrics, is that value."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
     return value if isinstance(value, str | int | float | None) else json.dumps(value)

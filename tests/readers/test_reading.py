@@ -238,6 +238,36 @@ def test_the_row_of_a_test_after_training_is_no_point():
     assert throughout.curves["epoch"].tolist() == [0, 1, 2, 3, 4]
 
 
+def test_rows_of_other_things_than_the_curve_are_no_points(tmp_path):
+    names = {"epoch": range(5), "train_loss": [4, 3, 2, 1, None]}
+    by_loss = read_curves(frame(**names, val_loss=[4, 3, 2, 2, None], test_loss=[None] * 4 + [2]))
+    assert by_loss.curves["epoch"].tolist() == [0, 1, 2, 3]
+    unnamed = read_curves(frame(**names, **{"val/rmse": [None] * 4 + [0.3]}))
+    assert unnamed.curves["epoch"].tolist() == [0, 1, 2, 3]
+    file = tmp_path / "history.csv"
+    file.write_text("epoch,train_loss,lr,runtime\n0,4,0.1,\n1,3,0.1,\n2,2,0.1,\n2,,,17.5\n")
+    assert read_curves(file).curves["train_loss"].tolist() == [4, 3, 2]
+    file.write_text("epoch,train_loss,lr,runtime\n0,4,0.1,\n1,,0.1,\n2,,0.1,\n2,,,17.5\n")
+    assert read_curves(file).curves["train_loss"].isna().tolist() == [False, True, True]
+
+
+def test_a_row_that_lacks_the_learning_rate_of_all_losses_is_no_point():
+    names = {"step": range(4), "train_loss": [4, 3, 2, None], "time": [1, 2, 3, 4]}
+    closing = read_curves(frame(**names, learning_rate=[0.1, 0.1, 0.1, None]))
+    assert closing.curves["train_loss"].tolist() == [4, 3, 2]
+    diverged = read_curves(frame(**names, learning_rate=[0.1, 0.1, 0.1, 0.1]))
+    assert diverged.curves["train_loss"].isna().tolist() == [False, False, False, True]
+
+
+def test_lines_of_json_are_known_whatever_the_file_is_called(tmp_path):
+    lines = [f'{{"epoch": {i}, "train_loss": {3 - i}, "test_loss": [{4 - i}]}}' for i in range(3)]
+    (tmp_path / "log.txt").write_text("\n".join(lines))
+    for source in (tmp_path / "log.txt", tmp_path):
+        curves = read_curves(source).curves
+        assert curves["train_loss"].tolist() == [3, 2, 1]
+        assert curves["val_loss"].tolist() == [4, 3, 2]
+
+
 def test_metrics_without_losses_stand_for_nan_only_where_they_come_with_losses():
     names = {"epoch": range(4), "train_loss": [4, 3, None, None], "val_loss": [4, 3, None, None]}
     diverged = read_curves(frame(**names, val_accuracy=[0.5, 0.6, 0.1, 0.1])).curves
