@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
     from sweepdiag.readers.problems import ProblemList
 
-__all__ = ["has_records_of_losses", "is_json_lines", "read_frame", "read_json", "read_json_lines", "read_parquet"]
+__all__ = [
+    "has_records_of_losses",
+    "is_json_lines",
+    "read_frame",
+    "read_json",
+    "read_json_lines",
+    "read_parquet",
+]
 
 
 def read_parquet(path: Path, *, file: str, default_run: str, choose: Chooser) -> RawTable:
