@@ -101,8 +101,8 @@ def find_sources(path: Path) -> list[Source]:
     found = _superseded(_files_of(path))
     if not found:
         message = (
-            f"{path} holds no file that ends in {', '.join(_SUFFIXES)} and may be a log, and no .txt "
-            "or .log file that begins with a header or a JSON object with a loss"
+            f"{path} holds no file that ends in {', '.join(_SUFFIXES)} and may be a log, and no "
+            ".txt or .log file that begins with a header or a JSON object with a loss"
         )
         raise ReaderError(message)
     return [
