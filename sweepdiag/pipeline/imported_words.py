@@ -114,8 +114,8 @@ def stops_alone(shared: Mapping[str, Any], how: str) -> Recommendation:
     )
     known = [stop for stop in stops if np.isfinite(stop.regret) and stop.budget_epochs > 0]
     n = len(trials)
-    answer = f"{n} {'curve' if n == 1 else 'curves'}, {how}."
-    if known:
+    answer = "One curve, judged alone." if n == 1 else f"{n} curves, {how}."
+    if known and n > 1:
         used, budget = (
             sum(getattr(s, name) for s in known) for name in ("epoch", "budget_epochs")
         )

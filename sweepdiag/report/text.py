@@ -8,6 +8,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from sweepdiag.plotting import CLASS_LETTERS, CLASS_NAMES, CLASSES, class_heatmap_info
+from sweepdiag.plotting.view import as_class
 from sweepdiag.records import FindingState
 from sweepdiag.report.summary import (
     compare_stopping,
@@ -37,6 +38,8 @@ _MAX_FINDINGS = 5
 _MAX_REASONS = 6
 _MAX_MAP_LINES = 22
 _BAR = 30
+_MOST_TOLD = 6
+"""Curves without axes up to which each is told by itself."""
 
 
 def render_text(data: ReportData, *, width: int = 88) -> str:
@@ -57,6 +60,7 @@ def render_text(data: ReportData, *, width: int = 88) -> str:
         _head(data, width),
         _answer(data, width),
         _classes(data, width),
+        _curves(data, width),
         _map(data, width),
         _stopping(data),
         _findings(data, width),
@@ -89,6 +93,8 @@ def _classes(data: ReportData, width: int) -> list[str]:
     counts = count_classes(data)
     if not counts:
         return ["No curve has been judged."]
+    if len(data.verdicts) == 1 and not data.axes:
+        return []  # said with the curve
     noun = "configurations" if data.axes else "curves"
     largest = max(count.n for count in counts)
     lines = [f"Classes ({noun})"]
@@ -99,6 +105,28 @@ def _classes(data: ReportData, width: int) -> list[str]:
         filled = "#" * max(1, round(bar * count.n / largest))
         share = percent(count.share, digits=1)
         lines.append(f"{_INDENT}{name} {count.n:>{digits}} {share:>6}  {filled}")
+    return lines
+
+
+def _curves(data: ReportData, width: int) -> list[str]:
+    """Return class, evidence and stop epoch of each curve, where they are few and no sweep."""
+    if data.axes or not 0 < len(data.verdicts) <= _MOST_TOLD:
+        return []
+    stops = {stop.config_id: stop for stop in data.recommendation.stop_epochs}
+    lines = ["Curves"]
+    for row in data.verdicts.to_dict("records"):
+        verdict = as_class(row["verdict"])
+        told = CLASS_NAMES[verdict] if verdict is not None else "not judged"
+        if row["confidence"] == row["confidence"]:
+            told += f", confidence {percent(row['confidence'])}"
+        tags = [str(tag).replace("_", " ") for tag in row["tags"]]
+        told += f" ({', '.join(tags)})" if tags else ""
+        lines += _wrap(f"{row['trial_id']}: {told}", width, _INDENT, hang="  ")
+        lines += _wrap(str(row["evidence"]), width, _INDENT * 3)
+        stop = stops.get(str(row["trial_id"]))
+        if stop is not None:
+            text = describe_stop(stop, data.monitor_name)
+            lines += _wrap(f"-> {text}", width, _INDENT * 3, hang="   ")
     return lines
 
 
@@ -196,7 +224,7 @@ def _stopping(data: ReportData) -> list[str]:
     For curves that were trained elsewhere; a sweep says itself when to stop.
     """
     rows = compare_stopping(data)
-    if not rows or data.origin is None:
+    if not rows or data.origin is None or len(data.verdicts) == 1:
         return []
     name = max(len(row.name) for row in rows)
     lines = [f"{_INDENT}{'':<{name}}  epochs  cost: median     mean"]

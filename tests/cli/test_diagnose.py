@@ -32,6 +32,20 @@ def test_the_mapping_the_verdicts_and_the_report_are_printed(log, tmp_path):
     assert done.stderr == ""
 
 
+def test_one_curve_is_told_with_its_evidence_and_when_to_stop(tmp_path):
+    log = tmp_path / "one.csv"
+    losses = [1.0, 0.6, 0.4, 0.3, 0.25, 0.24, 0.26, 0.29, 0.33, 0.37, 0.42, 0.47]
+    lines = [f"{i + 1},{1 / (1 + i):.4f},{loss}\n" for i, loss in enumerate(losses)]
+    log.write_text("epoch,train_loss,val_loss\n" + "".join(lines))
+    done = command("diagnose", log, "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "One curve, judged alone." in done.stdout
+    assert "  one: u-shaped, confidence " in done.stdout
+    assert "validation loss rose 8" in done.stdout
+    assert "-> Stop at epoch 5 of 12" in done.stdout
+    assert "in the median" not in done.stdout
+
+
 def test_problems_are_printed_up_to_the_twentieth(log, tmp_path):
     with log.open("a") as stream:
         stream.writelines(f"bad,{i},x{i},1,1\n" for i in range(25))
