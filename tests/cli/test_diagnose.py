@@ -41,7 +41,7 @@ def test_one_curve_is_told_with_its_evidence_and_when_to_stop(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "One curve, judged alone." in done.stdout
     assert "  one: u-shaped, confidence " in done.stdout
-    assert "validation loss rose 8" in done.stdout
+    assert "validation loss rose" in done.stdout
     assert "-> Stop at epoch 5 of 12" in done.stdout
     assert "in the median" not in done.stdout
 
