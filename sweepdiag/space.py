@@ -360,8 +360,8 @@ class AxisLimits:
 def axis_limits(name: str, tried: Sequence[float], n_train: int | None) -> AxisLimits:
     """Return what the tried values suggest is legal.
 
-    A batch is not larger than the training set. Counts stay at 1 or more, fractions below 1, and
-    what was never negative stays so.
+    A batch is not larger than the training set. 0 and 1 are off and on. Counts stay at 1 or
+    more, fractions below 1, and what was never negative stays so.
 
     Args:
         name: The axis.
@@ -375,6 +375,8 @@ def axis_limits(name: str, tried: Sequence[float], n_train: int | None) -> AxisL
         return AxisLimits(
             low=0.0 if all(value >= 0 for value in tried) else -math.inf, high=math.inf
         )
+    if set(tried) == {0, 1} and name not in MEMBER_AXES:
+        return AxisLimits(low=0.0, high=1.0)
     if name == "batch_size":
         return AxisLimits(low=1.0, high=float(n_train) if n_train is not None else math.inf)
     if all(value >= 1 for value in tried) and _are_whole(tried):

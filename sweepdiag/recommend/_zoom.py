@@ -15,7 +15,7 @@ from sweepdiag.records import Axis, AxisRange, AxisValue, Scale
 from sweepdiag.space import AxisLimits, axis_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 __all__ = [
     "AxisPlan",
@@ -36,6 +36,8 @@ _FEWEST_POINTS, _MOST_POINTS = 5, 8
 _MOST_GRID_VALUES = 20
 # Lists longer than this are not refined between their values: all of them are about as good.
 _MOST_REFINED_VALUES = 2
+# Distances on an axis from 0 that grow so much, from the first to the last, are ratios.
+_GROWING_GAPS = 4.0
 # A grid that has to shrink keeps so many values of a list.
 _FEWEST_VALUES = 3
 
@@ -64,6 +66,7 @@ def zoomed_axis(
     equals: Sequence[AxisValue] = (),
     is_tie: bool,
     n_train: int | None,
+    is_drawn: bool = False,
 ) -> AxisPlan:
     """Return how an axis goes on after a region was found.
 
@@ -75,12 +78,19 @@ def zoomed_axis(
         equals: The values of configurations outside the region that are as good as the best.
         is_tie: Whether nothing speaks for any value, so that the range stays as it is.
         n_train: Training samples, the largest possible batch.
+        is_drawn: Whether points were drawn, so that the values tried are nobody's choice.
     """
     if side.low is None or side.high is None:
         plan = _category_plan(side, tried, equals)
         return dataclasses.replace(plan, best=tuple(best))
     numbers = sorted({float(value) for value in tried})
-    ladder = _Ladder(axis=axis, tried=numbers, limits=axis_limits(axis.name, numbers, n_train))
+    is_range = is_continuous(axis, is_drawn=is_drawn)
+    ladder = _Ladder(
+        axis=axis,
+        tried=numbers,
+        limits=axis_limits(axis.name, numbers, n_train),
+        coordinate=_coordinate(axis, numbers, is_range=is_range),
+    )
     best_numbers = {float(value) for value in best}
     if is_tie or (len(numbers) == 1 and axis.name not in LEARNING_RATES):
         down = up = 0.0
@@ -88,7 +98,7 @@ def zoomed_axis(
         spans_axis = len(numbers) > 1 and (side.low, side.high) == (numbers[0], numbers[-1])
         down = ladder.steps_beyond(side.low, best_numbers, spans_axis=spans_axis, upper=False)
         up = ladder.steps_beyond(side.high, best_numbers, spans_axis=spans_axis, upper=True)
-    if is_continuous(axis):
+    if is_range:
         block = ladder.continuous(side, down, up)
     else:
         block = ladder.listed(side, down, up, best_numbers)
@@ -96,19 +106,23 @@ def zoomed_axis(
     return AxisPlan(block=block, reasons=reasons, best=tuple(best))
 
 
-def is_continuous(axis: Axis) -> bool:
-    """Return whether values between the planned ones may be tried, without rounding.
+def is_continuous(axis: Axis, *, is_drawn: bool = False) -> bool:
+    """Return whether an axis is a range between whose ends any value may be tried.
 
-    A structural axis is a list of values, unless so many were tried that it was a range.
+    Learning rates are, and what was drawn. Other values were chosen one by one, such as 0 among
+    weight decays: a list that holds the best of them, which a range would pass by.
+
+    Args:
+        axis: The axis.
+        is_drawn: Whether points were drawn. More values than a list has were drawn in any case.
     """
     if axis.scale is Scale.CATEGORICAL:
         return False
-    if axis.is_structural and len(axis.values) <= _MOST_GRID_VALUES:
+    if axis.name in LEARNING_RATES:
+        return axis.scale is not Scale.LOG or all(float(value) > 0 for value in axis.values)
+    if len(axis.values) <= _MOST_GRID_VALUES and (axis.is_structural or not is_drawn):
         return False
-    if axis.scale is Scale.LOG and not all(float(value) > 0 for value in axis.values):
-        return False
-    whole = all(isinstance(value, int) for value in axis.values)
-    return axis.name in LEARNING_RATES or not whole
+    return not all(isinstance(value, int) for value in axis.values)
 
 
 def n_values(block: Mapping[str, Any]) -> int:
@@ -157,6 +171,42 @@ def continuous_block(axis: Axis, low: float, high: float, n: int) -> dict[str, A
     }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Coordinate:
+    """In what the steps of an axis are equal: the place of a value, and the value at a place."""
+
+    place: Callable[[float], float]
+    value: Callable[[float], float]
+
+
+_LINEAR = _Coordinate(place=float, value=float)
+_LOG = _Coordinate(place=lambda v: math.log(v) if v > 0 else -math.inf, value=math.exp)
+# Momentum m averages over 1 / (1 - m) steps.
+_BELOW_ONE = _Coordinate(
+    place=lambda v: -math.log(1.0 - v) if v < 1 else math.inf, value=lambda p: 1.0 - math.exp(-p)
+)
+
+
+def _coordinate(axis: Axis, tried: Sequence[float], *, is_range: bool) -> _Coordinate:
+    """Return in what the steps of an axis are equal."""
+    if _is_log(axis) and tried[0] > 0:
+        return _LOG
+    if is_range:
+        return _LINEAR
+    if axis.name == "momentum":
+        return _BELOW_ONE
+    is_from_zero = tried[0] == 0 < tried[-1]
+    if is_from_zero and (axis.name == "weight_decay" or _grows_by_factors(tried)):
+        return _LOG
+    return _LINEAR
+
+
+def _grows_by_factors(values: Sequence[float]) -> bool:
+    """Return whether distances grow along an axis that begins with 0: 0, 0.001, 0.01, 0.1."""
+    gaps = np.diff(values)
+    return len(gaps) > 1 and float(gaps[-1]) >= _GROWING_GAPS * float(gaps[0])
+
+
 def _is_log(axis: Axis) -> bool:
     # Learning rates and counts that lie close together count as linear; the next ones may not.
     return axis.scale is Scale.LOG or axis.name in LEARNING_RATES or _is_count(axis)
@@ -171,15 +221,20 @@ def _is_count(axis: Axis) -> bool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Ladder:
-    """The tried values of an axis in ascending order, and moves along them."""
+    """The tried values of an axis in ascending order, and moves along them.
+
+    Where ratios matter, 0 is no rung: it lies infinitely far below the lowest one.
+    """
 
     axis: Axis
     tried: list[float]
     limits: AxisLimits
+    coordinate: _Coordinate
 
     @property
-    def _is_log(self) -> bool:
-        return _is_log(self.axis) and self.tried[0] > 0
+    def _rungs(self) -> list[float]:
+        """The values that have a place."""
+        return [value for value in self.tried if math.isfinite(self.coordinate.place(value))]
 
     def steps_beyond(
         self, end: float, best: set[float], *, spans_axis: bool, upper: bool
@@ -193,25 +248,30 @@ class _Ladder:
         # if the region spans the axis, since then its values differ by next to nothing.
         if end not in best or spans_axis:
             return _MARGIN
-        if upper and self.axis.name in LEARNING_RATES and self._is_log and len(self.tried) > 1:
+        is_rate = self.axis.name in LEARNING_RATES and self.coordinate is _LOG
+        if upper and is_rate and len(self.tried) > 1:
             # Higher rates end in divergence, mostly within a decade.
             return min(_WIDENED_STEPS, _HIGHER_RATES / self._step(end, upper=True))
         return _WIDENED_STEPS
 
     def moved(self, end: float, steps: float, *, upper: bool) -> float:
         """Return the legal value some steps past an end."""
+        if end not in self._rungs:
+            # From 0 upwards: towards the lowest rung.
+            end, upper = self._rungs[0], False
         size = self._step(end, upper=upper) * steps * (1 if upper else -1)
-        return self.limits.clip(end * math.exp(size) if self._is_log else end + size)
+        return self.limits.clip(self.coordinate.value(self.coordinate.place(end) + size))
 
     def _step(self, end: float, *, upper: bool) -> float:
-        """Return the distance to the next tried value, in logs on a log axis."""
-        places = np.log(self.tried) if self._is_log else np.array(self.tried)
+        """Return the distance to the next rung."""
+        rungs = self._rungs
+        places = np.array([self.coordinate.place(value) for value in rungs])
         if len(places) == 1:
-            return math.log(10.0) if self._is_log else abs(end) / 2.0 or 0.1
-        if len(places) > _MOST_GRID_VALUES and end in {self.tried[0], self.tried[-1]}:
+            return abs(end) / 2.0 or 0.1 if self.coordinate is _LINEAR else math.log(10.0)
+        if len(places) > _MOST_GRID_VALUES and end in {rungs[0], rungs[-1]}:
             return float(places[-1] - places[0]) / 10.0
         gaps = np.diff(places)
-        index = self.tried.index(end)
+        index = rungs.index(end)
         # At the last rung the step is that of the rung before.
         gap = min(index, len(gaps) - 1) if upper else max(index - 1, 0)
         return float(gaps[gap])
@@ -244,10 +304,13 @@ class _Ladder:
 
     @property
     def _is_whole(self) -> bool:
-        return all(isinstance(value, int) for value in self.axis.values)
+        return self.axis.is_structural and all(isinstance(v, int) for v in self.axis.values)
 
     def _between(self, a: float, b: float) -> float:
-        return self._fitted(math.sqrt(a * b) if self._is_log else (a + b) / 2.0)
+        if a not in self._rungs:
+            return self._fitted(self.moved(b, _MARGIN, upper=False))
+        place = (self.coordinate.place(a) + self.coordinate.place(b)) / 2.0
+        return self._fitted(self.coordinate.value(place))
 
     def _fitted(self, value: float) -> float:
         """Return a value in the manner of those tried: powers of two, integers or floats."""

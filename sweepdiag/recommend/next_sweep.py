@@ -117,7 +117,8 @@ def next_sweep(
         return _same_again(axes, cause, is_drawn=n_configurations is not None)
     settings, reasons = _settings(outcome, stop, stops, budget, epochs, n_seeds)
     if outcome.region is not None:
-        plans = _zoomed(axes, outcome, outcome.region, facts.n_train)
+        is_drawn = n_configurations is not None
+        plans = _zoomed(axes, outcome, outcome.region, facts.n_train, is_drawn=is_drawn)
     else:
         plans = _rescued(axes, outcome)
     n_next_seeds = settings.get("seeds", n_seeds)
@@ -139,7 +140,12 @@ def next_sweep(
 
 
 def _zoomed(
-    axes: tuple[Axis, ...], outcome: RegionOutcome, region: Region, n_train: int | None
+    axes: tuple[Axis, ...],
+    outcome: RegionOutcome,
+    region: Region,
+    n_train: int | None,
+    *,
+    is_drawn: bool,
 ) -> dict[str, AxisPlan]:
     candidates = outcome.candidates
     best = {outcome.best_config_id, region.centre_config_id}
@@ -159,6 +165,7 @@ def _zoomed(
             equals=values_at(equals, index),
             is_tie=outcome.cause is RegionCause.TIE,
             n_train=n_train,
+            is_drawn=is_drawn,
         )
     return plans
 
