@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from sweepdiag.pipeline.resolve import ResolvedSweep
     from sweepdiag.records import Plan, Trial
+    from sweepdiag.workloads import PreparedWorkload
 
 __all__ = ["check_that_some_trial_begins"]
 
@@ -52,8 +53,32 @@ def check_that_some_trial_begins(sweep: ResolvedSweep, *, kind: str) -> None:
                 return
             failures.append(str(error))
         else:
+            _note_metric(trial, worker.prepared)
             return
     raise WorkloadError(_told(failures))
+
+
+def _note_metric(trial: Trial, prepared: PreparedWorkload) -> None:
+    """Say that the task's metric is left out because outputs are not what it compares."""
+    from sweepdiag.training import output_shape
+    from sweepdiag.workloads import FittingMetric
+
+    metric = prepared.metric_fn
+    if not isinstance(metric, FittingMetric):
+        return
+    outputs, targets = output_shape(trial, prepared), tuple(prepared.train.targets.shape[1:])
+    if metric.fits(outputs, targets):
+        return
+    if metric.task == "classification":
+        why = f"accuracy needs one output per class, {metric.n_classes} of them"
+    else:
+        why = f"{metric.task} needs outputs of the targets' shape, {targets}"
+    logger.warning(
+        "no metric is measured: %s, and outputs of a sample have shape %s; metric=function, "
+        "metric_mode='max' or 'min' gives one of your own, metric=None none without this note",
+        why,
+        outputs,
+    )
 
 
 def _tried(plan: Plan) -> list[Trial]:
