@@ -125,8 +125,8 @@ class ValidationEasier(Check):
             return self.tip(
                 "Validation loss lies below training loss for some settings",
                 evidence,
-                "Compare these settings; with so few, a small validation set is enough to do "
-                "this.",
+                "Compare these settings with the others; where they have nothing in common, a "
+                "small validation set is enough to do this.",
                 share=share,
             )
         return self.passed("Validation is not easier than training", evidence, share=share)

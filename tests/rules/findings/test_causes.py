@@ -282,6 +282,8 @@ def test_few_samples_learned_by_heart_are_a_finding_and_without_a_gap_a_tip() ->
     by_heart = healthy(best_train_loss=0.01)
     assert run("SD306", with_facts(by_heart, few)).state is FINDING
     assert run("SD306", with_facts(healthy(), few)).state is TIP
+    no_worse = run("SD306", with_facts(healthy(best_train_loss=0.6), few))
+    assert no_worse.action.startswith("Validation is no worse than training: more data")
     assert run("SD306", with_facts(by_heart)).state is PASSED
     many_classes = dataclasses.replace(FACTS, n_train=500)
     assert run("SD306", with_facts(by_heart, many_classes, n_classes=100)).state is FINDING
