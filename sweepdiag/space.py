@@ -50,6 +50,9 @@ MEMBER_AXES = frozenset({"lr", "momentum", "weight_decay"})
 TRAINING_AXES = MEMBER_AXES | {"batch_size"}
 """Axes that training itself understands; every other axis must be an argument of ``model``."""
 
+_SWEEP_SETTINGS = {"optimizer", "schedule", "loss", "epochs", "warmup_epochs", "beta1", "beta2"}
+"""What somebody might vary that a plan holds fixed."""
+
 _SIGNIFICANT_DIGITS = 12
 _ID_LENGTH = 16
 _ROUNDING = 1e-9  # of sums of steps
@@ -151,6 +154,8 @@ def check_axes(axes: Sequence[Axis], *, model_arguments: Iterable[str], n_train:
     for axis in axes:
         if axis.name not in TRAINING_AXES | arguments:
             message = unknown_name("axis", axis.name, TRAINING_AXES | arguments)
+            if axis.name in _SWEEP_SETTINGS:
+                message += f". {axis.name} is the same in a whole sweep: run one for each"
             raise ConfigError(message)
         if not axis.values:
             msg = f"axis {axis.name!r} needs at least one value, got none"
