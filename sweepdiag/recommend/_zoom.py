@@ -30,7 +30,7 @@ __all__ = [
 _WIDENED_STEPS = 2.0
 _MARGIN = 0.5
 _HIGHER_RATES = math.log(10.0)
-"""How far up a learning rate is widened at most, as a logarithm."""
+"""How far up a learning rate or a decay is widened at most, as a logarithm."""
 _FEWEST_POINTS, _MOST_POINTS = 5, 8
 # An axis with more values than this was sampled: its neighbours are no grid steps.
 _MOST_GRID_VALUES = 20
@@ -248,11 +248,17 @@ class _Ladder:
         # if the region spans the axis, since then its values differ by next to nothing.
         if end not in best or spans_axis:
             return _MARGIN
-        is_rate = self.axis.name in LEARNING_RATES and self.coordinate is _LOG
-        if upper and is_rate and len(self.tried) > 1:
-            # Higher rates end in divergence, mostly within a decade.
-            return min(_WIDENED_STEPS, _HIGHER_RATES / self._step(end, upper=True))
+        if upper and self.axis.name in LEARNING_RATES and len(self.tried) > 1:
+            return _WIDENED_STEPS * self._reach(end, steps=_WIDENED_STEPS)
         return _WIDENED_STEPS
+
+    def _reach(self, end: float, *, steps: float = 1.0) -> float:
+        """Return what share of the steps up stays within a decade, where that is what counts.
+
+        Beyond it learning rates mostly end in divergence, and decays leave nothing of the weights.
+        """
+        is_rate = self.axis.name in {*LEARNING_RATES, "weight_decay"} and self.coordinate is _LOG
+        return min(1.0, _HIGHER_RATES / (steps * self._step(end, upper=True))) if is_rate else 1.0
 
     def moved(self, end: float, steps: float, *, upper: bool) -> float:
         """Return the legal value some steps past an end."""
@@ -295,7 +301,8 @@ class _Ladder:
             # nothing to find.
             is_open = end == (self.tried[-1] if upper else self.tried[0])
             parts = (0.5, 1.0) if steps >= 1 else () if is_open else (steps,)
-            numbers |= {self._fitted(self.moved(end, part, upper=upper)) for part in parts}
+            reach = self._reach(end) if steps >= 1 and upper else 1.0
+            numbers |= {self._fitted(self.moved(end, reach * p, upper=upper)) for p in parts}
         known_bad = set(self.tried) - set(kept)
         legal = [self.limits.clip(value) for value in numbers - known_bad]
         whole = self._is_whole

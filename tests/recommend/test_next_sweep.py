@@ -170,6 +170,12 @@ def test_a_weight_decay_list_goes_on_by_ratios_and_keeps_its_best_values(best, e
     assert result.parameters["weight_decay"] == {"values": expected}
 
 
+def test_a_weight_decay_is_widened_by_a_decade_at_most():
+    axes = (decay_axis(0.0, 0.01, 1.0),)
+    result = following(axes, lambda p: GOOD if p["weight_decay"] == 1.0 else WORSE)
+    assert result.parameters["weight_decay"] == {"values": [0.1, 1.0, 3.16, 10.0]}
+
+
 def test_a_dropout_list_with_zero_stays_linear():
     axis = Axis(name="dropout", values=(0.0, 0.2, 0.4, 0.6), scale=Scale.LINEAR,
                 is_structural=True)  # fmt: skip

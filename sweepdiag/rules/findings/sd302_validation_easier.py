@@ -113,7 +113,7 @@ class ValidationEasier(Check):
             )
         if share >= _EVERYWHERE:
             return self.finding(
-                "Validation loss lies below training loss everywhere",
+                f"Validation loss lies below training loss {_where(share)}",
                 f"{evidence}; lowest training loss: "
                 f"{format_value(float(table['best_train_loss'].min()))}",
                 "Look for wrong labels in the training set (they leave a high plateau of its "
@@ -130,6 +130,10 @@ class ValidationEasier(Check):
                 share=share,
             )
         return self.passed("Validation is not easier than training", evidence, share=share)
+
+
+def _where(share: float) -> str:
+    return "everywhere" if share == 1 else "nearly everywhere"
 
 
 def _neighbours_know_better(view: SweepView) -> str:
