@@ -274,6 +274,19 @@ def test_imbalanced_classes_cannot_tell_labels_from_chance() -> None:
     assert run("SD305", with_facts(view, largest_class=0.9)).state is NOT_APPLICABLE
 
 
+def test_a_constant_that_does_better_on_narrower_targets_proves_nothing_of_labels() -> None:
+    view = healthy(best_val_loss=0.35, best_train_loss=0.3)
+    facts = dataclasses.replace(FACTS, task="regression", loss="mse", baseline_train_loss=1.2)
+    alike = dataclasses.replace(facts, baseline_val_loss=0.35, baseline_train_loss=0.36)
+    assert run("SD305", with_facts(view, alike, data=None)).state is FINDING
+    narrower = dataclasses.replace(facts, baseline_val_loss=0.35)
+    finding = run("SD305", with_facts(view, narrower, data=None))
+    assert finding.state is TIP
+    assert finding.evidence.endswith("a constant prediction has 0.35 there and 1.2 in training")
+    few = dataclasses.replace(narrower, n_validation=12)
+    assert run("SD305", with_facts(view, few, data=None)).state is FINDING
+
+
 # SD306
 
 
