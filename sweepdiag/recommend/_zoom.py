@@ -29,6 +29,8 @@ __all__ = [
 # Steps past an open edge where the best value sits (of a range; lists go one), and past any other.
 _WIDENED_STEPS = 2.0
 _MARGIN = 0.5
+# Of what drawn points span, two steps are at most so much: the span is wide already.
+_WIDENED_SHARE = 0.2
 _HIGHER_RATES = math.log(10.0)
 """How far up a learning rate or a decay is widened at most, as a logarithm."""
 _FEWEST_POINTS, _MOST_POINTS = 5, 8
@@ -66,7 +68,7 @@ def zoomed_axis(
     equals: Sequence[AxisValue] = (),
     is_tie: bool,
     n_train: int | None,
-    is_drawn: bool = False,
+    drawn_share: float | None = None,
 ) -> AxisPlan:
     """Return how an axis goes on after a region was found.
 
@@ -78,18 +80,22 @@ def zoomed_axis(
         equals: The values of configurations outside the region that are as good as the best.
         is_tie: Whether nothing speaks for any value, so that the range stays as it is.
         n_train: Training samples, the largest possible batch.
-        is_drawn: Whether points were drawn, so that the values tried are nobody's choice.
+        drawn_share: Where values were drawn and are nobody's choice: how far points lie apart
+            along the axis, as a share of what they span.
     """
     if side.low is None or side.high is None:
         plan = _category_plan(side, tried, equals)
         return dataclasses.replace(plan, best=tuple(best))
     numbers = sorted({float(value) for value in tried})
-    is_range = is_continuous(axis, is_drawn=is_drawn)
+    if drawn_share is not None:
+        axis = dataclasses.replace(axis, scale=_drawn_scale(numbers))
+    is_range = is_continuous(axis, is_drawn=drawn_share is not None)
     ladder = _Ladder(
         axis=axis,
         tried=numbers,
         limits=axis_limits(axis.name, numbers, n_train),
         coordinate=_coordinate(axis, numbers, is_range=is_range),
+        drawn_share=drawn_share if is_range else None,
     )
     best_numbers = {float(value) for value in best}
     if is_tie or (len(numbers) == 1 and axis.name not in LEARNING_RATES):
@@ -109,8 +115,9 @@ def zoomed_axis(
 def is_continuous(axis: Axis, *, is_drawn: bool = False) -> bool:
     """Return whether an axis is a range between whose ends any value may be tried.
 
-    Learning rates are, and what was drawn. Other values were chosen one by one, such as 0 among
-    weight decays: a list that holds the best of them, which a range would pass by.
+    Learning rates are, and what was drawn, but for whole numbers. Other values were chosen one
+    by one, such as 0 among weight decays: a list that holds the best of them, which a range would
+    pass by.
 
     Args:
         axis: The axis.
@@ -120,7 +127,7 @@ def is_continuous(axis: Axis, *, is_drawn: bool = False) -> bool:
         return False
     if axis.name in LEARNING_RATES:
         return axis.scale is not Scale.LOG or all(float(value) > 0 for value in axis.values)
-    if len(axis.values) <= _MOST_GRID_VALUES and (axis.is_structural or not is_drawn):
+    if len(axis.values) <= _MOST_GRID_VALUES and not is_drawn:
         return False
     return not all(isinstance(value, int) for value in axis.values)
 
@@ -201,6 +208,16 @@ def _coordinate(axis: Axis, tried: Sequence[float], *, is_range: bool) -> _Coord
     return _LINEAR
 
 
+def _drawn_scale(values: Sequence[float]) -> Scale:
+    """Return the scale on which drawn values lie evenly: their median is nearer to its middle."""
+    low, middle, high = values[0], float(np.median(values)), values[-1]
+    if low <= 0 or low == high:
+        return Scale.LINEAR
+    linear = abs((middle - low) / (high - low) - 0.5)
+    log = abs(math.log(middle / low) / math.log(high / low) - 0.5)
+    return Scale.LOG if log < linear else Scale.LINEAR
+
+
 def _grows_by_factors(values: Sequence[float]) -> bool:
     """Return whether distances grow along an axis that begins with 0: 0, 0.001, 0.01, 0.1."""
     gaps = np.diff(values)
@@ -223,13 +240,16 @@ def _is_count(axis: Axis) -> bool:
 class _Ladder:
     """The tried values of an axis in ascending order, and moves along them.
 
-    Where ratios matter, 0 is no rung: it lies infinitely far below the lowest one.
+    Where ratios matter, 0 is no rung: it lies infinitely far below the lowest one. Drawn points
+    are no rungs either: the next value on one axis belongs to a point that may lie far away on
+    the others. Their steps are the distance of as many points on a grid.
     """
 
     axis: Axis
     tried: list[float]
     limits: AxisLimits
     coordinate: _Coordinate
+    drawn_share: float | None = None
 
     @property
     def _rungs(self) -> list[float]:
@@ -248,6 +268,8 @@ class _Ladder:
         # if the region spans the axis, since then its values differ by next to nothing.
         if end not in best or spans_axis:
             return _MARGIN
+        if self.drawn_share is not None:
+            return max(_MARGIN, min(_WIDENED_STEPS, _WIDENED_SHARE / self.drawn_share))
         if upper and self.axis.name in LEARNING_RATES and len(self.tried) > 1:
             return _WIDENED_STEPS * self._reach(end, steps=_WIDENED_STEPS)
         return _WIDENED_STEPS
@@ -274,6 +296,8 @@ class _Ladder:
         places = np.array([self.coordinate.place(value) for value in rungs])
         if len(places) == 1:
             return abs(end) / 2.0 or 0.1 if self.coordinate is _LINEAR else math.log(10.0)
+        if self.drawn_share is not None:
+            return float(places[-1] - places[0]) * self.drawn_share
         if len(places) > _MOST_GRID_VALUES and end in {rungs[0], rungs[-1]}:
             return float(places[-1] - places[0]) / 10.0
         gaps = np.diff(places)

@@ -192,6 +192,34 @@ def test_drawn_weight_decays_stay_a_range():
     assert result.parameters["weight_decay"]["distribution"] == "log_uniform_values"
 
 
+@pytest.mark.parametrize("n_configurations", [16, None])  # None: another program's random search
+def test_drawn_points_zoom_by_the_distance_between_points_not_on_one_axis(n_configurations):
+    # 16 points on two axes lie a quarter of the span apart; on one axis values are closer.
+    rates = np.geomspace(1e-4, 1.0, 16).tolist()
+    dropouts = (0.05 + np.arange(16) * 5 % 16 / 20).tolist()
+    points = dict(zip(rates, dropouts, strict=True))
+    axes = (
+        lr_axis(*rates),
+        Axis(name="dropout", values=tuple(sorted(dropouts)), scale=Scale.LOG,
+             is_structural=True),
+    )  # fmt: skip
+    table = config_table(axes, lambda p: GOOD if p["lr"] == rates[8] else WORSE)
+    table = table[[points[lr] == d for lr, d in zip(table["lr"], table["dropout"], strict=True)]]
+    outcome = recommend_region(
+        axes=axes, configurations=table, monitor="val_loss", metric_mode=None
+    )
+    result = next_sweep(
+        axes=axes, outcome=outcome, configurations=table, stop=None,
+        facts=SweepFacts(workload="w", n_train=1200), epochs=30, n_seeds=2,
+        n_configurations=n_configurations,
+    )  # fmt: skip
+    lr, dropout = result.parameters["lr"], result.parameters["dropout"]
+    assert math.log10(lr["max"] / lr["min"]) == pytest.approx(4.0 / 4, abs=0.01)
+    assert dropout["max"] - dropout["min"] == pytest.approx(0.75 / 4, abs=0.01)
+    assert dropout["distribution"] == "uniform"
+    assert ("n" in lr) is (n_configurations is None)
+
+
 def test_an_axis_of_0_and_1_is_a_switch():
     axis = int_axis("unfreeze", 0, 1)
     result = following((axis,), lambda p: GOOD if p["unfreeze"] == 1 else WORSE)
