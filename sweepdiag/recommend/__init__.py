@@ -139,7 +139,9 @@ def _answer(outcome: RegionOutcome, stop: StopEpoch | None, cause: Cause | None)
     if cause is not None and outcome.cause in _EXPLAINED:
         return f"{_EXPLAINED[outcome.cause]}: {_cause_text(cause)}"
     text = outcome.answer
-    if stop is not None and stop.epoch < stop.budget_epochs:
+    if stop is not None and stop.epoch == 0:
+        text += "; where the model starts it is as good, up to noise, as after any training"
+    elif stop is not None and stop.epoch < stop.budget_epochs:
         text += f"; stop at epoch {epoch_text(stop.epoch)} and keep the best checkpoint"
     elif stop is not None:
         every = "" if stop.epoch == 1 else "all "

@@ -10,12 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sweepdiag.recommend._coordinates import (
+    LINEAR,
+    LOG,
+    Coordinate,
+    coordinate_of,
+    drawn_scale,
+    is_log,
+)
 from sweepdiag.recommend._words import LEARNING_RATES, axis_name, join, value_text
 from sweepdiag.records import Axis, AxisRange, AxisValue, Scale
 from sweepdiag.space import AxisLimits, axis_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
     "AxisPlan",
@@ -38,8 +46,6 @@ _FEWEST_POINTS, _MOST_POINTS = 5, 8
 _MOST_GRID_VALUES = 20
 # Lists longer than this are not refined between their values: all of them are about as good.
 _MOST_REFINED_VALUES = 2
-# Distances on an axis from 0 that grow so much, from the first to the last, are ratios.
-_GROWING_GAPS = 4.0
 # A grid that has to shrink keeps so many values of a list.
 _FEWEST_VALUES = 3
 
@@ -88,13 +94,13 @@ def zoomed_axis(
         return dataclasses.replace(plan, best=tuple(best))
     numbers = sorted({float(value) for value in tried})
     if drawn_share is not None:
-        axis = dataclasses.replace(axis, scale=_drawn_scale(numbers))
+        axis = dataclasses.replace(axis, scale=drawn_scale(numbers))
     is_range = is_continuous(axis, is_drawn=drawn_share is not None)
     ladder = _Ladder(
         axis=axis,
         tried=numbers,
         limits=axis_limits(axis.name, numbers, n_train),
-        coordinate=_coordinate(axis, numbers, is_range=is_range),
+        coordinate=coordinate_of(axis, numbers, is_range=is_range),
         drawn_share=drawn_share if is_range else None,
     )
     best_numbers = {float(value) for value in best}
@@ -169,71 +175,13 @@ def unchanged_block(axis: Axis) -> dict[str, Any]:
 
 def continuous_block(axis: Axis, low: float, high: float, n: int) -> dict[str, Any]:
     """Return a range's block, with ends of three significant digits."""
-    log = _is_log(axis) and low > 0
+    log = is_log(axis) and low > 0
     return {
         "min": _rounded(low),
         "max": _rounded(high),
         "distribution": "log_uniform_values" if log else "uniform",
         "n": n,
     }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Coordinate:
-    """In what the steps of an axis are equal: the place of a value, and the value at a place."""
-
-    place: Callable[[float], float]
-    value: Callable[[float], float]
-
-
-_LINEAR = _Coordinate(place=float, value=float)
-_LOG = _Coordinate(place=lambda v: math.log(v) if v > 0 else -math.inf, value=math.exp)
-# Momentum m averages over 1 / (1 - m) steps.
-_BELOW_ONE = _Coordinate(
-    place=lambda v: -math.log(1.0 - v) if v < 1 else math.inf, value=lambda p: 1.0 - math.exp(-p)
-)
-
-
-def _coordinate(axis: Axis, tried: Sequence[float], *, is_range: bool) -> _Coordinate:
-    """Return in what the steps of an axis are equal."""
-    if _is_log(axis) and tried[0] > 0:
-        return _LOG
-    if is_range:
-        return _LINEAR
-    if axis.name == "momentum":
-        return _BELOW_ONE
-    is_from_zero = tried[0] == 0 < tried[-1]
-    if is_from_zero and (axis.name == "weight_decay" or _grows_by_factors(tried)):
-        return _LOG
-    return _LINEAR
-
-
-def _drawn_scale(values: Sequence[float]) -> Scale:
-    """Return the scale on which drawn values lie evenly: their median is nearer to its middle."""
-    low, middle, high = values[0], float(np.median(values)), values[-1]
-    if low <= 0 or low == high:
-        return Scale.LINEAR
-    linear = abs((middle - low) / (high - low) - 0.5)
-    log = abs(math.log(middle / low) / math.log(high / low) - 0.5)
-    return Scale.LOG if log < linear else Scale.LINEAR
-
-
-def _grows_by_factors(values: Sequence[float]) -> bool:
-    """Return whether distances grow along an axis that begins with 0: 0, 0.001, 0.01, 0.1."""
-    gaps = np.diff(values)
-    return len(gaps) > 1 and float(gaps[-1]) >= _GROWING_GAPS * float(gaps[0])
-
-
-def _is_log(axis: Axis) -> bool:
-    # Learning rates and counts that lie close together count as linear; the next ones may not.
-    return axis.scale is Scale.LOG or axis.name in LEARNING_RATES or _is_count(axis)
-
-
-def _is_count(axis: Axis) -> bool:
-    """Return whether an axis counts something, such as samples or units: ratios matter there."""
-    if axis.scale is Scale.CATEGORICAL or not axis.is_structural:
-        return False
-    return all(float(value) >= 1 and float(value).is_integer() for value in axis.values)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -248,7 +196,7 @@ class _Ladder:
     axis: Axis
     tried: list[float]
     limits: AxisLimits
-    coordinate: _Coordinate
+    coordinate: Coordinate
     drawn_share: float | None = None
 
     @property
@@ -279,7 +227,7 @@ class _Ladder:
 
         Beyond it learning rates mostly end in divergence, and decays leave nothing of the weights.
         """
-        is_rate = self.axis.name in {*LEARNING_RATES, "weight_decay"} and self.coordinate is _LOG
+        is_rate = self.axis.name in {*LEARNING_RATES, "weight_decay"} and self.coordinate is LOG
         return min(1.0, _HIGHER_RATES / (steps * self._step(end, upper=True))) if is_rate else 1.0
 
     def moved(self, end: float, steps: float, *, upper: bool) -> float:
@@ -295,7 +243,7 @@ class _Ladder:
         rungs = self._rungs
         places = np.array([self.coordinate.place(value) for value in rungs])
         if len(places) == 1:
-            return abs(end) / 2.0 or 0.1 if self.coordinate is _LINEAR else math.log(10.0)
+            return abs(end) / 2.0 or 0.1 if self.coordinate is LINEAR else math.log(10.0)
         if self.drawn_share is not None:
             return float(places[-1] - places[0]) * self.drawn_share
         if len(places) > _MOST_GRID_VALUES and end in {rungs[0], rungs[-1]}:

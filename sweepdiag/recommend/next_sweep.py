@@ -86,9 +86,9 @@ def next_sweep(
     """Return a sweep that zooms into the region, or goes where it has to be looked for.
 
     Continuous axes reach half a step beyond the region; where points were drawn, half of what they
-    lie apart. An axis whose best value is the last one
-    tried is widened by two steps (a learning rate by a decade upwards at most), except where the
-    value beyond cannot exist. Where nothing trains, the learning rate goes down (all diverge), up
+    lie apart. An axis whose best value is the last one tried is widened by two steps (a learning
+    rate by a decade upwards at most), except where the value beyond cannot exist. Where nothing
+    trains, the learning rate goes down (all diverge), up
     (none learns) or between the two. If the findings know a cause that no settings can mend, the
     sweep stays as it is.
 
