@@ -50,6 +50,9 @@ MEMBER_AXES = frozenset({"lr", "momentum", "weight_decay"})
 TRAINING_AXES = MEMBER_AXES | {"batch_size"}
 """Axes that training itself understands; every other axis must be an argument of ``model``."""
 
+_SWEEP_SETTINGS = {"optimizer", "schedule", "loss", "epochs", "warmup_epochs", "beta1", "beta2"}
+"""What somebody might vary that a plan holds fixed."""
+
 _SIGNIFICANT_DIGITS = 12
 _ID_LENGTH = 16
 _ROUNDING = 1e-9  # of sums of steps
@@ -151,6 +154,8 @@ def check_axes(axes: Sequence[Axis], *, model_arguments: Iterable[str], n_train:
     for axis in axes:
         if axis.name not in TRAINING_AXES | arguments:
             message = unknown_name("axis", axis.name, TRAINING_AXES | arguments)
+            if axis.name in _SWEEP_SETTINGS:
+                message += f". {axis.name} is the same in a whole sweep: run one for each"
             raise ConfigError(message)
         if not axis.values:
             msg = f"axis {axis.name!r} needs at least one value, got none"
@@ -360,8 +365,8 @@ class AxisLimits:
 def axis_limits(name: str, tried: Sequence[float], n_train: int | None) -> AxisLimits:
     """Return what the tried values suggest is legal.
 
-    A batch is not larger than the training set. Counts stay at 1 or more, fractions below 1, and
-    what was never negative stays so.
+    A batch is not larger than the training set. 0 and 1 are off and on. Counts stay at 1 or
+    more, fractions below 1, and what was never negative stays so.
 
     Args:
         name: The axis.
@@ -375,6 +380,8 @@ def axis_limits(name: str, tried: Sequence[float], n_train: int | None) -> AxisL
         return AxisLimits(
             low=0.0 if all(value >= 0 for value in tried) else -math.inf, high=math.inf
         )
+    if set(tried) == {0, 1} and name not in MEMBER_AXES:
+        return AxisLimits(low=0.0, high=1.0)
     if name == "batch_size":
         return AxisLimits(low=1.0, high=float(n_train) if n_train is not None else math.inf)
     if all(value >= 1 for value in tried) and _are_whole(tried):

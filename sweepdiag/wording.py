@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 import numbers
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = [
     "clean",
     "epoch_text",
     "format_value",
     "is_number",
+    "join",
     "percent",
     "plural",
     "scientific",
@@ -93,3 +98,11 @@ def is_number(value: object) -> bool:
 def plural(count: float, noun: str) -> str:
     """Return a count with its noun: ``1 evaluation``, ``4 evaluations``."""
     return f"{epoch_text(count)} {noun}" if count == 1 else f"{epoch_text(count)} {noun}s"
+
+
+def join(parts: Iterable[str], last: str = "and") -> str:
+    """Return ``a, b and c``."""
+    listed = list(parts)
+    if len(listed) < 2:
+        return "".join(listed)
+    return f"{', '.join(listed[:-1])} {last} {listed[-1]}"

@@ -139,6 +139,7 @@ def test_packs_count_attempts():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
+        ({"optimizer": {"values": ["sgd", "adam"]}}, "unknown axis 'optimizer'.*run one for each"),
         ({"learning_rate": {"value": 0.1}}, r"unknown axis 'learning_rate'.*Valid: .*lr"),
         ({"lr": {"values": [0.1, -1.0]}}, r"lr must be above 0, got -1\.0"),
         ({"lr": {"values": [math.inf]}}, "lr must be a finite number, got inf"),

@@ -29,6 +29,7 @@ _OF_A_WORKLOAD = frozenset(
     {"axes", "loss_floor", "metric", "metric_mode", "model", "name", "task", "train", "validation"}
 )
 """Arguments of ``Workload`` that no sweep can replace."""
+_CLIPPING = "Gradients are clipped in a training loop of your own, train(config, report)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +60,8 @@ class Problem:
         name = str(self.path[-1])[:_MAX_KEY]
         if not parent and name in _OF_A_WORKLOAD:
             return f"key {name!r} is no setting of a sweep: it belongs to Workload({name}=…)"
-        return unknown_name(f"key of {parent}" if parent else "key", name, self.valid)
+        told = unknown_name(f"key of {parent}" if parent else "key", name, self.valid)
+        return f"{told}. {_CLIPPING}" if "clip" in name.lower() else told
 
 
 def dotted(path: KeyPath) -> str:

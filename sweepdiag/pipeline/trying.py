@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from sweepdiag.pipeline.resolve import ResolvedSweep
     from sweepdiag.records import Plan, SweepFacts, Trial
+    from sweepdiag.workloads import PreparedWorkload
 
 __all__ = ["check_that_some_trial_begins"]
 
@@ -59,6 +60,7 @@ def check_that_some_trial_begins(sweep: ResolvedSweep, *, kind: str) -> Resolved
                 return sweep
             failures.append(str(error))
         else:
+            _note_metric(trial, worker.prepared)
             facts = dataclasses.replace(sweep.facts, step=step)
             _warn_of_mistakes(facts)
             return dataclasses.replace(sweep, facts=facts)
@@ -70,6 +72,29 @@ def _warn_of_mistakes(facts: SweepFacts) -> None:
     for code, mistake in (("SD904", output_mistake(facts)), ("SD905", gradients)):
         if mistake is not None:
             logger.warning("%s: %s: %s. %s", code, mistake.title, mistake.evidence, mistake.action)
+
+
+def _note_metric(trial: Trial, prepared: PreparedWorkload) -> None:
+    """Say that the task's metric is left out because outputs are not what it compares."""
+    from sweepdiag.training import output_shape
+    from sweepdiag.workloads import FittingMetric
+
+    metric = prepared.metric_fn
+    if not isinstance(metric, FittingMetric):
+        return
+    outputs, targets = output_shape(trial, prepared), tuple(prepared.train.targets.shape[1:])
+    if metric.fits(outputs, targets):
+        return
+    if metric.task == "classification":
+        why = f"accuracy needs one output per class, {metric.n_classes} of them"
+    else:
+        why = f"{metric.task} needs outputs of the targets' shape, {targets}"
+    logger.warning(
+        "no metric is measured: %s, and outputs of a sample have shape %s; metric=function, "
+        "metric_mode='max' or 'min' gives one of your own, metric=None none without this note",
+        why,
+        outputs,
+    )
 
 
 def _tried(plan: Plan) -> list[Trial]:

@@ -12,7 +12,7 @@ from sweepdiag.recommend.region import RegionCause, RegionOutcome, recommend_reg
 from sweepdiag.recommend.sampling import ContinuousRange, ParameterRange, sample_quasi_random
 from sweepdiag.recommend.stopping import region_stop, stop_epochs
 from sweepdiag.records import Axis, Recommendation, StopEpoch, SweepFacts
-from sweepdiag.wording import epoch_text
+from sweepdiag.wording import epoch_text, plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,10 +139,13 @@ def _answer(outcome: RegionOutcome, stop: StopEpoch | None, cause: Cause | None)
     if cause is not None and outcome.cause in _EXPLAINED:
         return f"{_EXPLAINED[outcome.cause]}: {_cause_text(cause)}"
     text = outcome.answer
-    if stop is not None and stop.epoch < stop.budget_epochs:
+    if stop is not None and stop.epoch == 0:
+        text += "; where the model starts it is as good, up to noise, as after any training"
+    elif stop is not None and stop.epoch < stop.budget_epochs:
         text += f"; stop at epoch {epoch_text(stop.epoch)} and keep the best checkpoint"
     elif stop is not None:
-        text += f"; train for all {epoch_text(stop.epoch)} epochs"
+        every = "" if stop.epoch == 1 else "all "
+        text += f"; train for {every}{plural(stop.epoch, 'epoch')}"
         text += " or longer" if stop.is_improving else " and keep the best checkpoint"
     if cause is not None and cause.is_error and outcome.region is not None:
         title = _lowered(cause.title)

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 from sweepdiag.space import LEARNING_RATES
 from sweepdiag.wording import format_value as value_text
-from sweepdiag.wording import percent
+from sweepdiag.wording import join, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from sweepdiag.records import AxisRange
 
 __all__ = [
@@ -40,14 +38,6 @@ def range_text(side: AxisRange) -> str:
     if side.low == side.high:
         return f"{name} {value_text(side.low)}"
     return f"{name} {value_text(side.low)}\N{EN DASH}{value_text(side.high)}"
-
-
-def join(parts: Iterable[str], last: str = "and") -> str:
-    """Return ``a, b and c``."""
-    listed = list(parts)
-    if len(listed) < 2:
-        return "".join(listed)
-    return f"{', '.join(listed[:-1])} {last} {listed[-1]}"
 
 
 def percent_of(difference: float, size: float) -> str:

@@ -10,6 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sweepdiag.recommend._coordinates import (
+    LINEAR,
+    LOG,
+    Coordinate,
+    coordinate_of,
+    drawn_scale,
+    is_log,
+)
 from sweepdiag.recommend._words import LEARNING_RATES, axis_name, join, value_text
 from sweepdiag.records import Axis, AxisRange, AxisValue, Scale
 from sweepdiag.space import AxisLimits, axis_limits
@@ -29,8 +37,10 @@ __all__ = [
 # Steps past an open edge where the best value sits (of a range; lists go one), and past any other.
 _WIDENED_STEPS = 2.0
 _MARGIN = 0.5
+# Of what drawn points span, two steps are at most so much: the span is wide already.
+_WIDENED_SHARE = 0.2
 _HIGHER_RATES = math.log(10.0)
-"""How far up a learning rate is widened at most, as a logarithm."""
+"""How far up a learning rate or a decay is widened at most, as a logarithm."""
 _FEWEST_POINTS, _MOST_POINTS = 5, 8
 # An axis with more values than this was sampled: its neighbours are no grid steps.
 _MOST_GRID_VALUES = 20
@@ -64,6 +74,7 @@ def zoomed_axis(
     equals: Sequence[AxisValue] = (),
     is_tie: bool,
     n_train: int | None,
+    drawn_share: float | None = None,
 ) -> AxisPlan:
     """Return how an axis goes on after a region was found.
 
@@ -75,12 +86,23 @@ def zoomed_axis(
         equals: The values of configurations outside the region that are as good as the best.
         is_tie: Whether nothing speaks for any value, so that the range stays as it is.
         n_train: Training samples, the largest possible batch.
+        drawn_share: Where values were drawn and are nobody's choice: how far points lie apart
+            along the axis, as a share of what they span.
     """
     if side.low is None or side.high is None:
         plan = _category_plan(side, tried, equals)
         return dataclasses.replace(plan, best=tuple(best))
     numbers = sorted({float(value) for value in tried})
-    ladder = _Ladder(axis=axis, tried=numbers, limits=axis_limits(axis.name, numbers, n_train))
+    if drawn_share is not None:
+        axis = dataclasses.replace(axis, scale=drawn_scale(numbers))
+    is_range = is_continuous(axis, is_drawn=drawn_share is not None)
+    ladder = _Ladder(
+        axis=axis,
+        tried=numbers,
+        limits=axis_limits(axis.name, numbers, n_train),
+        coordinate=coordinate_of(axis, numbers, is_range=is_range),
+        drawn_share=drawn_share if is_range else None,
+    )
     best_numbers = {float(value) for value in best}
     if is_tie or (len(numbers) == 1 and axis.name not in LEARNING_RATES):
         down = up = 0.0
@@ -88,7 +110,7 @@ def zoomed_axis(
         spans_axis = len(numbers) > 1 and (side.low, side.high) == (numbers[0], numbers[-1])
         down = ladder.steps_beyond(side.low, best_numbers, spans_axis=spans_axis, upper=False)
         up = ladder.steps_beyond(side.high, best_numbers, spans_axis=spans_axis, upper=True)
-    if is_continuous(axis):
+    if is_range:
         block = ladder.continuous(side, down, up)
     else:
         block = ladder.listed(side, down, up, best_numbers)
@@ -96,19 +118,24 @@ def zoomed_axis(
     return AxisPlan(block=block, reasons=reasons, best=tuple(best))
 
 
-def is_continuous(axis: Axis) -> bool:
-    """Return whether values between the planned ones may be tried, without rounding.
+def is_continuous(axis: Axis, *, is_drawn: bool = False) -> bool:
+    """Return whether an axis is a range between whose ends any value may be tried.
 
-    A structural axis is a list of values, unless so many were tried that it was a range.
+    Learning rates are, and what was drawn, but for whole numbers. Other values were chosen one
+    by one, such as 0 among weight decays: a list that holds the best of them, which a range would
+    pass by.
+
+    Args:
+        axis: The axis.
+        is_drawn: Whether points were drawn. More values than a list has were drawn in any case.
     """
     if axis.scale is Scale.CATEGORICAL:
         return False
-    if axis.is_structural and len(axis.values) <= _MOST_GRID_VALUES:
+    if axis.name in LEARNING_RATES:
+        return axis.scale is not Scale.LOG or all(float(value) > 0 for value in axis.values)
+    if len(axis.values) <= _MOST_GRID_VALUES and not is_drawn:
         return False
-    if axis.scale is Scale.LOG and not all(float(value) > 0 for value in axis.values):
-        return False
-    whole = all(isinstance(value, int) for value in axis.values)
-    return axis.name in LEARNING_RATES or not whole
+    return not all(isinstance(value, int) for value in axis.values)
 
 
 def n_values(block: Mapping[str, Any]) -> int:
@@ -148,7 +175,7 @@ def unchanged_block(axis: Axis) -> dict[str, Any]:
 
 def continuous_block(axis: Axis, low: float, high: float, n: int) -> dict[str, Any]:
     """Return a range's block, with ends of three significant digits."""
-    log = _is_log(axis) and low > 0
+    log = is_log(axis) and low > 0
     return {
         "min": _rounded(low),
         "max": _rounded(high),
@@ -157,29 +184,25 @@ def continuous_block(axis: Axis, low: float, high: float, n: int) -> dict[str, A
     }
 
 
-def _is_log(axis: Axis) -> bool:
-    # Learning rates and counts that lie close together count as linear; the next ones may not.
-    return axis.scale is Scale.LOG or axis.name in LEARNING_RATES or _is_count(axis)
-
-
-def _is_count(axis: Axis) -> bool:
-    """Return whether an axis counts something, such as samples or units: ratios matter there."""
-    if axis.scale is Scale.CATEGORICAL or not axis.is_structural:
-        return False
-    return all(float(value) >= 1 and float(value).is_integer() for value in axis.values)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Ladder:
-    """The tried values of an axis in ascending order, and moves along them."""
+    """The tried values of an axis in ascending order, and moves along them.
+
+    Where ratios matter, 0 is no rung: it lies infinitely far below the lowest one. Drawn points
+    are no rungs either: the next value on one axis belongs to a point that may lie far away on
+    the others. Their steps are the distance of as many points on a grid.
+    """
 
     axis: Axis
     tried: list[float]
     limits: AxisLimits
+    coordinate: Coordinate
+    drawn_share: float | None = None
 
     @property
-    def _is_log(self) -> bool:
-        return _is_log(self.axis) and self.tried[0] > 0
+    def _rungs(self) -> list[float]:
+        """The values that have a place."""
+        return [value for value in self.tried if math.isfinite(self.coordinate.place(value))]
 
     def steps_beyond(
         self, end: float, best: set[float], *, spans_axis: bool, upper: bool
@@ -193,25 +216,40 @@ class _Ladder:
         # if the region spans the axis, since then its values differ by next to nothing.
         if end not in best or spans_axis:
             return _MARGIN
-        if upper and self.axis.name in LEARNING_RATES and self._is_log and len(self.tried) > 1:
-            # Higher rates end in divergence, mostly within a decade.
-            return min(_WIDENED_STEPS, _HIGHER_RATES / self._step(end, upper=True))
+        if self.drawn_share is not None:
+            return max(_MARGIN, min(_WIDENED_STEPS, _WIDENED_SHARE / self.drawn_share))
+        if upper and self.axis.name in LEARNING_RATES and len(self.tried) > 1:
+            return _WIDENED_STEPS * self._reach(end, steps=_WIDENED_STEPS)
         return _WIDENED_STEPS
+
+    def _reach(self, end: float, *, steps: float = 1.0) -> float:
+        """Return what share of the steps up stays within a decade, where that is what counts.
+
+        Beyond it learning rates mostly end in divergence, and decays leave nothing of the weights.
+        """
+        is_rate = self.axis.name in {*LEARNING_RATES, "weight_decay"} and self.coordinate is LOG
+        return min(1.0, _HIGHER_RATES / (steps * self._step(end, upper=True))) if is_rate else 1.0
 
     def moved(self, end: float, steps: float, *, upper: bool) -> float:
         """Return the legal value some steps past an end."""
+        if end not in self._rungs:
+            # From 0 upwards: towards the lowest rung.
+            end, upper = self._rungs[0], False
         size = self._step(end, upper=upper) * steps * (1 if upper else -1)
-        return self.limits.clip(end * math.exp(size) if self._is_log else end + size)
+        return self.limits.clip(self.coordinate.value(self.coordinate.place(end) + size))
 
     def _step(self, end: float, *, upper: bool) -> float:
-        """Return the distance to the next tried value, in logs on a log axis."""
-        places = np.log(self.tried) if self._is_log else np.array(self.tried)
+        """Return the distance to the next rung."""
+        rungs = self._rungs
+        places = np.array([self.coordinate.place(value) for value in rungs])
         if len(places) == 1:
-            return math.log(10.0) if self._is_log else abs(end) / 2.0 or 0.1
-        if len(places) > _MOST_GRID_VALUES and end in {self.tried[0], self.tried[-1]}:
+            return abs(end) / 2.0 or 0.1 if self.coordinate is LINEAR else math.log(10.0)
+        if self.drawn_share is not None:
+            return float(places[-1] - places[0]) * self.drawn_share
+        if len(places) > _MOST_GRID_VALUES and end in {rungs[0], rungs[-1]}:
             return float(places[-1] - places[0]) / 10.0
         gaps = np.diff(places)
-        index = self.tried.index(end)
+        index = rungs.index(end)
         # At the last rung the step is that of the rung before.
         gap = min(index, len(gaps) - 1) if upper else max(index - 1, 0)
         return float(gaps[gap])
@@ -235,7 +273,8 @@ class _Ladder:
             # nothing to find.
             is_open = end == (self.tried[-1] if upper else self.tried[0])
             parts = (0.5, 1.0) if steps >= 1 else () if is_open else (steps,)
-            numbers |= {self._fitted(self.moved(end, part, upper=upper)) for part in parts}
+            reach = self._reach(end) if steps >= 1 and upper else 1.0
+            numbers |= {self._fitted(self.moved(end, reach * p, upper=upper)) for p in parts}
         known_bad = set(self.tried) - set(kept)
         legal = [self.limits.clip(value) for value in numbers - known_bad]
         whole = self._is_whole
@@ -244,10 +283,13 @@ class _Ladder:
 
     @property
     def _is_whole(self) -> bool:
-        return all(isinstance(value, int) for value in self.axis.values)
+        return self.axis.is_structural and all(isinstance(v, int) for v in self.axis.values)
 
     def _between(self, a: float, b: float) -> float:
-        return self._fitted(math.sqrt(a * b) if self._is_log else (a + b) / 2.0)
+        if a not in self._rungs:
+            return self._fitted(self.moved(b, _MARGIN, upper=False))
+        place = (self.coordinate.place(a) + self.coordinate.place(b)) / 2.0
+        return self._fitted(self.coordinate.value(place))
 
     def _fitted(self, value: float) -> float:
         """Return a value in the manner of those tried: powers of two, integers or floats."""

@@ -85,9 +85,10 @@ def next_sweep(
 ) -> NextSweep:
     """Return a sweep that zooms into the region, or goes where it has to be looked for.
 
-    Continuous axes reach half a step beyond the region. An axis whose best value is the last one
-    tried is widened by two steps (a learning rate by a decade upwards at most), except where the
-    value beyond cannot exist. Where nothing trains, the learning rate goes down (all diverge), up
+    Continuous axes reach half a step beyond the region; where points were drawn, half of what they
+    lie apart. An axis whose best value is the last one tried is widened by two steps (a learning
+    rate by a decade upwards at most), except where the value beyond cannot exist. Where nothing
+    trains, the learning rate goes down (all diverge), up
     (none learns) or between the two. If the findings know a cause that no settings can mend, the
     sweep stays as it is.
 
@@ -117,7 +118,8 @@ def next_sweep(
         return _same_again(axes, cause, is_drawn=n_configurations is not None)
     settings, reasons = _settings(outcome, stop, stops, budget, epochs, n_seeds)
     if outcome.region is not None:
-        plans = _zoomed(axes, outcome, outcome.region, facts.n_train)
+        shares = _drawn_shares(outcome.candidates, is_drawn=n_configurations is not None)
+        plans = _zoomed(axes, outcome, outcome.region, facts.n_train, shares)
     else:
         plans = _rescued(axes, outcome)
     n_next_seeds = settings.get("seeds", n_seeds)
@@ -139,7 +141,11 @@ def next_sweep(
 
 
 def _zoomed(
-    axes: tuple[Axis, ...], outcome: RegionOutcome, region: Region, n_train: int | None
+    axes: tuple[Axis, ...],
+    outcome: RegionOutcome,
+    region: Region,
+    n_train: int | None,
+    drawn_shares: Mapping[int, float],
 ) -> dict[str, AxisPlan]:
     candidates = outcome.candidates
     best = {outcome.best_config_id, region.centre_config_id}
@@ -159,8 +165,27 @@ def _zoomed(
             equals=values_at(equals, index),
             is_tie=outcome.cause is RegionCause.TIE,
             n_train=n_train,
+            drawn_share=drawn_shares.get(index),
         )
     return plans
+
+
+def _drawn_shares(candidates: Candidates, *, is_drawn: bool) -> dict[int, float]:
+    """Return, per axis whose values were drawn, how far points lie apart on it.
+
+    Points that were drawn have no value in common. So have those of a grid, but on one axis only.
+
+    Returns:
+        By index of the axis, the distance as a share of the span: n points on k such axes lie as
+        far apart as those of a grid with the k-th root of n values each.
+    """
+    n_points = len(candidates.values)
+    columns = list(zip(*candidates.values, strict=True))
+    drawn = [index for index, column in enumerate(columns) if len(set(column)) == n_points]
+    if n_points < 2 or not (is_drawn or len(drawn) > 1):
+        return {}
+    share = n_points ** (-1.0 / len(drawn)) if drawn else 1.0
+    return dict.fromkeys(drawn, share)
 
 
 def _unchanged(axes: tuple[Axis, ...]) -> dict[str, AxisPlan]:

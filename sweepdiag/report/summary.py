@@ -40,6 +40,9 @@ __all__ = [
 ]
 
 
+_METRIC_NAMES = {"mae": "mean absolute error"}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassCount:
     """How many configurations (curves, where there are no axes) have a class."""
@@ -137,14 +140,22 @@ def describe_best(data: ReportData) -> str:
     if data.best_config_id is None:
         return ""
     row = table[table["config_id"].astype(str) == data.best_config_id].to_dict("records")[0]
-    last = ""
-    if data.monitor == "val_loss" and math.isfinite(row["last_val_loss"]):
-        last = f" (last {format_value(row['last_val_loss'])})"
+    beside = []
+    if data.monitor == "val_loss":
+        beside = [("last", row["last_val_loss"]), (_best_metric(data), row["best_val_metric"])]
+    known = [f"{name} {format_value(value)}" for name, value in beside if math.isfinite(value)]
+    last = f" ({', '.join(known)})" if known else ""
     verdict = CLASS_NAMES[VerdictClass(str(row["verdict"]))]
     return (
         f"Best {data.monitor_name} {format_value(row['best_monitor'])}{last}: "
         f"{describe_configuration(data, row)} ({verdict})"
     )
+
+
+def _best_metric(data: ReportData) -> str:
+    """Return what the best metric of a training is called: ``best accuracy``."""
+    name = clean(data.facts.metric or "")
+    return f"best {'metric' if name in {'', 'custom'} else _METRIC_NAMES.get(name, name)}"
 
 
 def describe_stop(stop: StopEpoch, monitor: str) -> str:

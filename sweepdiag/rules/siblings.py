@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -140,7 +141,8 @@ def _required(
     by_factor = np.fmax(thresholds.sibling_factor * level, thresholds.u_shape_min_range * scale)
     with_floor = np.fmax(
         np.fmin(by_share, by_factor) if relative > 0 else by_share,
-        thresholds.sibling_noise * relative * level,
+        # Noise in factors: so many deviations below, whatever a level is times too high.
+        -math.expm1(-thresholds.sibling_noise * relative) * level,
     )
     without_floor = np.fmax(
         thresholds.sibling_noise * absolute,

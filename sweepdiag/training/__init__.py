@@ -10,6 +10,7 @@ the number of workers.
 
 from sweepdiag.training.engine import PackTrainer
 from sweepdiag.training.first_step import check_first_step
+from sweepdiag.training.members import output_shape
 from sweepdiag.training.memory import MemoryNeed
 from sweepdiag.training.numerics import fix_summation_order, reproducible_cpu
 from sweepdiag.training.plans import Plan, Tier, structure
@@ -23,6 +24,7 @@ __all__ = [
     "Tier",
     "check_first_step",
     "fix_summation_order",
+    "output_shape",
     "reproducible_cpu",
     "run_user_loop",
     "structure",

@@ -158,8 +158,11 @@ def common_timetable(
     return Timetable.plan(settings, batch_size=batch_size, n_samples=len(prepared.train))
 
 
-def check_model_outputs(model: torch.nn.Module, prepared: PreparedWorkload) -> None:
+def check_model_outputs(model: torch.nn.Module, prepared: PreparedWorkload) -> tuple[int, ...]:
     """Run two samples: wrong outputs become a message, and lazy layers get their weights.
+
+    Returns:
+        The shape of the outputs.
 
     Raises:
         TrainingError: If the model returns anything but a tensor.
@@ -183,3 +186,10 @@ def check_model_outputs(model: torch.nn.Module, prepared: PreparedWorkload) -> N
         raise TrainingError(message)
     if prepared.named_loss is not None:
         check_outputs(prepared.facts.task, tuple(outputs.shape), prepared.train.targets)
+    return tuple(outputs.shape)
+
+
+def output_shape(trial: Trial, prepared: PreparedWorkload) -> tuple[int, ...]:
+    """Return the shape of what a trial's model returns for one sample; no curve depends on it."""
+    with seeded(trial.seed, "output shape"):
+        return check_model_outputs(build_model(trial, prepared), prepared)[1:]

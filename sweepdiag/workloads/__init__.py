@@ -8,13 +8,20 @@ from __future__ import annotations
 
 from sweepdiag.workloads.base import TrainLoop, Workload
 from sweepdiag.workloads.data import PreparedWorkload, prepare
-from sweepdiag.workloads.losses import baseline, check_outputs, loss_function, metric_function
+from sweepdiag.workloads.losses import (
+    FittingMetric,
+    baseline,
+    check_outputs,
+    loss_function,
+    metric_function,
+)
 from sweepdiag.workloads.memory import pack_room_bytes
 from sweepdiag.workloads.randomness import seeded, stream_seed
 from sweepdiag.workloads.registry import load_workload, source_hashes, workload_names
 from sweepdiag.workloads.samples import Samples, StreamedSamples
 
 __all__ = [
+    "FittingMetric",
     "PreparedWorkload",
     "Samples",
     "StreamedSamples",

@@ -58,10 +58,20 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
         message = (
             f"{name} must be one tensor or NumPy array of real numbers, got "
             f"{type(value).__name__} (dtype {array.dtype}, shape {array.shape})"
-            f"{f': {ONE_TENSOR}' if _is_several(value) else ''}"
+            f"{f': {ONE_TENSOR}' if _is_several(value) else _of_words(name, array)}"
         )
         raise WorkloadError(message)
     return array
+
+
+def _of_words(name: str, array: NDArray[Any]) -> str:
+    """Return what to do with targets that are names of classes; empty for anything else."""
+    is_text = array.dtype.kind in "SU" or (
+        array.dtype.kind in "OT" and array.size > 0 and isinstance(array.flat[0], str)
+    )
+    if not is_text or not name.endswith("targets"):
+        return ""
+    return "; number the names of classes: np.unique(names, return_inverse=True)[1]"
 
 
 def _is_several(value: Any) -> bool:

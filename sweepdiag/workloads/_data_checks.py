@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sweepdiag.errors import WorkloadError
-from sweepdiag.workloads._arrays import checked_inputs, target_array
+from sweepdiag.workloads._arrays import ONE_TENSOR, checked_inputs, target_array
 from sweepdiag.workloads._datasets import is_map_style, open_items
 from sweepdiag.workloads.rows import ArrayRows
 
@@ -87,9 +87,10 @@ def _checked_rows(name: str, task: str, samples: Any) -> Rows | None:
         open_items(name, samples, is_classes=is_classes)
         return None
     if not isinstance(samples, tuple | list) or len(samples) != 2:
+        is_several = isinstance(samples, tuple | list) and len(samples) > 2
         message = (
             f"{name} must be a pair (inputs, targets) or a map-style Dataset, got "
-            f"{type(samples).__name__}"
+            f"{type(samples).__name__}{f' of {len(samples)}: {ONE_TENSOR}' if is_several else ''}"
         )
         raise WorkloadError(message)
     inputs = checked_inputs(samples[0], f"{name} inputs")
@@ -108,8 +109,9 @@ def _check_classes(name: str, targets: NDArray[Any]) -> None:
         message = (
             f"{name} targets of a classification must be one class number per sample, got shape "
             f"{targets.shape}; use targets.argmax(1) for one-hot rows, targets[:, 0] for a column,"
-            " or loss=function, a loss of your own, for sequences (accuracy is left out then; "
-            "metric=function gives a metric of your own)"
+            " or loss=function, a loss of your own, for sequences and images (such as "
+            "torch.nn.functional.cross_entropy; accuracy is left out then, metric=function gives "
+            "a metric of your own)"
         )
         raise WorkloadError(message)
     if targets.min() < 0:

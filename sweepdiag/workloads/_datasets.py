@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sweepdiag.errors import WorkloadError
-from sweepdiag.messages import describe_error
+from sweepdiag.messages import clean_message, describe_error
 from sweepdiag.workloads._arrays import (
     ONE_TENSOR,
     as_array,
@@ -29,6 +29,8 @@ __all__ = ["ItemReader", "is_map_style", "n_samples", "note_unused", "open_items
 
 logger = logging.getLogger(__name__)
 
+_TARGET_NAMES = {"label", "labels", "target", "targets", "y"}
+"""What targets are called in items that are mappings."""
 _PAIR = 2
 _SHOWN = 8
 
@@ -115,7 +117,7 @@ class ItemReader:
             size = f" of {len(item)}" if isinstance(item, tuple | list) else ""
             message = (
                 f"items of {self.name} must be pairs (input, target), got "
-                f"{type(item).__name__}{size} as item {number}; {ONE_TENSOR}"
+                f"{type(item).__name__}{size} as item {number}; {_as_pair(item)}{ONE_TENSOR}"
             )
             raise WorkloadError(message)
         return item[0], item[1]
@@ -191,6 +193,16 @@ def unlike_items(name: str, kind: str, told: str) -> str:
         "sequences to one length for all batches, or use a training loop of your own, "
         "train(config, report)"
     )
+
+
+def _as_pair(item: Any) -> str:
+    """Return how two of an item's fields become a pair; empty if it has no two, or no names."""
+    if not isinstance(item, Mapping) or len(item) < _PAIR:
+        return ""
+    keys = list(item)
+    targets = [key for key in keys if str(key).lower() in _TARGET_NAMES] or keys[-1:]
+    inputs = next(key for key in keys if key != targets[0])
+    return clean_message(f"return item[{inputs!r}], item[{targets[0]!r}] of it") + "; "
 
 
 def _named(numbers: list[int]) -> str:

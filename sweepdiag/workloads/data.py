@@ -146,14 +146,16 @@ def prepare(
     chosen = choose_stratified(_strata(workload, train), len(validation), seed=split.seed)
     parts = {"train": train, "train_eval": train[chosen], "validation": validation}
     resolved_loss = workload.resolved_loss(loss)
+    is_classes = workload.task == "classification"
+    largest = max(int(part.targets.max()) for part in parts.values()) if is_classes else -1
     return PreparedWorkload(
         name=workload.name,
         version=workload.version,
         **_samples(parts, room_bytes),
         loss_fn=loss_function(resolved_loss) if isinstance(resolved_loss, str) else resolved_loss,
-        metric_fn=metric_function(workload),
+        metric_fn=metric_function(workload, n_classes=largest + 1),
         sample_loss_fn=sample_loss_function(resolved_loss),
-        sample_metric_fn=sample_metric_function(workload),
+        sample_metric_fn=sample_metric_function(workload, n_classes=largest + 1),
         model=workload.model,
         named_loss=resolved_loss if isinstance(resolved_loss, str) else None,
         facts=_facts(workload, parts, loss),

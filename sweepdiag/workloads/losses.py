@@ -16,7 +16,7 @@ from sweepdiag.errors import ConfigError, WorkloadError, unknown_name
 from sweepdiag.workloads.base import Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import torch
     from numpy.typing import NDArray
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Baseline",
+    "FittingMetric",
     "baseline",
     "check_outputs",
     "function_identity",
@@ -171,19 +172,34 @@ def loss_function(source: Workload | str) -> BatchFunction:
     return _LOSSES[loss]
 
 
-def metric_function(workload: Workload) -> BatchFunction | None:
+def metric_function(workload: Workload, *, n_classes: int = 0) -> BatchFunction | None:
     """Return a function of ``(outputs, targets)`` that gives the metric over the batch.
 
     Accuracy is NaN where any output is NaN: a diverged model has none.
 
     Args:
         workload: The workload.
+        n_classes: How many classes its training targets have.
 
     Returns:
         The function, or ``None`` where the workload has no metric.
     """
     metric = workload.resolved_metric()
-    return _METRICS[workload.task, metric] if isinstance(metric, str) else metric
+    if not isinstance(metric, str):
+        return metric
+    function = _METRICS[workload.task, metric]
+    return _where_it_fits(function, workload, n_classes, is_per_sample=False)
+
+
+def _where_it_fits(
+    function: BatchFunction, workload: Workload, n_classes: int, *, is_per_sample: bool
+) -> BatchFunction:
+    """Return a metric that nobody asked for by name as one that may be left out."""
+    if workload.metric != "auto" or not callable(workload.loss):
+        return function
+    return FittingMetric(
+        function=function, task=workload.task, n_classes=n_classes, is_per_sample=is_per_sample
+    )
 
 
 def sample_loss_function(loss: str | BatchFunction) -> BatchFunction | None:
@@ -200,17 +216,57 @@ def sample_loss_function(loss: str | BatchFunction) -> BatchFunction | None:
     return _SAMPLE_LOSSES[loss] if isinstance(loss, str) else None
 
 
-def sample_metric_function(workload: Workload) -> BatchFunction | None:
+def sample_metric_function(workload: Workload, *, n_classes: int = 0) -> BatchFunction | None:
     """Return a function of ``(outputs, targets)`` that gives the metric of each sample.
 
     Args:
         workload: The workload.
+        n_classes: How many classes its training targets have.
 
     Returns:
         The function; ``None`` for the user's own, and where there is no metric.
     """
     metric = workload.resolved_metric()
-    return _SAMPLE_METRICS[workload.task, metric] if isinstance(metric, str) else None
+    if not isinstance(metric, str):
+        return None
+    function = _SAMPLE_METRICS[workload.task, metric]
+    return _where_it_fits(function, workload, n_classes, is_per_sample=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FittingMetric:
+    """A task's metric, left out where outputs are not what it compares with the targets.
+
+    With a loss of the user's own outputs may be anything: embeddings, quantiles, several heads.
+    The class of the largest of them then means nothing, and other shapes are broadcast or refused.
+
+    Attributes:
+        function: The metric, of a batch or of each sample.
+        task: ``classification``, ``binary`` or ``regression``.
+        n_classes: How many classes the training targets have; 0 where they are no classes.
+        is_per_sample: Whether the metric is that of each sample.
+    """
+
+    function: BatchFunction
+    task: str
+    n_classes: int
+    is_per_sample: bool
+
+    def __call__(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the metric; NaN where outputs and targets do not fit it."""
+        import torch
+
+        if self.fits(outputs.shape[1:], targets.shape[1:]):
+            return self.function(outputs, targets)
+        shape = outputs.shape[:1] if self.is_per_sample else ()
+        return outputs.new_full(shape, torch.nan, dtype=torch.float32)
+
+    def fits(self, outputs: Sequence[int], targets: Sequence[int]) -> bool:
+        """Return whether the metric compares outputs and targets of these shapes of a sample."""
+        sample, wanted = tuple(outputs), tuple(targets)
+        if self.task == "classification":
+            return not wanted and sample == (self.n_classes,)
+        return sample == wanted or sample == (*wanted, 1) or wanted == (*sample, 1)
 
 
 def loss_name(loss: str | BatchFunction) -> str:

@@ -105,6 +105,7 @@ def test_default_budget_is_that_of_the_records():
         ({"loss": 3}, r"^loss must be the name of a loss, got 3$"),
         ({"optimizer": "adam"}, r"must be a mapping, got 'adam': write optimizer.name=adam$"),
         ({"schedule": "cosine"}, r"must be a mapping, got 'cosine': write schedule.name=cosine$"),
+        ({"grad_clip": 1.0}, "unknown key 'grad_clip'.*clipped in a training loop of your own"),
         ({"metric": None}, r"^key 'metric' is no setting .* belongs to Workload\(metric=…\)$"),
         ({"optimizer": {"momentum": 1.5}}, r"^optimizer\.momentum must be in \[0, 1\), got 1\.5$"),
         ({"optimizer": {"momentum": -1}}, r"^optimizer\.momentum must be in \[0, 1\), got -1$"),

@@ -675,3 +675,30 @@ def test_hopeless_trials_of_a_loop_of_ones_own_end_early(tmp_path):
     assert len(both) < len(whole.curves)
     verdicts = [run.verdicts.set_index("trial_id")["verdict"] for run in (whole, stopped)]
     assert (verdicts[0] == verdicts[1]).all()
+
+
+def centre_distance(embeddings, classes):
+    """Pull each embedding towards the mean of its class."""
+    centres = torch.stack([embeddings[classes == c].mean(0) for c in classes])
+    return (embeddings - centres).square().mean() + (embeddings.var(0) - 1.0).square().mean()
+
+
+@pytest.mark.parametrize("width", [2, 5])
+def test_embeddings_have_no_accuracy_that_a_finding_could_rest_on(tmp_path, width, caplog):
+    generator = torch.Generator().manual_seed(0)
+    inputs, classes = torch.randn(90, 4, generator=generator), torch.arange(90) % 3
+    workload = Workload(
+        name="embedding",
+        train=(inputs + classes[:, None], classes),
+        model=lambda: torch.nn.Linear(4, width),
+        loss=centre_distance,
+        axes={"lr": [0.01, 0.1], "batch_size": [24]},
+        settings={"epochs": 5, "seeds": 2},
+    )
+    result = run_sweep(workload, output=tmp_path / "run")
+    assert set(result.trials["state"]) == {"finished"}
+    assert result.curves["val_metric"].isna().all()
+    assert "SD903" not in {f.code for f in result.findings if f.state == "finding"}
+    assert f"one output per class, 3 of them, and outputs of a sample have shape ({width},)" in (
+        caplog.text
+    )

@@ -144,9 +144,87 @@ def test_momentum_stays_below_one():
         Axis(name="momentum", values=(0.0, 0.5, 0.9), scale=Scale.LINEAR, is_structural=False),
     )
     result = following(axes, lambda p: GOOD if p["momentum"] == 0.9 else WORSE)
-    assert result.parameters["momentum"]["max"] == 0.99
+    # Steps are ratios of 1 - m: 0.5, 0.1 and on to 0.02.
+    assert result.parameters["momentum"] == {"values": [0.776, 0.9, 0.955, 0.98]}
     result = following(axes, lambda p: GOOD if p["momentum"] == 0.0 else WORSE)
-    assert result.parameters["momentum"]["min"] == 0.0
+    assert result.parameters["momentum"] == {"values": [0.0, 0.293]}
+
+
+def decay_axis(*values):
+    return Axis(name="weight_decay", values=values, scale=Scale.LINEAR, is_structural=False)
+
+
+@pytest.mark.parametrize(
+    ("best", "expected"),
+    [
+        ({0.01}, [3.16e-3, 0.01, 0.0316]),
+        ({0.001}, [3.16e-4, 0.001, 3.16e-3]),  # 0 is worse, so look in between as well
+        ({0.0}, [0.0, 3.16e-4]),
+        ({0.0, 0.001}, [0.0, 3.16e-4, 0.001, 3.16e-3]),
+        ({0.1}, [0.0316, 0.1, 0.316, 0.99]),
+    ],
+)
+def test_a_weight_decay_list_goes_on_by_ratios_and_keeps_its_best_values(best, expected):
+    axes = (decay_axis(0.0, 0.001, 0.01, 0.1),)
+    result = following(axes, lambda p: GOOD if p["weight_decay"] in best else WORSE)
+    assert result.parameters["weight_decay"] == {"values": expected}
+
+
+def test_a_weight_decay_is_widened_by_a_decade_at_most():
+    axes = (decay_axis(0.0, 0.01, 1.0),)
+    result = following(axes, lambda p: GOOD if p["weight_decay"] == 1.0 else WORSE)
+    assert result.parameters["weight_decay"] == {"values": [0.1, 1.0, 3.16, 10.0]}
+
+
+def test_a_dropout_list_with_zero_stays_linear():
+    axis = Axis(name="dropout", values=(0.0, 0.2, 0.4, 0.6), scale=Scale.LINEAR,
+                is_structural=True)  # fmt: skip
+    result = following((axis,), lambda p: GOOD if p["dropout"] == 0.2 else WORSE)
+    assert result.parameters["dropout"] == {"values": [0.1, 0.2, 0.3]}
+
+
+def test_drawn_weight_decays_stay_a_range():
+    axes = (decay_axis(0.001, 0.004, 0.02, 0.1),)
+    axes = (dataclasses.replace(axes[0], scale=Scale.LOG),)
+    result = following(
+        axes, lambda p: GOOD if p["weight_decay"] == 0.02 else WORSE, n_configurations=4
+    )
+    assert result.parameters["weight_decay"]["distribution"] == "log_uniform_values"
+
+
+@pytest.mark.parametrize("n_configurations", [16, None])  # None: another program's random search
+def test_drawn_points_zoom_by_the_distance_between_points_not_on_one_axis(n_configurations):
+    # 16 points on two axes lie a quarter of the span apart; on one axis values are closer.
+    rates = np.geomspace(1e-4, 1.0, 16).tolist()
+    dropouts = (0.05 + np.arange(16) * 5 % 16 / 20).tolist()
+    points = dict(zip(rates, dropouts, strict=True))
+    axes = (
+        lr_axis(*rates),
+        Axis(name="dropout", values=tuple(sorted(dropouts)), scale=Scale.LOG,
+             is_structural=True),
+    )  # fmt: skip
+    table = config_table(axes, lambda p: GOOD if p["lr"] == rates[8] else WORSE)
+    table = table[[points[lr] == d for lr, d in zip(table["lr"], table["dropout"], strict=True)]]
+    outcome = recommend_region(
+        axes=axes, configurations=table, monitor="val_loss", metric_mode=None
+    )
+    result = next_sweep(
+        axes=axes, outcome=outcome, configurations=table, stop=None,
+        facts=SweepFacts(workload="w", n_train=1200), epochs=30, n_seeds=2,
+        n_configurations=n_configurations,
+    )  # fmt: skip
+    lr, dropout = result.parameters["lr"], result.parameters["dropout"]
+    assert math.log10(lr["max"] / lr["min"]) == pytest.approx(4.0 / 4, abs=0.01)
+    assert dropout["max"] - dropout["min"] == pytest.approx(0.75 / 4, abs=0.01)
+    assert dropout["distribution"] == "uniform"
+    assert ("n" in lr) is (n_configurations is None)
+
+
+def test_an_axis_of_0_and_1_is_a_switch():
+    axis = int_axis("unfreeze", 0, 1)
+    result = following((axis,), lambda p: GOOD if p["unfreeze"] == 1 else WORSE)
+    assert result.parameters["unfreeze"] == {"value": 1}
+    assert not any("widened" in reason for reason in result.reasons)
 
 
 def test_categories_keep_those_that_train():

@@ -7,10 +7,17 @@ import sys
 import pytest
 
 import sweepdiag.recommend
-from sweepdiag.recommend import Cause, recommend
+from sweepdiag.recommend import Cause, recommend, recommend_region
 from sweepdiag.records import SweepFacts, plain
 from sweepdiag.testing.simulated import simulate_sweep
-from tests.recommend.tables import configuration_table, recommend_for, verdict_table
+from tests.recommend.tables import (
+    Outcome,
+    config_table,
+    configuration_table,
+    lr_axis,
+    recommend_for,
+    verdict_table,
+)
 
 
 def test_the_answer_says_where_to_train_where_to_start_and_when_to_stop():
@@ -111,6 +118,20 @@ def test_a_region_that_still_improves_is_trained_to_the_end():
     result = recommend_for(simulate_sweep(lrs=(1e-4, 1e-3), batch_sizes=(16,)))
     assert "train for all 30 epochs or longer" in result.answer
     assert result.next_settings["epochs"] == 60
+
+
+def test_one_epoch_is_not_all_epochs_and_none_is_no_training():
+    usual = recommend_for(simulate_sweep(lrs=(1e-4, 1e-3), batch_sizes=(16,)))
+    one = dataclasses.replace(usual.region_stop, epoch=1.0, budget_epochs=1.0)
+    axes, table = (lr_axis(0.01, 0.1),), config_table((lr_axis(0.01, 0.1),), lambda p: Outcome())
+    outcome = recommend_region(
+        axes=axes, configurations=table, monitor="val_loss", metric_mode=None
+    )
+    assert "; train for 1 epoch" in sweepdiag.recommend._answer(outcome, one, None)
+    none = dataclasses.replace(one, epoch=0.0)  # a pretrained model
+    answer = sweepdiag.recommend._answer(outcome, none, None)
+    assert "where the model starts it is as good" in answer
+    assert "stop at epoch 0" not in answer
 
 
 def test_a_single_trial_is_answered():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 
@@ -31,6 +32,29 @@ def test_the_answer_comes_first(sweep):
     counts = "simulated: 54 configurations: 108 trials, 108 judged"
     assert lines[0] == f"{counts}; peak memory 300 MB per worker"
     assert lines[2].startswith(sweep.recommendation.answer[:40])
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "expected"),
+    [
+        ("accuracy", 0.98714, ", best accuracy 0.987)"),
+        ("mae", 0.25, ", best mean absolute error 0.25)"),
+        ("auc", 0.9, ", best auc 0.9)"),
+        ("custom", 0.9, ", best metric 0.9)"),  # a lambda has no name
+        (None, math.nan, ")"),
+    ],
+)
+def test_the_best_metric_stands_beside_the_best_loss(sweep, metric, value, expected):
+    data = dataclasses.replace(
+        sweep,
+        facts=dataclasses.replace(sweep.facts, metric=metric),
+        configurations=sweep.configurations.assign(best_val_metric=value),
+    )
+    text = " ".join(render_text(data, width=200).split())
+    start = text.index("Best validation loss 0.103 (last ")
+    assert text[start : text.index(":", start)].partition(" (last ")[2].lstrip("0123456789.") == (
+        expected
+    )
 
 
 def test_a_normal_sweep_takes_at_most_45_lines_of_88_characters(sweep):

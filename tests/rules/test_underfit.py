@@ -82,6 +82,15 @@ def test_a_difference_within_the_noise_between_seeds_is_none() -> None:
     assert in_sweep(*losses, ids=["a", "a", "b", "b"]) == [VerdictClass.HEALTHY] * 4
 
 
+def test_losses_a_hundred_times_lower_count_however_much_seeds_differ() -> None:
+    # Next to zero seeds differ by factors, of a small validation set for example.
+    levels = (1.5, 1.5, 0.005, 0.02, 0.006, 0.02)
+    losses = [plateau(level, seed=i) for i, level in enumerate(levels)]
+    losses = [(train, train * 1.01) for train, _ in losses]
+    verdicts = in_sweep(*losses, ids=["a", "a", "b", "b", "c", "c"])
+    assert verdicts[:2] == [VerdictClass.UNDERFIT] * 2
+
+
 def test_a_diverged_sibling_is_no_reference() -> None:
     train, val = plateau(0.3)
     train[-1] = NAN

@@ -71,6 +71,11 @@ def with_value(array, index, value):
         ({"model": lambda width, /: None}, ConfigError, "'width' is positional only"),
         ({"model": dict.fromkeys}, ConfigError, "positional only"),
         ({"train": INPUTS}, WorkloadError, r"train must be a pair \(inputs, targets\)"),
+        (
+            {"train": (INPUTS, INPUTS, CLASSES)},
+            WorkloadError,
+            "got tuple of 3: pack several arrays into one tensor",
+        ),
         ({"train": (INPUTS[:0], CLASSES[:0])}, WorkloadError, "train inputs must hold at least"),
         (
             {"train": (INPUTS[:29], CLASSES)},
@@ -89,6 +94,12 @@ def with_value(array, index, value):
         ),
         ({"train": (INPUTS.astype(np.uint8), CLASSES)}, WorkloadError, "pixels or tokens"),
         ({"train": (INPUTS.astype(str), CLASSES)}, WorkloadError, "array of real numbers"),
+        ({"train": (INPUTS, CLASSES.astype(str))}, WorkloadError, "number the names of classes"),
+        (
+            {"train": (INPUTS, np.array(["a"] * 30, dtype=object))},
+            WorkloadError,
+            r"np\.unique\(names, return_inverse=True\)",
+        ),
         ({"train": (INPUTS, CLASSES * 1.0)}, WorkloadError, "must be integers .* got float64"),
         (
             {"train": (INPUTS, np.eye(3, dtype=int)[CLASSES])},

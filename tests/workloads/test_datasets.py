@@ -271,6 +271,10 @@ def bad_item(value, at=37):
         (Items(n=0), "train must hold at least one sample, got an empty Items"),
         (INPUTS, r"pair \(inputs, targets\) or a map-style Dataset, got ndarray"),
         (Items(lambda n: INPUTS[n]), r"pairs \(input, target\), got ndarray as item 0"),
+        (
+            Items(lambda n: {"labels": 1, "pixel_values": INPUTS[n]}),
+            r"got dict as item 0; return item\['pixel_values'\], item\['labels'\] of it; pack",
+        ),
         (Items(lambda n: {"x": 1}), r"pairs \(input, target\), got dict as item 0; pack several"),
         (
             Items(lambda n: ({"a": INPUTS[n], "b": INPUTS[n]}, CLASSES[n])),

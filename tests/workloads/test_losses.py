@@ -8,7 +8,12 @@ import torch
 
 from sweepdiag.errors import ConfigError, WorkloadError
 from sweepdiag.workloads import baseline, check_outputs, loss_function, metric_function
-from sweepdiag.workloads.losses import function_identity, loss_floor, loss_name
+from sweepdiag.workloads.losses import (
+    function_identity,
+    loss_floor,
+    loss_name,
+    sample_metric_function,
+)
 
 OUTPUTS = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.25, 0.0]])
 CLASSES = torch.tensor([0, 2])
@@ -92,6 +97,34 @@ def test_own_functions_are_used_as_they_are(make_workload):
     assert loss_floor(workload) == -3.0
     assert loss_floor(workload, "cross_entropy") == 0.0
     assert metric_function(make_workload(metric=None)) is None
+
+
+@pytest.mark.parametrize(
+    ("task", "outputs", "targets", "fits"),
+    [
+        ("classification", (3,), (), True),
+        ("classification", (2,), (), False),  # an embedding, or too few
+        ("classification", (64,), (), False),
+        ("regression", (3,), (3,), True),
+        ("regression", (1,), (), True),
+        ("regression", (3,), (1,), False),  # three quantiles of one number
+        ("regression", (11,), (2,), False),  # two heads
+        ("binary", (), (1,), True),
+    ],
+)
+def test_a_tasks_metric_beside_an_own_loss_is_nan_where_it_does_not_fit(
+    make_workload, task, outputs, targets, fits
+):
+    workload = make_workload(
+        task=task, loss=lambda o, t: o.mean(), train=workload_of(make_workload, task).train
+    )
+    kind = torch.int64 if task == "classification" else torch.float32
+    values = torch.zeros(4, *outputs), torch.zeros(4, *targets, dtype=kind)
+    metric = metric_function(workload, n_classes=3)
+    assert metric(*values).isnan().item() is not fits
+    per_sample = sample_metric_function(workload, n_classes=3)
+    assert len(per_sample(*values)) == 4
+    assert per_sample(*values).isnan().any().item() is not fits
 
 
 def test_an_unknown_loss_names_the_nearest():

@@ -14,6 +14,7 @@ from sweepdiag.rules.findings.edges import (
     share_beyond,
     sits_on_edge,
 )
+from sweepdiag.wording import join
 
 if TYPE_CHECKING:
     from sweepdiag.records import Finding
@@ -133,7 +134,7 @@ def _advice(view: SweepView) -> str:
     if len(ranked) and sits_on_edge(view, ranked.iloc[0]):
         return "The best configuration sits on the edge: refine the learning rates just below it."
     names = [name.replace("_", " ") for name in _differing(find_edges(view))]
-    whose = f" of the {' and '.join(names)} that you train" if names else ""
+    whose = f" of the {join(names)} that you train" if names else ""
     return f"Stay a factor of two below the edge{whose}."
 
 

@@ -53,8 +53,9 @@ class CapacityTooLarge(Check):
 
     How it is detected: settings count as equal if their learning rates lie in the same half
     decade and all else is the same. The share at the largest capacity is at least 25 percentage
-    points above the share at the smallest; or validation loss ends 25 % above its best, and twice
-    as far as at the smallest, in the median over settings. It is a finding if the largest capacity
+    points above the share at the smallest, and validation loss does not end less far above its
+    best there; or it ends 25 % above its best, and twice as far as at the smallest, in the median
+    over settings. It is a finding if the largest capacity
     is also no better at its best epoch than a smaller one, overfits at three of four settings, and
     the share grows by 50 points or the rise is twice as far; a tip otherwise.
 
@@ -97,7 +98,10 @@ class CapacityTooLarge(Check):
         )
         numbers: dict[str, Any] = {"overfit_share": shares.to_dict(), "rise": rises.to_dict()}
         grows_far = rises.iloc[-1] >= max(_FAR, _FARTHER * rises.iloc[0])
-        if shares.iloc[-1] - shares.iloc[0] < _LARGER_SHARE and not grows_far:
+        # More of them that overfit, and less far, is as good as none.
+        grows_often = shares.iloc[-1] - shares.iloc[0] >= _LARGER_SHARE
+        grows_often = grows_often and rises.iloc[-1] >= rises.iloc[0]
+        if not (grows_often or grows_far):
             if shares.iloc[0] >= 0.5:
                 return self.tip(
                     "Overfitting at every capacity",

@@ -113,7 +113,7 @@ class ValidationEasier(Check):
             )
         if share >= _EVERYWHERE:
             return self.finding(
-                "Validation loss lies below training loss everywhere",
+                f"Validation loss lies below training loss {_where(share)}",
                 f"{evidence}; lowest training loss: "
                 f"{format_value(float(table['best_train_loss'].min()))}",
                 "Look for wrong labels in the training set (they leave a high plateau of its "
@@ -125,11 +125,15 @@ class ValidationEasier(Check):
             return self.tip(
                 "Validation loss lies below training loss for some settings",
                 evidence,
-                "Compare these settings; with so few, a small validation set is enough to do "
-                "this.",
+                "Compare these settings with the others; where they have nothing in common, a "
+                "small validation set is enough to do this.",
                 share=share,
             )
         return self.passed("Validation is not easier than training", evidence, share=share)
+
+
+def _where(share: float) -> str:
+    return "everywhere" if share == 1 else "nearly everywhere"
 
 
 def _neighbours_know_better(view: SweepView) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from sweepdiag.records import Severity
@@ -9,7 +10,7 @@ from sweepdiag.rules.base import percent
 from sweepdiag.rules.findings.base import Check, format_value
 
 if TYPE_CHECKING:
-    from sweepdiag.records import DataFacts, Finding
+    from sweepdiag.records import DataFacts, Finding, SweepFacts
     from sweepdiag.rules.findings.base import SweepView
     from sweepdiag.rules.thresholds import Thresholds
 
@@ -32,6 +33,9 @@ _TELLING = 0.05
 """Accuracy above that of the most frequent class from which neighbours tell the labels."""
 
 _CLEARLY = 0.2
+_OTHERWISE, _ERRORS = 0.2, 4.0
+"""Difference of the targets' spread, as a share and in standard errors, that is not chance."""
+
 _IMBALANCED = 0.8
 """Share of the largest class from which chance and knowledge cannot be told by accuracy."""
 
@@ -53,7 +57,9 @@ class LabelsUnrelated(Check):
     validation loss below 98 % of its own. Or: neighbours tell labels no better than the most
     frequent class (within 5 points), and no validation loss falls below 93 %, or below 60 % where
     neighbours within validation tell its labels by 20 points. Where training neighbours tell the
-    training labels, labels are not the cause.
+    training labels, labels are not the cause. Where the targets of a regression vary by a fifth
+    and four standard errors more or less in validation than in training, it is a tip: a constant
+    then does better there than it should, or worse.
 
     Known false alarms: tasks like parity, where neighbours have different labels; tasks so hard
     that a constant is nearly the best prediction.
@@ -93,6 +99,16 @@ class LabelsUnrelated(Check):
         is_slipped = tells is False and level >= _HALFWAY and _validation_tells(data)
         if tells or not (is_memorised or is_slipped or level >= _NEAR_CHANCE):
             return self.passed("Labels have to do with the inputs", evidence, **numbers)
+        if _targets_vary_otherwise(facts):
+            return self.tip(
+                "Validation targets vary otherwise than training targets",
+                f"{evidence}; a constant prediction has "
+                f"{format_value(facts.baseline_val_loss)} there and "
+                f"{format_value(facts.baseline_train_loss)} in training",
+                "Compare how the sets were split: such a constant says little about whether "
+                "labels belong to inputs.",
+                **numbers,
+            )
         return self.finding(
             "Labels have nothing to do with the inputs",
             evidence + _neighbours_sentence(data),
@@ -101,6 +117,18 @@ class LabelsUnrelated(Check):
             severity=Severity.ERROR,
             **numbers,
         )
+
+
+def _targets_vary_otherwise(facts: SweepFacts) -> bool:
+    """Return whether the spread of regression targets differs between the sets beyond chance.
+
+    Squared deviations spread about as far as their mean, which is known to one part in the root
+    of n.
+    """
+    if facts.task != "regression" or not facts.baseline_train_loss or not facts.n_validation:
+        return False
+    difference = abs((facts.baseline_val_loss or 0.0) / facts.baseline_train_loss - 1.0)
+    return difference >= max(_OTHERWISE, _ERRORS / math.sqrt(facts.n_validation))
 
 
 def _neighbours_tell(data: DataFacts) -> bool | None:

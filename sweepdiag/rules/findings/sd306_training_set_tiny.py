@@ -82,8 +82,7 @@ class TrainingSetTiny(Check):
             return self.tip(
                 "The training set is tiny",
                 evidence,
-                f"Validation follows training to within {percent(1 - gap)}: more data may still "
-                "help.",
+                f"{_how_close(gap)}: more data may still help.",
                 **numbers,
             )
         return self.finding(
@@ -102,3 +101,10 @@ def _gap(view: SweepView, usable: pd.DataFrame) -> float | None:
     known = usable[usable["best_val_loss"] > floor]
     ratios = (known["best_train_loss"] - floor) / (known["best_val_loss"] - floor)
     return float(np.median(ratios)) if len(ratios) else None
+
+
+def _how_close(gap: float) -> str:
+    """Return how far validation lies above training, as training loss over validation loss."""
+    if gap >= 1:
+        return "Validation is no worse than training"
+    return f"Validation follows training to within {percent(1 - gap)}"

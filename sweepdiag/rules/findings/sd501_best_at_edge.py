@@ -8,6 +8,7 @@ from sweepdiag.records import Scale
 from sweepdiag.rules.findings.base import Check, format_value
 from sweepdiag.rules.findings.edges import sits_on_edge
 from sweepdiag.space import axis_limits
+from sweepdiag.wording import join
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,17 +82,18 @@ class BestAtEdge(Check):
                 "Refine the learning rates just below the edge.",
                 **numbers,
             )
+        extend = f"Extend {'this axis' if len(on_edge) == 1 else 'these axes'} beyond that end"
         if all(end == _MORE_IS_BETTER.get(name) for name, end in numbers["edges"].items()):
             return self.tip(
-                f"The best value is at the end of {' and '.join(on_edge)}",
+                f"The best value is at the end of {join(on_edge)}",
                 f"best: {best}",
-                "Extend these axes beyond that end if time allows.",
+                f"{extend} if time allows.",
                 **numbers,
             )
         return self.finding(
-            f"The best value is at the end of {' and '.join(on_edge)}",
+            f"The best value is at the end of {join(on_edge)}",
             f"best: {best}" + ("; the next higher rate does not train" if stability else ""),
-            "Extend these axes beyond that end.",
+            f"{extend}.",
             **numbers,
         )
 

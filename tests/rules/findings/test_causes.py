@@ -274,6 +274,19 @@ def test_imbalanced_classes_cannot_tell_labels_from_chance() -> None:
     assert run("SD305", with_facts(view, largest_class=0.9)).state is NOT_APPLICABLE
 
 
+def test_a_constant_that_does_better_on_narrower_targets_proves_nothing_of_labels() -> None:
+    view = healthy(best_val_loss=0.35, best_train_loss=0.3)
+    facts = dataclasses.replace(FACTS, task="regression", loss="mse", baseline_train_loss=1.2)
+    alike = dataclasses.replace(facts, baseline_val_loss=0.35, baseline_train_loss=0.36)
+    assert run("SD305", with_facts(view, alike, data=None)).state is FINDING
+    narrower = dataclasses.replace(facts, baseline_val_loss=0.35)
+    finding = run("SD305", with_facts(view, narrower, data=None))
+    assert finding.state is TIP
+    assert finding.evidence.endswith("a constant prediction has 0.35 there and 1.2 in training")
+    few = dataclasses.replace(narrower, n_validation=12)
+    assert run("SD305", with_facts(view, few, data=None)).state is FINDING
+
+
 # SD306
 
 
@@ -282,6 +295,8 @@ def test_few_samples_learned_by_heart_are_a_finding_and_without_a_gap_a_tip() ->
     by_heart = healthy(best_train_loss=0.01)
     assert run("SD306", with_facts(by_heart, few)).state is FINDING
     assert run("SD306", with_facts(healthy(), few)).state is TIP
+    no_worse = run("SD306", with_facts(healthy(best_train_loss=0.6), few))
+    assert no_worse.action.startswith("Validation is no worse than training: more data")
     assert run("SD306", with_facts(by_heart)).state is PASSED
     many_classes = dataclasses.replace(FACTS, n_train=500)
     assert run("SD306", with_facts(by_heart, many_classes, n_classes=100)).state is FINDING

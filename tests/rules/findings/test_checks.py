@@ -187,6 +187,11 @@ def test_edges_are_told_by_the_axes_that_there_are() -> None:
     assert finding.title == "The highest learning rates do not train with some settings"
     assert finding.evidence.endswith("every seed: 0.1 at capacity 4, 1 or more at capacity 8")
     assert finding.action == "Stay a factor of two below the edge of the capacity that you train."
+    rows = [{**row, "dropout": d, "batch_size": b} for row in rows for d in (0.0, 0.5)
+            for b in (16, 64) if (d, b) == (0.0, 16) or row["lr"] < 0.1]  # fmt: skip
+    axes = (LRS, axis("batch_size", 16, 64), axis("capacity", 4, 8), axis("dropout", 0.0, 0.5))
+    action = run("SD101", view_of(rows, *axes)).action
+    assert "the edge of the batch size, capacity and dropout that you train" in action
 
 
 # SD102
@@ -281,6 +286,12 @@ def test_overfitting_that_grows_with_capacity_for_nothing_is_a_finding() -> None
 def test_overfitting_of_the_best_capacity_is_a_tip() -> None:
     rows = by_capacity((8, "healthy", 0.5), (64, "healthy", 0.4), (512, "overfit", 0.2))
     assert run("SD202", view_of(rows, CAPACITIES)).state is FindingState.TIP
+
+
+def test_more_overfitting_that_rises_less_far_does_not_grow_with_capacity() -> None:
+    rows = by_capacity((8, "healthy", 0.1), (512, "u_shaped", 0.1))
+    rows[0]["last_val_loss"], rows[1]["last_val_loss"] = 0.3, 0.2
+    assert run("SD202", view_of(rows, CAPACITIES)).state is FindingState.PASSED
 
 
 def test_overfitting_everywhere_is_not_about_capacity() -> None:
