@@ -88,6 +88,7 @@ def families() -> dict[str, dict[str, Criterion]]:
                 0.2,
                 0.3,
                 0.5,
+                1.0,
             )
         },
     }
