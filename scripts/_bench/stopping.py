@@ -6,15 +6,16 @@ most 100 %). A family of criteria has a knob; the means over the curves for all 
 its front. ``siblings`` is sweepdiag's own criterion, which asks the other curves of the same sweep
 (the same task and schedule) and never the curve itself.
 
-Its constants were chosen on the simulated curves, deepobs_baselines and taskset_dpl;
-OverfitGuard's 40 real curves had no part in it. Curves whose validation loss is finite throughout
-and gets 2 % better than after the first epoch are graded: elsewhere there is nothing to stop.
+Its constants were chosen on the simulated curves, deepobs_baselines and taskset_dpl, whole and in
+small sweeps, and on sweeps of our own; OverfitGuard's 40 real curves had no part in it. Curves
+whose validation loss is finite throughout and gets 2 % better than after the first epoch are
+graded: elsewhere there is nothing to stop.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -47,6 +48,8 @@ _LEAST_POINTS = 20
 _LARGEST_REGRET = 1.0
 _NEGLIGIBLE = 5e-4
 """Differences in regret that do not count: 0.05 %."""
+_SMALL_SWEEP = (8, 20)
+"""Fewest and most curves of a small sweep."""
 _SHOWN = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
@@ -88,6 +91,7 @@ def families() -> dict[str, dict[str, Criterion]]:
                 0.2,
                 0.3,
                 0.5,
+                1.0,
             )
         },
     }
@@ -154,6 +158,24 @@ def replay_of(source: Source) -> Replay:
         is_graded=is_graded,
         is_overfit=source.is_overfit,
     )
+
+
+def in_small_sweeps(replay: Replay) -> Replay:
+    """Return the same curves with each sweep divided at random into small ones."""
+    rng = np.random.default_rng(0)
+    fewest, most = _SMALL_SWEEP
+    sweeps = np.empty(len(replay.sweeps), dtype=np.intp)
+    n_sweeps = 0
+    for sweep in np.unique(replay.sweeps):
+        rows = rng.permutation(np.flatnonzero(replay.sweeps == sweep))
+        while rows.size:
+            n_curves = rows.size
+            if n_curves > most:  # enough are left over for one more
+                n_curves = int(rng.integers(fewest, min(most, n_curves - fewest) + 1))
+            sweeps[rows[:n_curves]] = n_sweeps
+            n_sweeps += 1
+            rows = rows[n_curves:]
+    return replace(replay, name=f"{replay.name}, {fewest} to {most} a sweep", sweeps=sweeps)
 
 
 def fronts(replay: Replay) -> dict[str, dict[str, dict[str, Point]]]:
@@ -256,14 +278,14 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = open_folder(arguments.curves)
     most = 150 if arguments.quick else None
+    deepobs = folder.deepobs(most)
     sources = (
-        folder.simulated(most), folder.real(), folder.real_mended(), folder.deepobs(most),
+        folder.simulated(most), folder.real(), folder.real_mended(), deepobs,
         folder.taskset(300 if arguments.quick else None),
     )  # fmt: skip
     results = Results(f"{cpu_name()}, one core")
     found: dict[str, dict[str, dict[str, Point]]] = {}
-    for source in sources:
-        replay = replay_of(source)
+    for replay in (*map(replay_of, sources), in_small_sweeps(replay_of(deepobs))):
         for part, rows in replay.parts().items():
             results.add(part, "curves", float(rows.sum()), "curves")
         of_source = fronts(replay)

@@ -23,10 +23,14 @@ __all__ = ["sibling_lookahead"]
 _Floats: TypeAlias = "NDArray[np.float64]"
 
 N_ALIKE = 8
-"""Siblings that answer; 5 to 16 were as good on published sweeps."""
+"""Siblings that answer; 6 to 16 were as good on the sweeps that it was chosen on."""
 
 LEAST_SIBLINGS = 4
 """Fewer are too seldom alike: in sweeps of three, fixed criteria lost less."""
+
+_NEAR = 0.3
+"""Squared distance at which a sibling answers with half the weight of one that is no different.
+In a small sweep most of the eight nearest are not alike; 0.15 to 1 were as good."""
 
 _PRIOR_SIBLINGS = 0.5
 """How many siblings the guess weighs that is made without looking for any that are alike. Eight
@@ -36,6 +40,8 @@ _MOST_SIBLINGS = 256
 """Complete curves that are asked, evenly taken from all: time grows with their number."""
 _LEAST_FALL = 0.02
 """Of the best loss since the first evaluation; less is nothing learned, and nothing to tell."""
+_LEAST_LEARNED = 3
+"""Siblings that have learned must be as many, or all are asked."""
 _BLOCK = 256
 """Curves that are answered at a time: their distances to all siblings fit into the cache."""
 _LEAST_POINTS = 4
@@ -46,6 +52,10 @@ _RECENTLY = 0.8
 _STEEP = 20.0
 """Rises of more than a twentieth count on a logarithmic scale."""
 _FAR = 4.0
+_QUIET = 1e-4
+"""Relative noise below which a curve does not count as any smoother."""
+_MOST_GAINED = 1.0
+"""One sibling that fell to a thousandth does not outweigh all others."""
 _TINY = 1e-9
 
 
@@ -59,12 +69,13 @@ def sibling_lookahead(
     """Return where what is still to be gained is not worth the time, as told by the siblings.
 
     After every evaluation a curve is described by how long ago its best loss is, how far its
-    smoothed loss has risen above its minimum, how much it fell lately and how much in all. The
-    siblings that looked most like it after the same evaluation tell by their further course what
-    best loss to expect when. A guess that knows of no likeness counts as half a sibling: the mean
-    of what the others gain on average and of what the curve gained of late. Training stops once
-    no later evaluation is worth the way to it, at a price in relative improvement for the whole
-    budget. No curve is asked about its own further course.
+    smoothed loss has risen above its minimum and which way it went of late, how much the best
+    loss fell lately and how much in all, and how noisy it is. The siblings that looked most like
+    it after the same evaluation tell by their further course what best loss to expect when, each
+    with a weight that falls with its distance. A guess that knows of no likeness counts as half a
+    sibling: the mean of what the others gain on average and of what the curve gained of late.
+    Training stops once no later evaluation is worth the way to it, at a price in relative
+    improvement for the whole budget. No curve is asked about its own further course.
 
     Losses must be positive, as for GL: a curve whose best so far is not positive goes on.
 
@@ -74,8 +85,9 @@ def sibling_lookahead(
             and so for a curve alone of shape ``(n_points,)``, nothing is stopped.
         train_losses: Not used.
         price: Relative improvement of the best loss that the whole budget must bring to be worth
-            its time: at 0.03, the last half of it must bring 1.5 %.
-        n_alike: Siblings whose mean is taken; all of them where there are fewer.
+            its time: at 0.03, the last half of it must bring 1.5 %. Relative to what it falls
+            to, as regret is, and 100 % at most.
+        n_alike: Siblings whose weighted mean is taken; all of them where there are fewer.
 
     Returns:
         Index per curve.
@@ -113,7 +125,7 @@ def _asked(best: _Floats) -> NDArray[np.intp]:
     """Return the curves that may answer: those that have learned, if there are some."""
     has_learned = best[:, -1] < (1 - _LEAST_FALL) * best[:, 0]
     is_asked = (
-        has_learned if has_learned.sum() > LEAST_SIBLINGS else np.ones(len(best), dtype=bool)
+        has_learned if has_learned.sum() >= _LEAST_LEARNED else np.ones(len(best), dtype=bool)
     )
     places = np.flatnonzero(is_asked)
     evenly = np.linspace(0, len(places) - 1, min(_MOST_SIBLINGS, len(places)))
@@ -121,23 +133,36 @@ def _asked(best: _Floats) -> NDArray[np.intp]:
 
 
 def _descriptions(curves: _Floats, best: _Floats) -> Iterator[tuple[int, _Floats]]:
-    """Yield, evaluation by evaluation, what each curve looks like, shape ``(n_curves, 4)``."""
+    """Yield, evaluation by evaluation, what each curve looks like, shape ``(n_curves, 6)``."""
     smooth = finite_or_inf(curves[:, 0])
     lowest = smooth.copy()
-    place = np.zeros(len(curves))
+    place, noise = np.zeros(len(curves)), np.zeros(len(curves))
+    smooth_before = [smooth]
     for index in range(curves.shape[1]):
         loss = curves[:, index]
         if index:
-            smooth = np.where(np.isfinite(loss), _DECAY * smooth + (1 - _DECAY) * loss, smooth)
+            smooth = _mean_with(loss, smooth)
             lowest = np.fmin(lowest, smooth)
+            noise = _mean_with(np.abs(loss - smooth), noise)
             place = np.where(best[:, index] < best[:, index - 1], index, place)
+            smooth_before.append(smooth)
         if index < _LEAST_POINTS - 1:
             continue
+        lately = _lately(index)
         waited = (index - place) / (index + 1)
         risen = np.log1p(_STEEP * np.clip(smooth / lowest - 1, 0, 1))
-        fell_lately = np.sqrt(np.clip(np.log(best[:, _lately(index)] / best[:, index]), 0, 1))
+        way = np.clip(np.log(smooth / smooth_before[lately]), -1, 1)
+        trend = np.sign(way) * np.sqrt(np.abs(way))
+        fell_lately = np.sqrt(np.clip(np.log(best[:, lately] / best[:, index]), 0, 1))
         fell = np.sqrt(np.clip(np.log(best[:, 0] / best[:, index]), 0, _FAR))
-        yield index, np.nan_to_num(np.stack([waited, risen, fell_lately, fell], axis=1))
+        noisy = np.log(np.clip(noise / smooth, _QUIET, 1)) / 2
+        columns = [waited, risen, trend, fell_lately, fell, noisy]
+        yield index, np.nan_to_num(np.stack(columns, axis=1))
+
+
+def _mean_with(value: _Floats, mean: _Floats) -> _Floats:
+    """Return the exponential mean after one more value; one that is not finite leaves it."""
+    return np.where(np.isfinite(value), _DECAY * mean + (1 - _DECAY) * value, mean)
 
 
 def _expected_gains(
@@ -148,7 +173,7 @@ def _expected_gains(
     asked: NDArray[np.intp],
     n_alike: int,
 ) -> _Floats:
-    """Return the relative fall of the best loss to expect by each later evaluation.
+    """Return the gain of the best loss to expect by each later evaluation.
 
     Args:
         description: What each curve looks like after this evaluation.
@@ -161,22 +186,36 @@ def _expected_gains(
     Returns:
         Shape ``(len(going), n_points - index - 1)``.
     """
-    scaled = description / (description[asked].std(axis=0) + _TINY)
-    still = _relative_fall(best[asked, index, None], best[asked, index + 1 :])
+    centre, spread = description[asked].mean(axis=0), description[asked].std(axis=0)
+    scaled = (description - centre) / (spread + _TINY)
+    still = _gain(best[asked, index, None], best[asked, index + 1 :])
     answers = scaled[asked]
     n_alike = min(n_alike, len(asked) - 1)
     gains = np.empty((len(going), still.shape[1]))
     for start in range(0, len(going), _BLOCK):
         rows = going[start : start + _BLOCK]
         is_own = rows[:, None] == asked
-        # Squared distances, but for what all siblings of a row have in common.
-        distances = (answers**2).sum(axis=1) - 2 * scaled[rows] @ answers.T
+        distances = _squared_distances(scaled[rows], answers)
         distances[is_own] = np.inf
         near = np.argpartition(distances, n_alike - 1, axis=1)[:, :n_alike]
-        guess = (_mean_of_others(still, is_own) + _fall_before(best[rows], index)) / 2
-        total = still[near].sum(axis=1) + _PRIOR_SIBLINGS * guess
-        gains[start : start + _BLOCK] = total / (n_alike + _PRIOR_SIBLINGS)
+        weights = np.zeros_like(distances)
+        of_near = np.take_along_axis(distances, near, axis=1)
+        np.put_along_axis(weights, near, 1 / (1 + of_near / _NEAR), axis=1)
+        guess = (_mean_of_others(still, is_own) + _gain_before(best[rows], index)) / 2
+        total = weights @ still + _PRIOR_SIBLINGS * guess
+        total_weight = weights.sum(axis=1, keepdims=True) + _PRIOR_SIBLINGS
+        gains[start : start + _BLOCK] = total / total_weight
     return gains
+
+
+def _squared_distances(left: _Floats, right: _Floats) -> _Floats:
+    """Return those between all rows of both, without making their differences.
+
+    Precise where the rows are near the origin.
+    """
+    squares = (left**2).sum(axis=1, keepdims=True) + (right**2).sum(axis=1)
+    distances: _Floats = np.maximum(squares - 2 * left @ right.T, 0)
+    return distances
 
 
 def _mean_of_others(still: _Floats, is_own: NDArray[np.bool_]) -> _Floats:
@@ -191,11 +230,12 @@ def _lately(index: int) -> int:
     return max(int(_RECENTLY * (index + 1)) - 1, 0)
 
 
-def _fall_before(best: _Floats, index: int) -> _Floats:
-    """Return how much each curve fell, of late, in as many evaluations as there are to come."""
+def _gain_before(best: _Floats, index: int) -> _Floats:
+    """Return how much each curve gained, of late, in as many evaluations as there are to come."""
     back = np.maximum(index - np.arange(1, best.shape[1] - index), _lately(index))
-    return _relative_fall(best[:, back], best[:, index, None])
+    return _gain(best[:, back], best[:, index, None])
 
 
-def _relative_fall(before: _Floats, after: _Floats) -> _Floats:
-    return np.nan_to_num(1 - after / before, nan=0.0, posinf=0.0, neginf=0.0)
+def _gain(before: _Floats, after: _Floats) -> _Floats:
+    """Return how far one loss is above a later one, relative to the later one."""
+    return np.clip(np.nan_to_num(before / after - 1, nan=0.0), 0, _MOST_GAINED)

@@ -9,6 +9,7 @@ from sweepdiag.errors import ConfigError
 from sweepdiag.recommend.lookahead import LEAST_SIBLINGS, sibling_lookahead
 
 N_POINTS = 60
+RISE = np.maximum(np.arange(N_POINTS) - 10, 0) / N_POINTS
 
 
 def sweep(seed: int, course: np.ndarray, n_curves: int = 20) -> np.ndarray:
@@ -41,6 +42,20 @@ def test_it_stops_near_the_turn_where_no_sibling_has_recovered():
     turns = losses.argmin(axis=1)
     assert (stops >= turns - 3).all()
     assert (stops <= turns + 6).all()
+
+
+def test_siblings_that_look_otherwise_hardly_count():
+    """Half of a small sweep rises little and falls below all later; the others rise steeply."""
+    losses = np.concatenate([with_drop()[:5], overfitting()[:5] + 0.5 * RISE])
+    stops = sibling_lookahead(losses, price=0.1)
+    assert (stops[:5] >= 40).all()
+    assert (stops[5:] < 20).all()
+
+
+def test_where_few_have_learned_they_are_asked_and_not_the_others():
+    flat = 1.6 + np.random.default_rng(4).normal(0, 0.003, (20, N_POINTS))
+    losses = np.concatenate([with_drop()[:4], flat])
+    assert (sibling_lookahead(losses, price=0.2)[:4] >= 40).all()
 
 
 def test_a_curve_is_not_asked_about_itself():
