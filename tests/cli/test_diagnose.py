@@ -42,7 +42,7 @@ def test_one_curve_is_told_with_its_evidence_and_when_to_stop(tmp_path):
     assert "One curve, judged alone." in done.stdout
     assert "  one: u-shaped, confidence " in done.stdout
     assert "validation loss rose" in done.stdout
-    assert "-> Stop at epoch 5 of 12" in done.stdout
+    assert "-> Stop at epoch 6 of 12" in done.stdout
     assert "in the median" not in done.stdout
 
 
