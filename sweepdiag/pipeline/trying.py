@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from sweepdiag.errors import TrainingError, WorkloadError
+from sweepdiag.errors import ConfigError, TrainingError, WorkloadError
 from sweepdiag.space import MEMBER_AXES
 
 if TYPE_CHECKING:
@@ -53,13 +53,17 @@ def check_that_some_trial_begins(sweep: ResolvedSweep, *, kind: str) -> None:
                 return
             failures.append(str(error))
         else:
-            _note_metric(trial, worker.prepared)
+            _note_metric(trial, worker.prepared, monitor=sweep.config.monitor)
             return
     raise WorkloadError(_told(failures))
 
 
-def _note_metric(trial: Trial, prepared: PreparedWorkload) -> None:
-    """Say that the task's metric is left out because outputs are not what it compares."""
+def _note_metric(trial: Trial, prepared: PreparedWorkload, *, monitor: str) -> None:
+    """Say that the task's metric is left out because outputs are not what it compares.
+
+    Raises:
+        ConfigError: If trials are to be ranked by it.
+    """
     from sweepdiag.training import output_shape
     from sweepdiag.workloads import FittingMetric
 
@@ -73,12 +77,12 @@ def _note_metric(trial: Trial, prepared: PreparedWorkload) -> None:
         why = f"accuracy needs one output per class, {metric.n_classes} of them"
     else:
         why = f"{metric.task} needs outputs of the targets' shape, {targets}"
-    logger.warning(
-        "no metric is measured: %s, and outputs of a sample have shape %s; metric=function, "
-        "metric_mode='max' or 'min' gives one of your own, metric=None none without this note",
-        why,
-        outputs,
-    )
+    why = f"{why}, and outputs of a sample have shape {outputs}"
+    own = "metric=function, metric_mode='max' or 'min' gives one of your own"
+    if monitor == "val_metric":
+        message = f"monitor must be val_loss, since no metric is measured: {why}; {own}"
+        raise ConfigError(message)
+    logger.warning("no metric is measured: %s; %s, metric=None none without this note", why, own)
 
 
 def _tried(plan: Plan) -> list[Trial]:
