@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from typing import TYPE_CHECKING
 
-from sweepdiag.errors import TrainingError, WorkloadError
+from sweepdiag.errors import ConfigError, TrainingError, WorkloadError
 from sweepdiag.rules.findings.sd904_outputs_not_expected import output_mistake
 from sweepdiag.rules.findings.sd905_no_gradient import gradient_mistake
 from sweepdiag.space import MEMBER_AXES
@@ -60,7 +60,7 @@ def check_that_some_trial_begins(sweep: ResolvedSweep, *, kind: str) -> Resolved
                 return sweep
             failures.append(str(error))
         else:
-            _note_metric(trial, worker.prepared)
+            _note_metric(trial, worker.prepared, monitor=sweep.config.monitor)
             facts = dataclasses.replace(sweep.facts, step=step)
             _warn_of_mistakes(facts)
             return dataclasses.replace(sweep, facts=facts)
@@ -74,8 +74,12 @@ def _warn_of_mistakes(facts: SweepFacts) -> None:
             logger.warning("%s: %s: %s. %s", code, mistake.title, mistake.evidence, mistake.action)
 
 
-def _note_metric(trial: Trial, prepared: PreparedWorkload) -> None:
-    """Say that the task's metric is left out because outputs are not what it compares."""
+def _note_metric(trial: Trial, prepared: PreparedWorkload, *, monitor: str) -> None:
+    """Say that the task's metric is left out because outputs are not what it compares.
+
+    Raises:
+        ConfigError: If trials are to be ranked by it.
+    """
     from sweepdiag.training import output_shape
     from sweepdiag.workloads import FittingMetric
 
@@ -89,12 +93,12 @@ def _note_metric(trial: Trial, prepared: PreparedWorkload) -> None:
         why = f"accuracy needs one output per class, {metric.n_classes} of them"
     else:
         why = f"{metric.task} needs outputs of the targets' shape, {targets}"
-    logger.warning(
-        "no metric is measured: %s, and outputs of a sample have shape %s; metric=function, "
-        "metric_mode='max' or 'min' gives one of your own, metric=None none without this note",
-        why,
-        outputs,
-    )
+    why = f"{why}, and outputs of a sample have shape {outputs}"
+    own = "metric=function, metric_mode='max' or 'min' gives one of your own"
+    if monitor == "val_metric":
+        message = f"monitor must be val_loss, since no metric is measured: {why}; {own}"
+        raise ConfigError(message)
+    logger.warning("no metric is measured: %s; %s, metric=None none without this note", why, own)
 
 
 def _tried(plan: Plan) -> list[Trial]:

@@ -179,7 +179,7 @@ def metric_function(workload: Workload, *, n_classes: int = 0) -> BatchFunction 
 
     Args:
         workload: The workload.
-        n_classes: How many classes its training targets have.
+        n_classes: How many classes its targets have.
 
     Returns:
         The function, or ``None`` where the workload has no metric.
@@ -221,7 +221,7 @@ def sample_metric_function(workload: Workload, *, n_classes: int = 0) -> BatchFu
 
     Args:
         workload: The workload.
-        n_classes: How many classes its training targets have.
+        n_classes: How many classes its targets have.
 
     Returns:
         The function; ``None`` for the user's own, and where there is no metric.
@@ -243,7 +243,7 @@ class FittingMetric:
     Attributes:
         function: The metric, of a batch or of each sample.
         task: ``classification``, ``binary`` or ``regression``.
-        n_classes: How many classes the training targets have; 0 where they are no classes.
+        n_classes: How many classes the targets have; 0 where they are no classes.
         is_per_sample: Whether the metric is that of each sample.
     """
 

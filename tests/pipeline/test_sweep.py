@@ -702,3 +702,5 @@ def test_embeddings_have_no_accuracy_that_a_finding_could_rest_on(tmp_path, widt
     assert f"one output per class, 3 of them, and outputs of a sample have shape ({width},)" in (
         caplog.text
     )
+    with pytest.raises(ConfigError, match="monitor must be val_loss, since no metric is measured"):
+        run_sweep(workload, monitor="val_metric", output=tmp_path / "by_metric")
