@@ -198,7 +198,7 @@ class _Reader:
             table = table.only(columns.used() | {self.group_by})
         rows = rows_of(table, columns, self.problems)
         if len(rows):
-            for note in notes:
+            for note in (*table.notes, *notes):
                 self.notes.setdefault(note, []).append(table.file)
             self.parts.append(rows)
             if all(columns != known for _, known in self.maps):

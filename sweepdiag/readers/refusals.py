@@ -121,7 +121,7 @@ def _lacking(file: str, names: Sequence[str], columns: ColumnMap) -> str:
 
 
 def _option(name: str) -> str:
-    """Return what to give ``--columns`` for a loss: its part of the data only if its name tells."""
+    """Return what to give ``--columns`` for a loss: of which data only if its name tells."""
     if says_part(name, "val", "test"):
         return f"val_loss={name}"
     if says_part(name, "train"):

@@ -68,8 +68,9 @@ def split_restarts(rows: Rows) -> tuple[Rows, list[str]]:
             names[i] = f"{runs[codes[i]]}#{k}"
     first = runs[min(restarted)]
     n_begun = len(set(names)) - len(runs) + len(restarted)
+    what = "epochs" if has_epochs else "steps"
     note = (
-        f"the {'epochs' if has_epochs else 'steps'} of {_count(len(restarted), 'run')} begin anew within a file: "
+        f"the {what} of {_count(len(restarted), 'run')} begin anew within a file: "
         f"{n_begun} trainings, named {first}#1, {first}#2, … (--columns run=NAME says otherwise)"
     )
     return dataclasses.replace(rows, run=names), [note]
