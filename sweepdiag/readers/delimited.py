@@ -13,7 +13,7 @@ import numpy as np
 
 from sweepdiag.errors import ReaderError
 from sweepdiag.readers.columns import find_columns
-from sweepdiag.readers.problems import ProblemList
+from sweepdiag.readers.problems import MAX_LEFT_OUT, ProblemList
 from sweepdiag.readers.raw import Chooser, RawTable
 
 if TYPE_CHECKING:
@@ -71,9 +71,11 @@ def read_delimited(
     cells_of = operator.itemgetter(0, 0, *(header.index(name) for name in wanted))
     kept: list[tuple[str, ...]] = []
     numbers: list[int] = []
+    n_before = problems.count
     for number, row in _rows(lines, first, delimiter, header, file, problems):
         kept.append(cells_of(row))
         numbers.append(number)
+    _check_share(problems, n_before, n_kept=len(kept), lines=lines, file=file)
     columns = list(zip(*kept, strict=True))[2:] if kept else [()] * len(wanted)
     return RawTable(
         file=file,
@@ -83,6 +85,27 @@ def read_delimited(
         lines=np.asarray(numbers, dtype=np.int64),
         has_decimal_comma=delimiter != ",",
     )
+
+
+def _check_share(
+    problems: ProblemList, n_before: int, *, n_kept: int, lines: list[str], file: str
+) -> None:
+    """Check that most lines were rows of the header's columns.
+
+    Raises:
+        ReaderError: If too many were not: the rest would be part of a curve, or of another table.
+    """
+    listed = problems.listed[n_before:]
+    # The last line may be cut off in any file.
+    is_cut = not lines[-1].endswith(("\n", "\r")) and any(p.line == len(lines) for p in listed)
+    n_left_out = problems.count - n_before - is_cut
+    if n_kept and n_left_out > MAX_LEFT_OUT * (n_kept + n_left_out):
+        first = f": {listed[0]}" if listed else ""
+        message = (
+            f"{file} has {n_left_out} of {n_kept + n_left_out} lines that are no rows below its "
+            f"header{first}. Where it holds several tables, write each into a file of its own"
+        )
+        raise ReaderError(message)
 
 
 def _is_header(line: str) -> bool:

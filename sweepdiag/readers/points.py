@@ -10,6 +10,7 @@ import numpy as np
 from sweepdiag.errors import ReaderError
 from sweepdiag.readers.columns import QUANTITIES
 from sweepdiag.readers.gaps import PointTable, fill_gaps
+from sweepdiag.readers.problems import MAX_LEFT_OUT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,8 +24,6 @@ __all__ = ["Points", "collect_points", "run_codes", "split_runs_by_file"]
 
 _SEVERAL_SHARE = 0.05
 """Share of epochs with several validation losses from which steps are the better axis."""
-_DUPLICATE_SHARE = 0.3
-"""Share of repeated rows from which they are several runs rather than a slip."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,7 +242,7 @@ class _Merge:
             is_last[:-1] = self.point[used][1:] != self.point[used][:-1]
             is_replaced[used[~is_last]] = True
         n_replaced = int(is_replaced.sum())
-        if n_replaced > _DUPLICATE_SHARE * self.order.size:
+        if n_replaced > MAX_LEFT_OUT * self.order.size:
             first = self.order[is_replaced][0]
             cause = f"runs seem to share the name {runs[codes[first]]!r}"
             if not has_run_column:

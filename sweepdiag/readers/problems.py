@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["MAX_LISTED", "Problem", "ProblemList"]
+__all__ = ["MAX_LEFT_OUT", "MAX_LISTED", "Problem", "ProblemList"]
+
+MAX_LEFT_OUT = 0.3
+"""Share of rows that are left out from which a table is not what it was taken for."""
 
 MAX_LISTED = 100_000
 """Most problems that are kept one by one; further ones are counted."""

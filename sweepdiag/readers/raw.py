@@ -31,6 +31,7 @@ class RawTable:
         names: All columns, also those that were not read.
         columns: What was read: numbers as ``parse_numbers`` returns them, all else as objects.
         lines: Line of each row in the file, from 1.
+        notes: What was done to read it, in words.
     """
 
     file: str
@@ -39,6 +40,7 @@ class RawTable:
     columns: Mapping[str, Sequence[Any] | NDArray[np.float64]]
     lines: NDArray[np.int64]
     has_decimal_comma: bool = False
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.lines)

@@ -216,7 +216,7 @@ class _Reader:
         if lines_without_loss(rows).size:
             rows = of_other_things(rows, again())
         if len(rows):
-            for note in notes:
+            for note in (*table.notes, *notes):
                 self.notes.setdefault(note, []).append(table.file)
             self.parts.append(rows)
             if all(columns != known for _, known in self.maps):

@@ -103,12 +103,12 @@ def _lacking(file: str, names: Sequence[str], columns: ColumnMap) -> str:
             "If there is one column per run, melt the table with pandas: "
             f"frame.melt(id_vars={[axis]!r}, var_name='run', value_name='val_loss')"
         )
-        example = possible[0] if possible else others[0]
-        role = "train_loss" if says_part(example, "train") else "val_loss"
         start = f"{file} has no column that is named like a loss ({_shown(names)}). If "
         if possible:
-            return f"{start}one of {_shown(possible)} is it, say so: --columns {role}={example}"
-        return f"{start}one holds it, say so: --columns {role}={example}. {shape}"
+            example = _option(possible[0])
+            return f"{start}one of {_shown(possible)} is it, say so: --columns {example}"
+        example = "train_loss=NAME, or val_loss=NAME if it is of validation"
+        return f"{start}one holds it, say so: --columns {example}. {shape}"
     lacking = " and ".join(
         text
         for text, is_there in (("a loss", columns.has_loss), ("an epoch or step", axis))
@@ -118,6 +118,15 @@ def _lacking(file: str, names: Sequence[str], columns: ColumnMap) -> str:
         f"{file} has no column that is named like {lacking}; its columns are {_shown(names)}. "
         "Name them with --columns, such as --columns epoch=NAME,train_loss=NAME,val_loss=NAME"
     )
+
+
+def _option(name: str) -> str:
+    """Return what to give ``--columns`` for a loss: of which data only if its name tells."""
+    if says_part(name, "val", "test"):
+        return f"val_loss={name}"
+    if says_part(name, "train"):
+        return f"train_loss={name}"
+    return f"train_loss={name}, or val_loss={name} if it is of validation"
 
 
 def _number(name: str) -> float | None:

@@ -41,9 +41,12 @@ def split_restarts(rows: Rows) -> tuple[Rows, list[str]]:
     """
     runs, codes = run_codes(rows.run)
     order = np.lexsort((rows.file, codes))
-    order = order[np.isfinite(rows.epoch[order])]
+    has_epochs = bool(np.isfinite(rows.epoch).any())
+    # Without epochs, steps that go back say the same.
+    axis = rows.epoch if has_epochs else rows.step
+    order = order[np.isfinite(axis[order])]
     code, file = codes[order], rows.file[order]
-    epoch, step = rows.epoch[order], rows.step[order]
+    epoch, step = axis[order], rows.step[order]
     is_same = (code[1:] == code[:-1]) & (file[1:] == file[:-1])
     is_backward = is_same & (epoch[1:] < epoch[:-1]) & ~(step[1:] > step[:-1])
     backward = np.flatnonzero(is_backward) + 1
@@ -65,8 +68,9 @@ def split_restarts(rows: Rows) -> tuple[Rows, list[str]]:
             names[i] = f"{runs[codes[i]]}#{k}"
     first = runs[min(restarted)]
     n_begun = len(set(names)) - len(runs) + len(restarted)
+    what = "epochs" if has_epochs else "steps"
     note = (
-        f"the epochs of {_count(len(restarted), 'run')} begin anew within a file: "
+        f"the {what} of {_count(len(restarted), 'run')} begin anew within a file: "
         f"{n_begun} trainings, named {first}#1, {first}#2, … (--columns run=NAME says otherwise)"
     )
     return dataclasses.replace(rows, run=names), [note]

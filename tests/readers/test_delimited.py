@@ -158,3 +158,9 @@ def test_where_no_loss_can_be_read_the_first_cell_is_told(tmp_path):
     said = r"no row of .* has a loss: runs.csv, line 2: loss is '1 of 3', expected a number"
     with pytest.raises(ReaderError, match=said):
         read(tmp_path, "epoch,loss\n0,1 of 3\n1,2 of 3\n")
+
+
+def test_a_table_of_which_much_is_left_out_is_refused(tmp_path):
+    content = "epoch,loss,val_loss\n" + "1,2,3\n2,2,3\n" * 3 + "1,2,3,4,5\n" * 3
+    with pytest.raises(ReaderError, match=r"3 of 9 lines that are no rows .* line 8: .* 5 values"):
+        read(tmp_path, content)

@@ -163,3 +163,26 @@ def test_the_rows_of_each_part_are_counted(tmp_path):
     assert reading.curves["train_loss"].tolist() == [3, 2]
     assert reading.curves["val_loss"].tolist() == [4, 3]
     assert reading.runs.columns.tolist() == ["trial_id"]
+
+
+def test_one_test_loss_after_training_is_no_validation_loss(tmp_path):
+    text = "epoch,train_loss,test_loss\n0,3,\n1,2,\n2,1,\n3,,1.5\n"
+    reading = read(tmp_path, text)
+    assert reading.curves["train_loss"].tolist()[:3] == [3, 2, 1]
+    assert reading.columns[0][1].val_loss is None
+    each = read(tmp_path, text.replace(",\n", ",4\n"))
+    assert each.columns[0][1].val_loss == "test_loss"
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("epoch,macro_f1_train,macro_f1_val", "--columns train_loss=NAME, or val_loss=NAME"),
+        ("step,Wall time,Value", "--columns train_loss=NAME, or val_loss=NAME"),
+        ("epoch,velocity_loss", "train_loss=velocity_loss, or val_loss=velocity_loss if"),
+    ],
+)
+def test_only_what_may_be_a_loss_is_suggested_as_one(tmp_path, header, said):
+    row = ",".join("1" for _ in header.split(","))
+    with pytest.raises(ReaderError, match=said):
+        read(tmp_path, f"{header}\n{row}\n{row}\n")

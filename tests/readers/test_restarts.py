@@ -73,3 +73,13 @@ def test_of_what_several_processes_log_alike_the_last_counts(tmp_path):
     assert reading.curves["train_loss"].tolist() == [1.00001, 0.50001, 0.33334, 0.25001]
     assert reading.notes[0].startswith("4 rows nearly equal others")
     assert reading.problems.count == 0
+
+
+def test_steps_that_begin_anew_are_another_run_where_there_are_no_epochs(tmp_path):
+    path = tmp_path / "job.csv"
+    rows = "".join(f"{step},{loss}\n" for loss in (3, 2) for step in range(19, 200, 20))
+    path.write_text("iteration,total_loss\n" + rows)
+    reading = read_curves(path)
+    assert reading.runs["trial_id"].tolist() == ["job#1", "job#2"]
+    assert reading.curves.groupby("trial_id")["train_loss"].first().tolist() == [3, 2]
+    assert "the steps of 1 run begin anew" in reading.notes[0]
