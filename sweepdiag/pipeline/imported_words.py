@@ -45,7 +45,9 @@ def reading_lines(reading: Reading) -> list[str]:
         where = f" ({file})" if len(reading.columns) > 1 else ""
         pairs = [f"{role}={name}" for role, name in columns.named()]
         if not columns.run:
-            pairs.insert(0, "run: the file's name" if reading.files else "one run")
+            pairs.insert(
+                0, "run: the name of the file or its folder" if reading.files else "one run"
+            )
         lines.append(f"columns{where}: " + ", ".join(pairs))
     return [*lines, *reading.notes]
 

@@ -11,6 +11,7 @@ from sweepdiag.readers.names import (
     loss_of,
     metric_mode,
     metrics_of,
+    paired_losses,
     summed_losses,
 )
 
@@ -131,6 +132,9 @@ def find_columns(names: Sequence[str], given: Mapping[str, str]) -> ColumnMap:
     parts = {role: _one(loss_of(free, is_train=role == "train_loss")) for role in LOSSES} | parts
     if not any(parts[role] for role in LOSSES) and not given.keys() & set(LOSSES):
         parts |= dict(zip(LOSSES, summed_losses(free), strict=True))
+        if not any(parts[role] for role in LOSSES):
+            pair = paired_losses(free)
+            parts |= {role: _one(name) for role, name in zip(LOSSES, pair, strict=True)}
     metrics = metrics_of(free, has_val_loss=bool(parts["val_loss"]))
     parts = {role: _one(name) for role, name in zip(METRICS, metrics, strict=True)} | parts
     run = parts.pop("run")

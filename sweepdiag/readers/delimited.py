@@ -13,6 +13,7 @@ import numpy as np
 
 from sweepdiag.errors import ReaderError
 from sweepdiag.readers.columns import find_columns
+from sweepdiag.readers.printed import read_printed
 from sweepdiag.readers.problems import MAX_LEFT_OUT, ProblemList
 from sweepdiag.readers.raw import Chooser, RawTable
 
@@ -51,7 +52,8 @@ def read_delimited(
 
     The encoding is that of its byte order mark, else UTF-8, else Windows-1252; columns are
     separated by whichever of comma, semicolon, tab and bar stands most often in the header.
-    Lines that have not one value per column are listed and left out.
+    Lines that have not one value per column are listed and left out. Without a loss in the header
+    the lines may be printed ones, that name their losses each.
 
     Args:
         path: The file.
@@ -66,6 +68,10 @@ def read_delimited(
     text = _decode(path.read_bytes(), file, problems)
     lines = list(io.StringIO(text, newline=""))
     header, delimiter, first = _header(lines, file)
+    if not find_columns(header, {}).has_loss:
+        printed = read_printed(lines, file=file, default_run=default_run, choose=choose)
+        if printed is not None:
+            return printed
     wanted = list(choose(header))
     # The first cell twice as well, so that the getter returns tuples for any number of columns.
     cells_of = operator.itemgetter(0, 0, *(header.index(name) for name in wanted))

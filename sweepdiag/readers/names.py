@@ -16,6 +16,7 @@ __all__ = [
     "losses_among",
     "metric_mode",
     "metrics_of",
+    "paired_losses",
     "part_of",
     "says_part",
     "summed_losses",
@@ -36,6 +37,7 @@ _BETTER_UP = {
 }  # fmt: skip
 _MEAN_PRECISION = re.compile(r"(?:hbb|obb)?m?ap\d*")
 _BETTER_DOWN = {"error", "err", "mae", "mse", "rmse", "perplexity", "ppl", "wer", "cer"}
+_ERRORS = ("mse", "rmse", "mae")
 _WORD_BREAK = re.compile(r"(?:(?<=[a-z][a-z0-9])|(?<=[0-9]))(?=[A-Z])")
 """Where a capital begins a word: in ``trainLoss``, but not in ``mAP`` or ``mIoU``."""
 
@@ -95,6 +97,28 @@ def summed_losses(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...
                 found.setdefault(words - kind, name)
     both = [part for part in parts[0] if part in parts[1]]
     return tuple(parts[0][part] for part in both), tuple(parts[1][part] for part in both)
+
+
+def paired_losses(names: Sequence[str]) -> tuple[str | None, str | None]:
+    """Return the one column of a loss, or an error, that has a twin of the validation's.
+
+    ``loss_G`` and ``val_loss_G`` are such, or ``train_mse`` and ``val_mse``. Of errors the squared
+    one is preferred, which is what is mostly trained with; of several losses none.
+    """
+    words = {name: frozenset(words_of(name)) for name in names}
+    pairs = [
+        (train, val, words[val] - _VAL)
+        for val in names
+        for train in names
+        if words[val] & _VAL
+        and not words[train] & (_VAL | _TEST)
+        and words[train] - _TRAIN == words[val] - _VAL
+    ]
+    losses = [pair[:2] for pair in pairs if pair[2] & _LOSS]
+    if losses:
+        return losses[0] if len(losses) == 1 else (None, None)
+    errors = (pair[:2] for what in _ERRORS for pair in pairs if pair[2] == {what})
+    return next(errors, (None, None))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

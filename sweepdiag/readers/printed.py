@@ -14,7 +14,6 @@ from sweepdiag.readers.raw import Chooser, RawTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 __all__ = ["read_printed"]
 
@@ -50,20 +49,21 @@ class _Epoch:
         return None
 
 
-def read_printed(path: Path, *, file: str, default_run: str, choose: Chooser) -> RawTable | None:
+def read_printed(
+    lines: Iterable[str], *, file: str, default_run: str, choose: Chooser
+) -> RawTable | None:
     """Return the epochs of a printed log; ``None`` unless nearly all give each loss once.
 
     Lines as of Keras (``Epoch 3/50``, then ``loss: 0.1 - val_loss: 0.2``), of nnU-Net, and
     ``Epoch 3: train loss 0.1, val loss 0.2`` are known.
 
     Args:
-        path: The file.
+        lines: The lines of the file.
         file: What messages call it.
         default_run: Name of its run.
         choose: Told the names of the columns.
     """
-    with path.open(encoding="utf-8", errors="replace") as stream:
-        epochs = [epoch for epoch in _epochs(stream) if epoch.train or epoch.val]
+    epochs = [epoch for epoch in _epochs(lines) if epoch.train or epoch.val]
     found = [(epoch, losses) for epoch in epochs if (losses := epoch.losses()) is not None]
     if len(found) < _LEAST_EPOCHS or len(found) < _WHOLE_SHARE * len(epochs):
         return None

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from sweepdiag.errors import ReaderError
 from sweepdiag.readers.delimited import has_header_of_losses, read_delimited
-from sweepdiag.readers.printed import read_printed
 from sweepdiag.readers.structured import (
     has_records_of_losses,
     is_json_lines,
@@ -71,10 +70,6 @@ class Source:
             return read_json(
                 self.path, file=file, default_run=run, choose=choose, problems=problems
             )
-        if not has_header_of_losses(self.path):
-            printed = read_printed(self.path, file=file, default_run=run, choose=choose)
-            if printed is not None:
-                return printed
         return read_delimited(
             self.path, file=file, default_run=run, choose=choose, problems=problems
         )

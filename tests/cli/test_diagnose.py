@@ -114,7 +114,7 @@ def test_a_folder_of_keras_logs(tmp_path):
         (tmp_path / f"run{i}.csv").write_text(samples.KERAS)
     done = command("diagnose", tmp_path, "--output", tmp_path / "diagnosis")
     assert done.returncode == 0, done.stderr
-    assert "run: the file's name" in done.stdout
+    assert "run: the name of the file or its folder" in done.stdout
     # The report lies among the logs, and is none of them.
     again = command("diagnose", tmp_path, "--output", tmp_path / "diagnosis")
     assert "9 rows of 3 runs from 3 files" in again.stdout

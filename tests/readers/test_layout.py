@@ -186,3 +186,16 @@ def test_only_what_may_be_a_loss_is_suggested_as_one(tmp_path, header, said):
     row = ",".join("1" for _ in header.split(","))
     with pytest.raises(ReaderError, match=said):
         read(tmp_path, f"{header}\n{row}\n{row}\n")
+
+
+@pytest.mark.parametrize(
+    ("header", "pair"),
+    [
+        ("epoch,loss_G,loss_D,val_loss_G", ("loss_G", "val_loss_G")),
+        ("epoch,train_mae,train_mse,val_mae,val_mse", ("train_mse", "val_mse")),
+    ],
+)
+def test_a_loss_of_another_name_is_known_by_its_twin_of_validation(tmp_path, header, pair):
+    rows = "".join(f"{epoch}," + "1," * (header.count(",") - 1) + "1\n" for epoch in range(3))
+    columns = read(tmp_path, f"{header}\n{rows}").columns[0][1]
+    assert (columns.train_loss, columns.val_loss) == pair
