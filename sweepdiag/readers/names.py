@@ -14,16 +14,18 @@ __all__ = [
     "is_learning_rate",
     "loss_of",
     "losses_among",
+    "may_be_loss",
     "metric_mode",
     "metrics_of",
     "paired_losses",
     "part_of",
+    "part_of_losses",
     "says_part",
     "summed_losses",
     "words_of",
 ]
 
-_TRAIN = {"train", "training", "trn", "tr"}
+_TRAIN = {"train", "training", "trn", "tr", "learn"}
 _VAL = {"val", "valid", "validation", "eval", "evaluation", "dev"}
 _TEST = {"test", "testing", "holdout", "heldout"}
 _PARTS = {"train": _TRAIN, "val": _VAL, "test": _VAL | _TEST}
@@ -31,6 +33,10 @@ _LOSS = {"loss", "losses", "nll", "xent"}
 _HARMLESS = {"epoch", "mean", "avg", "average", "total", "per", "value"}
 """Words beside ``train`` and ``loss`` that do not make another quantity of it."""
 _PER_STEP = {"step", "batch"}
+_TIMES = {
+    "time", "wall", "date", "timestamp", "runtime", "duration", "elapsed", "eta", "seconds",
+    "secs", "sec", "minutes", "hours", "fps",
+}  # fmt: skip
 _BETTER_UP = {
     "accuracy", "acc", "f1", "auc", "auroc", "precision", "recall", "iou", "miou", "dice",
     "bleu", "r2", "top1", "top5", "score", "macc", "aacc",
@@ -175,6 +181,13 @@ def part_of(text: str) -> str:
     return _part(set(words_of(text)))
 
 
+def part_of_losses(text: str) -> str:
+    """Return the part that a text says where it says besides that it is of losses; else ''."""
+    words = set(words_of(text))
+    losses = words & {*_LOSS, "error", "errors"}
+    return _part(words - losses) if losses else ""
+
+
 def _part(words: set[str]) -> str:
     return next((part for part, kind in _PARTS.items() if words and words <= kind), "")
 
@@ -183,6 +196,13 @@ def says_part(name: str, *parts: str) -> bool:
     """Return whether a name says, among other things, that it is of one of these parts, or any."""
     words = set(words_of(name))
     return any(words & _PARTS[part] for part in parts or _PARTS)
+
+
+def may_be_loss(name: str) -> bool:
+    """Return whether nothing in a name speaks against a loss: no time, rate or score."""
+    words = set(words_of(name))
+    is_score = metric_mode(name) == "max" and not words & _LOSS  # but dice_loss is a loss
+    return not (is_score or words & _TIMES or is_learning_rate(name))
 
 
 def losses_among(names: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ from sweepdiag.readers.attributes import attributes_of, read_attributes, values_
 from sweepdiag.readers.charts import chart_columns, melt_chart
 from sweepdiag.readers.columns import LOSSES, ColumnMap, find_columns
 from sweepdiag.readers.layout import open_columns, settle
+from sweepdiag.readers.places import NOWHERE, Place, take_place
 from sweepdiag.readers.points import collect_points, split_runs_by_file
 from sweepdiag.readers.problems import ProblemList
 from sweepdiag.readers.refusals import runs_table_key, unwanted_shape
@@ -104,11 +105,12 @@ def read_curves(
 
 @dataclass(slots=True)
 class _Choice:
-    """Chooses the columns of one file, and remembers what they hold."""
+    """Chooses the columns of one file, and remembers what they hold and where it lies."""
 
     reader: _Reader
     columns: ColumnMap = dataclasses.field(default_factory=ColumnMap)
     is_chart: bool = False
+    place: Place = NOWHERE
 
     def __call__(self, names: Sequence[str]) -> Sequence[str]:
         self.columns = self.reader.find(names)
@@ -157,7 +159,7 @@ class _Reader:
         sources = find_sources(path)
         failures = []
         for source in sources:
-            choice = _Choice(self)
+            choice = _Choice(self, place=source.place)
             try:
                 table = source.read(choice, self.problems)
                 again = partial(source.read, _all_columns, ProblemList())
@@ -201,7 +203,12 @@ class _Reader:
         if choice.is_chart:
             table = melt_chart(table)
             columns = self.find(table.names)
+        place = NOWHERE if choice.is_chart else choice.place
+        table, columns, told = take_place(
+            table, columns, place, given=self.given, everything=again
+        )
         table, columns, notes = settle(table, columns, self.given)
+        notes = told + notes
         key = runs_table_key(table.names, columns)
         wrong = unwanted_shape(table.file, table.names, columns)
         if key is not None and not is_only:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from sweepdiag.readers.names import losses_among, says_part, words_of
+import numpy as np
+
+from sweepdiag.readers.names import losses_among, may_be_loss, says_part, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sweepdiag.readers.columns import ColumnMap
+    from sweepdiag.readers.raw import RawTable
 
-__all__ = ["runs_table_key", "unwanted_shape"]
+__all__ = ["may_hold_loss", "runs_table_key", "unwanted_shape"]
 
 _MANY = 3
 _N_SHOWN = 8
@@ -127,6 +130,18 @@ def _option(name: str) -> str:
     if says_part(name, "train"):
         return f"train_loss={name}"
     return f"train_loss={name}, or val_loss={name} if it is of validation"
+
+
+def may_hold_loss(table: RawTable, name: str) -> bool:
+    """Return whether name and cells of a column allow a loss: numbers that vary, no counter."""
+    if name not in table.columns or not may_be_loss(name):
+        return False
+    values, is_missing, bad = table.numbers(name)
+    given = values[~is_missing]
+    if bad or not np.isfinite(given).any():
+        return False
+    rises = np.diff(given) > 0
+    return given.size < _MANY or bool((given != given[0]).any() and not rises.all())
 
 
 def _number(name: str) -> float | None:

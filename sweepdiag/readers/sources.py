@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sweepdiag.errors import ReaderError
 from sweepdiag.readers.delimited import has_header_of_losses, read_delimited
+from sweepdiag.readers.places import NOWHERE, Place, places_of
 from sweepdiag.readers.structured import (
     has_records_of_losses,
     is_json_lines,
@@ -49,11 +50,13 @@ class Source:
         path: Where it is.
         file: What messages call it: relative to the folder asked for.
         default_run: Name of its run where no column names runs.
+        place: What its path says of its losses.
     """
 
     path: Path
     file: str
     default_run: str
+    place: Place = NOWHERE
 
     def read(self, choose: Chooser, problems: ProblemList) -> RawTable:
         """Return the chosen columns of the file."""
@@ -97,7 +100,9 @@ def find_sources(path: Path) -> list[Source]:
         if path.suffix.lower() not in {*_SUFFIXES, *_TEXT}:
             message = f"{path}: expected a file that ends in {', '.join(_SUFFIXES)}, or a folder"
             raise ReaderError(message)
-        return [Source(path=path, file=path.name, default_run=_run_of(path, path.parent))]
+        (place,) = places_of([path], path.parent)
+        run = _run_of(path, path.parent)
+        return [Source(path=path, file=path.name, default_run=run, place=place)]
     found = _superseded(_files_of(path))
     if not found:
         message = (
@@ -106,8 +111,13 @@ def find_sources(path: Path) -> list[Source]:
         )
         raise ReaderError(message)
     return [
-        Source(path=file, file=file.relative_to(path).as_posix(), default_run=_run_of(file, path))
-        for file in found
+        Source(
+            path=file,
+            file=file.relative_to(path).as_posix(),
+            default_run=_run_of(file, path),
+            place=place,
+        )
+        for file, place in zip(found, places_of(found, path), strict=True)
     ]
 
 

@@ -188,6 +188,8 @@ def _records(content: Any) -> list[Mapping[str, Any]] | None:
         return content
     if not isinstance(content, dict):
         return None
+    if isinstance(content.get("iterations"), list) and isinstance(content.get("meta"), dict):
+        return _named_iterations(content["iterations"], content["meta"])
     # Summaries and settings may stand beside the lists, and lists in an object of their own.
     lists = {name: value for name, value in _flatten(content) if isinstance(value, list) and value}
     tables = {
@@ -195,6 +197,35 @@ def _records(content: Any) -> list[Mapping[str, Any]] | None:
     }
     columns = _columns({name: cells for name, cells in lists.items() if name not in tables})
     return max([*tables.values(), columns], key=len) or None
+
+
+def _named_iterations(
+    iterations: list[Mapping[str, Any]], meta: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
+    """Return CatBoost's records with a name for each value: the first to be minimised is the loss.
+
+    Args:
+        iterations: Records with a list of values per set, such as ``learn`` and ``test``.
+        meta: Names of the sets (``learn_sets``) and of their values (``learn_metrics``).
+    """
+    names = {}
+    for part in ("learn", "test"):
+        metrics = meta.get(f"{part}_metrics", [])
+        called = [str(metric.get("name")) for metric in metrics]
+        loss = next((i for i, m in enumerate(metrics) if m.get("best_value") == "Min"), -1)
+        for own in meta.get(f"{part}_sets", []):
+            names[own] = [
+                f"{own}/{'loss' if i == loss else name}" for i, name in enumerate(called)
+            ]
+    return [
+        {name: value for name, value in record.items() if name not in names}
+        | {
+            name: value
+            for own, called in names.items()
+            for name, value in zip(called, record.get(own, []), strict=False)
+        }
+        for record in iterations
+    ]
 
 
 def _columns(lists: Mapping[str, list[Any]]) -> list[Mapping[str, Any]]:

@@ -1,0 +1,147 @@
+"""Which part of the data the path of a file says that its losses are of."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from sweepdiag.readers.columns import LOSSES, METRICS, QUANTITIES
+from sweepdiag.readers.names import losses_among, part_of, part_of_losses, says_part
+from sweepdiag.readers.refusals import may_hold_loss
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from sweepdiag.readers.columns import ColumnMap
+    from sweepdiag.readers.raw import RawTable
+
+__all__ = ["NOWHERE", "Place", "places_of", "take_place"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """What a path says.
+
+    Attributes:
+        part: ``train``, ``val`` or ``test``; empty where it says nothing.
+        word: The folder, or the file, that says so.
+        is_of_losses: Whether it is the file's name, and says too that losses are in it.
+        run: Name of the run that it shares with the file of another part; empty where there is
+            none.
+    """
+
+    part: str = ""
+    word: str = ""
+    is_of_losses: bool = False
+    run: str = ""
+
+
+NOWHERE = Place()
+"""The place of what has no path, or one that says nothing."""
+
+
+def places_of(files: Sequence[Path], top: Path) -> list[Place]:
+    """Return what the path of each file says: a folder's name (``eval``), or its own.
+
+    A folder's name counts where one beside it is of another part: ``metrics/train/loss.tsv`` and
+    ``metrics/eval/loss.tsv``. A file's own counts where it says too that it is of losses:
+    ``learn_error.tsv`` and ``test_error.tsv``. Such files of one place are of one run.
+
+    Args:
+        files: The files.
+        top: The folder that was asked for, or that of the file that was.
+    """
+    found = [_place(file, top) for file in files]
+    parts: dict[str, set[str]] = {}
+    for place in found:
+        parts.setdefault(place.run, set()).add(place.part)
+    return [
+        dataclasses.replace(place, run=place.run if _is_joined(place, parts[place.run]) else "")
+        for place in found
+    ]
+
+
+def _is_joined(place: Place, parts: set[str]) -> bool:
+    """Return whether a file is one of two of its run: of training, and the best held-out one."""
+    held_out = "val" if "val" in parts else "test"
+    return {"train", held_out} <= parts and place.part in {"train", held_out}
+
+
+def _place(file: Path, top: Path) -> Place:
+    part = part_of_losses(file.stem)
+    if part:
+        run = file.parent.relative_to(top).as_posix()
+        run = top.resolve().name if run == "." else run
+        return Place(part=part, word=file.name, is_of_losses=True, run=run)
+    for folder in file.parents[: len(file.relative_to(top).parts)]:
+        part = part_of(folder.resolve().name)
+        if part and _has_other_part(folder.resolve()):
+            is_inside = folder != top
+            rest = file.relative_to(folder).with_suffix("")
+            run = (folder.parent.relative_to(top) / rest).as_posix() if is_inside else ""
+            return Place(part=part, word=folder.resolve().name, run=run)
+    return NOWHERE
+
+
+@lru_cache(maxsize=1024)
+def _has_other_part(folder: Path) -> bool:
+    own = part_of(folder.name)
+    names = [other.name for other in folder.parent.iterdir() if other.is_dir()]
+    return any(part_of(name) not in {"", own} for name in names)
+
+
+def take_place(
+    table: RawTable,
+    columns: ColumnMap,
+    place: Place,
+    *,
+    given: Mapping[str, str],
+    everything: Callable[[], RawTable],
+) -> tuple[RawTable, ColumnMap, list[str]]:
+    """Return a table whose only loss, if it does not say so itself, is of what its path says.
+
+    Args:
+        table: The table.
+        columns: What its columns hold by their names.
+        place: What its path says.
+        given: What the user says, by role: who names losses or metrics wants them as they are.
+        everything: Reads the table with all of its columns.
+
+    Returns:
+        The table, what its columns hold, and in words what was decided.
+    """
+    losses = [role for role in LOSSES if getattr(columns, role)]
+    if not place.part or given.keys() & set(QUANTITIES) or len(losses) > 1 or columns.sums:
+        return table, columns, []
+    own = LOSSES[place.part != "train"]
+    notes = []
+    if losses:
+        name = getattr(columns, losses[0])
+        if says_part(name) and losses[0] != own:
+            return table, columns, []
+        is_open = not says_part(name)
+    else:
+        name = _only_loss(everything(), columns) if place.is_of_losses else ""
+        if not name:
+            return table, columns, []
+        is_open, table = True, everything()
+    if is_open:
+        other, what = LOSSES[own == LOSSES[0]], "training" if own == LOSSES[0] else "validation"
+        said = f"{place.word!r} says that {name!r} is a loss of {what}"
+        notes = [f"{said} (--columns {other}={name} says otherwise)"]
+        roles: dict[str, Any] = {role: None for role in METRICS if getattr(columns, role) == name}
+        columns = dataclasses.replace(columns, **roles | {other: None, own: name})
+    if place.run and not columns.run:
+        table = dataclasses.replace(table, default_run=place.run)
+    return table, columns, notes
+
+
+def _only_loss(table: RawTable, columns: ColumnMap) -> str:
+    """Return the column that holds the losses of a file of losses; '' where several may."""
+    axes = {columns.epoch, columns.step, columns.seed, *columns.run}
+    able = [name for name in table.names if name not in axes and may_hold_loss(table, name)]
+    known = losses_among(able)
+    return known[0] if known else able[0] if len(able) == 1 else ""
