@@ -36,6 +36,8 @@ _RUN_HINTS = (
 )  # fmt: skip
 """Columns that tell runs apart where epochs repeat without them; else they are settings."""
 _N_SHOWN = 8
+_CURVE = 3
+"""Rows per run, in the mean, below which a table without epochs holds results."""
 _REPEATED_SHARE = 0.05
 """Share of losses given again at their epoch from which they are of several runs."""
 
@@ -189,7 +191,7 @@ def _count_rows(
     """Take the order of the rows of each run, and part, for the epoch, where there are several."""
     counted = columns.run if part is None else (*columns.run, part)
     order = _places_in_run(run_names(table, dataclasses.replace(columns, run=counted)))
-    if not len(table) or order.max() < 2 or (not columns.run and _has_row_per_run(table)):
+    if not len(table) or order.max() < 2 or (not columns.run and _is_of_results(table)):
         return table, columns, []
     first = table.names[0]
     if first in _UNNAMED and first in table.columns and _counts(table, first, order):
@@ -206,10 +208,11 @@ def _count_rows(
     )
 
 
-def _has_row_per_run(table: RawTable) -> bool:
-    """Return whether a column that may tell runs apart differs in every row: results, no curve."""
+def _is_of_results(table: RawTable) -> bool:
+    """Return whether a column that may tell runs apart leaves each too few rows for a curve."""
     hints = [name for name in _hints(table.names) if name in table.columns]
-    return any(len(set(map(str, table.columns[name]))) == len(table) for name in hints)
+    counts = [len(set(map(str, table.columns[name]))) for name in hints]
+    return any(n > 1 and len(table) < _CURVE * n for n in counts)
 
 
 def _places_in_run(runs: NDArray[np.object_]) -> NDArray[np.float64]:

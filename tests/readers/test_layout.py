@@ -199,3 +199,11 @@ def test_a_loss_of_another_name_is_known_by_its_twin_of_validation(tmp_path, hea
     rows = "".join(f"{epoch}," + "1," * (header.count(",") - 1) + "1\n" for epoch in range(3))
     columns = read(tmp_path, f"{header}\n{rows}").columns[0][1]
     assert (columns.train_loss, columns.val_loss) == pair
+
+
+def test_a_few_rows_per_model_are_results_and_no_curve(tmp_path):
+    rows = "".join(f"model{k},{k + i}\n" for k in range(6) for i in range(1 + k % 3))
+    with pytest.raises(ReaderError, match="no column that is named like an epoch or step"):
+        read(tmp_path, "model,loss\n" + rows)
+    one = "".join(f"model,{9 - i}\n" for i in range(6))
+    assert len(read(tmp_path, "model,loss\n" + one).curves) == 6
