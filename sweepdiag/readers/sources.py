@@ -14,6 +14,7 @@ from sweepdiag.readers.structured import (
     has_records_of_losses,
     is_json_lines,
     read_json,
+    read_json_files,
     read_json_lines,
     read_parquet,
 )
@@ -39,6 +40,8 @@ _COMMON |= {"results", "training_log", "curves", "train"}
 _JSON_LOGS = {"trainer_state.json", "result.json", "history.json", "training_history.json"}
 _METRICS = "metrics.json"
 """Curves where it is the only log (Detectron2), else mostly the last values of one."""
+_EPOCH = re.compile(r"metrics_epoch_(\d+)\.json")
+"""What AllenNLP calls the file that it writes after each epoch."""
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 
@@ -51,17 +54,23 @@ class Source:
         file: What messages call it: relative to the folder asked for.
         default_run: Name of its run where no column names runs.
         place: What its path says of its losses.
+        epochs: The files of all epochs where each has one of its own, else none.
     """
 
     path: Path
     file: str
     default_run: str
     place: Place = NOWHERE
+    epochs: tuple[Path, ...] = ()
 
     def read(self, choose: Chooser, problems: ProblemList) -> RawTable:
         """Return the chosen columns of the file."""
         name, suffix = self.path.name.lower(), self.path.suffix.lower()
         file, run = self.file, self.default_run
+        if self.epochs:
+            return read_json_files(
+                self.epochs, file=file, default_run=run, choose=choose, problems=problems
+            )
         if suffix in _PARQUET:
             return read_parquet(self.path, file=file, default_run=run, choose=choose)
         is_lines = suffix in _TEXT and is_json_lines(self.path)
@@ -110,15 +119,29 @@ def find_sources(path: Path) -> list[Source]:
             ".txt or .log file that begins with a header or a JSON object with a loss"
         )
         raise ReaderError(message)
+    epochs = _files_of_epochs(found)
+    first = [file for file in found if file not in epochs or epochs[file][0] == file]
     return [
         Source(
             path=file,
-            file=file.relative_to(path).as_posix(),
+            file=_EPOCH.sub("metrics_epoch_*.json", file.relative_to(path).as_posix()),
             default_run=_run_of(file, path),
             place=place,
+            epochs=epochs.get(file, ()),
         )
-        for file, place in zip(found, places_of(found, path), strict=True)
+        for file, place in zip(first, places_of(first, path), strict=True)
     ]
+
+
+def _files_of_epochs(files: list[Path]) -> dict[Path, tuple[Path, ...]]:
+    """Return, for each file of one epoch, those of all epochs in its folder, in their order."""
+    by_folder: dict[Path, list[tuple[int, Path]]] = {}
+    for file in files:
+        match = _EPOCH.fullmatch(file.name)
+        if match:
+            by_folder.setdefault(file.parent, []).append((int(match[1]), file))
+    joined = [tuple(file for _, file in sorted(found)) for found in by_folder.values()]
+    return {file: epochs for epochs in joined for file in epochs}
 
 
 def _files_of(folder: Path) -> list[Path]:
@@ -140,7 +163,8 @@ def _may_be_log(file: Path) -> bool:
     """Return whether a file of a folder may hold curves; not all text and JSON there does."""
     name, suffix = file.name.lower(), file.suffix.lower()
     if suffix == ".json":
-        return name in {*_JSON_LOGS, _METRICS} or name.endswith(".log.json")
+        is_usual = name in {*_JSON_LOGS, _METRICS} or bool(_EPOCH.fullmatch(name))
+        return is_usual or name.endswith(".log.json")
     if suffix in {".txt", ".log"}:
         return has_header_of_losses(file) or has_records_of_losses(file)
     return suffix in _SUFFIXES
@@ -178,9 +202,8 @@ def _run_of(file: Path, top: Path) -> str:
     """
     if _CHECKPOINT.fullmatch(file.parent.name):
         file = file.parent
-    if file.stem.lower() in _COMMON or _CHECKPOINT.fullmatch(file.name):
-        file = file.parent
-    else:
-        file = file.with_suffix("")
+    is_numbered = _CHECKPOINT.fullmatch(file.name) or _EPOCH.fullmatch(file.name)
+    is_common = file.stem.lower() in _COMMON or is_numbered
+    file = file.parent if is_common else file.with_suffix("")
     name = file.relative_to(top).as_posix() if file.is_relative_to(top) else file.name
     return name if name != "." else file.resolve().name or "run"

@@ -12,7 +12,7 @@ from sweepdiag.readers.columns import find_columns
 from sweepdiag.readers.raw import Chooser, RawTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -24,6 +24,7 @@ __all__ = [
     "is_json_lines",
     "read_frame",
     "read_json",
+    "read_json_files",
     "read_json_lines",
     "read_parquet",
 ]
@@ -181,6 +182,37 @@ def read_json(
     return _from_records(records, lines, file=file, default_run=default_run, choose=choose)
 
 
+def read_json_files(
+    paths: Sequence[Path],
+    *,
+    file: str,
+    default_run: str,
+    choose: Chooser,
+    problems: ProblemList,
+) -> RawTable:
+    """Return the chosen columns of files with one JSON object each, as one table.
+
+    Args:
+        paths: The files, in the order of the rows.
+        file: What messages call them.
+        default_run: Name of the run where no column names it.
+        choose: Which columns to read.
+        problems: Told which files cannot be read.
+
+    Returns:
+        The table; its lines count the files.
+    """
+    records, lines = [], []
+    for number, path in enumerate(paths, start=1):
+        record = _first_record(path, is_line=False)
+        if record is None:
+            problems.add(file, number, "", path.name, "file left out: it is no JSON object")
+        else:
+            records.append(record)
+            lines.append(number)
+    return _from_records(records, lines, file=file, default_run=default_run, choose=choose)
+
+
 def _records(content: Any) -> list[Mapping[str, Any]] | None:
     if isinstance(content, dict) and isinstance(content.get("log_history"), list):
         content = content["log_history"]
@@ -255,10 +287,13 @@ def has_records_of_losses(path: Path) -> bool:
     return bool(names) and find_columns(names, {}).has_loss
 
 
-def _first_record(path: Path) -> dict[str, Any] | None:
+def _first_record(path: Path, *, is_line: bool = True) -> dict[str, Any] | None:
+    """Return the JSON object in the first line of a file, or in all of it."""
     try:
         with path.open("rb") as stream:
-            line = next((line for line in stream if line.strip()), b"")
+            line = (
+                next((line for line in stream if line.strip()), b"") if is_line else stream.read()
+            )
         record = json.loads(line)
     except (ValueError, RecursionError, OSError):
         return None

@@ -411,3 +411,23 @@ def test_of_the_text_and_json_of_a_folder_only_logs_are_read(tmp_path):
     reading = read_curves(tmp_path)
     assert reading.files == ("a.log", "det/metrics.json")
     assert reading.problems.count == 0
+
+
+def test_files_of_one_epoch_each_are_one_run(tmp_path):
+    for epoch in range(12):
+        record = {"epoch": epoch, "training_loss": 20 - epoch, "validation_loss": 30 - epoch}
+        record |= {"best_epoch": epoch, "best_validation_loss": 30 - epoch}
+        path = tmp_path / "tagger" / f"metrics_epoch_{epoch}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(record, indent=2))
+    (tmp_path / "tagger" / "metrics.json").write_text(json.dumps(record))
+    reading = read_curves(tmp_path)
+    assert reading.runs["trial_id"].tolist() == ["tagger"]
+    assert reading.files == ("tagger/metrics_epoch_*.json",)
+    assert reading.curves["epoch"].tolist() == list(range(12))
+    assert reading.curves["train_loss"].tolist() == list(range(20, 8, -1))
+    assert reading.problems.count == 0
+    path.write_text("{")
+    damaged = read_curves(tmp_path)
+    assert damaged.curves["epoch"].tolist() == list(range(11))
+    assert "metrics_epoch_11.json" in str(damaged.problems.listed[0])
