@@ -202,11 +202,13 @@ def read_json_files(
     Returns:
         The table; its lines count the files.
     """
-    records, lines = [], []
+    records: list[Mapping[str, Any]] = []
+    lines = []
     for number, path in enumerate(paths, start=1):
         record = _first_record(path, is_line=False)
         if record is None:
-            problems.add(file, number, "", path.name, "file left out: it is no JSON object")
+            why = f"{path.name} left out: it is no JSON object"
+            problems.add(file, number, "", path.name, why)
         else:
             records.append(record)
             lines.append(number)
