@@ -115,12 +115,14 @@ def unstable_validation(
 ) -> FloatArray:
     """Return the margin of a validation loss that ends far above its minimum, lasting or not.
 
-    A spike that is over by the last evaluation still lifts the mean: the last value, or the mean
-    of the last third, has to keep half of the rise.
+    A spike that is over by the last evaluation still lifts the mean: the last value has to keep
+    half of the rise, or, where the minimum lies before it, the mean of the last third.
     """
     with np.errstate(all="ignore"):
         late_mean = features.column("val_late_change") / features.column("val_late_slope")
-    lasts = keeps_rise(features, features.column("val_last")) | keeps_rise(features, late_mean)
+    is_late = features.column("val_smooth_min_position") >= 2 / 3
+    lasts = keeps_rise(features, features.column("val_last"))
+    lasts |= keeps_rise(features, late_mean) & ~is_late
     return all_of(
         where_true(lasts),
         any_of(
