@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from sweepdiag.records import VerdictClass
 from sweepdiag.rules.base import (
     MarginRule,
@@ -113,18 +111,9 @@ def _scatters(features: FeatureMatrix, thresholds: Thresholds) -> FloatArray:
 def unstable_validation(
     features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
 ) -> FloatArray:
-    """Return the margin of a validation loss that ends far above its minimum, lasting or not.
-
-    A spike that is over by the last evaluation still lifts the mean: the last value has to keep
-    half of the rise, or, where the minimum lies before it, the mean of the last third.
-    """
-    with np.errstate(all="ignore"):
-        late_mean = features.column("val_late_change") / features.column("val_late_slope")
-    is_late = features.column("val_smooth_min_position") >= 2 / 3
-    lasts = keeps_rise(features, features.column("val_last"))
-    lasts |= keeps_rise(features, late_mean) & ~is_late
+    """Return the margin of a validation loss that ends far above its minimum, lasting or not."""
     return all_of(
-        where_true(lasts),
+        where_true(keeps_rise(features)),
         any_of(
             is_large_rise(features, thresholds, context, thresholds.instability_rise),
             all_of(

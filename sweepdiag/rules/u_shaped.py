@@ -43,7 +43,7 @@ class UShapedRule(MarginRule):
 
     What it checks: the smoothed validation loss ends 4.5 % or more above its minimum (for losses
     without a floor: a tenth of the fall before it is lost again), by more than noise explains and
-    with half of the rise in the last value, or rising clearly over the last third, with each of
+    with half of the rise left at the end, or rising clearly over the last third, with each of
     the last values above the minimum, and for 3 % of the training or longer, while training loss
     does not rise with it.
 
@@ -108,11 +108,13 @@ def validation_rise(
     features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
 ) -> FloatArray:
     """Return the margin of a lasting rise of the validation loss at the end."""
-    last = features.column("val_last")
+    # Validation that is no worse than training lost nothing to what was learned by heart.
+    is_worse = features.column("val_smooth_last") > features.column("train_smooth_last")
+    keeps = keeps_rise(features, is_worse=is_worse)
     return all_of(
         is_large_rise(features, thresholds, context, thresholds.u_shape_rise),
         any_of(
-            all_of(beyond_noise(features, thresholds), where_true(keeps_rise(features, last))),
+            all_of(beyond_noise(features, thresholds), where_true(keeps)),
             at_least(
                 features.column("val_late_change"),
                 thresholds.improving_t * features.column("val_late_change_se"),
@@ -154,17 +156,24 @@ def is_large_rise(
     )
 
 
-def keeps_rise(features: FeatureMatrix, level: FloatArray) -> BoolArray:
-    """Return where a level of the validation loss keeps half of its rise over the minimum.
+def keeps_rise(features: FeatureMatrix, *, is_worse: BoolArray | None = None) -> BoolArray:
+    """Return where the end of the validation loss keeps half of its rise over the minimum.
 
-    A spike lifts the smoothed loss for as many evaluations as it spans, even if it is over.
+    A spike lifts the smoothed loss for as many evaluations as it spans, even if it is over: so the
+    last value has to, or, where the minimum lies before it, the mean of the last third.
 
     Args:
         features: The features.
-        level: The last value, or another level of the end, shape ``(n_curves,)``.
+        is_worse: Where that mean counts, shape ``(n_curves,)``; everywhere if ``None``.
     """
     lowest = features.column("val_smooth_min")
-    keeps: BoolArray = level - lowest >= 0.5 * (features.column("val_smooth_last") - lowest)
+    least = lowest + 0.5 * (features.column("val_smooth_last") - lowest)
+    with np.errstate(all="ignore"):
+        late_mean = features.column("val_late_change") / features.column("val_late_slope")
+    counts = features.column("val_smooth_min_position") < 2 / 3
+    if is_worse is not None:
+        counts &= is_worse
+    keeps: BoolArray = (features.column("val_last") >= least) | (counts & (late_mean >= least))
     return keeps
 
 
