@@ -22,6 +22,8 @@ __all__ = ["BoolArray", "FloatArray", "IntArray", "PointTable", "fill_gaps"]
 _DENSE = 2.0
 """Training losses per validation loss from which they are averaged between validations."""
 _LACKING_SHARE = 0.1
+_CURVE = 3
+"""Training losses from which they are a curve without validation losses."""
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -84,7 +86,7 @@ def fill_gaps(table: PointTable, *, is_other: BoolArray) -> tuple[PointTable, li
     _mark_never_finite(table)
     table = table.select(_is_worth_keeping(table, is_other))
     table = table.select(~_is_of_other_things(table))
-    notes = []
+    table, notes = _without_closing_test(table)
     table, n_aligned = _align(table)
     if n_aligned:
         notes.append(
@@ -138,6 +140,31 @@ def _is_of_other_things(table: PointTable) -> BoolArray:
     has_any = table.any_given(table.values)
     is_other: BoolArray = has_any & ~has_loss & ~is_beside
     return is_other & (table.count(has_loss) > 0)[table.code]
+
+
+def _without_closing_test(table: PointTable) -> tuple[PointTable, list[str]]:
+    """Return the points without the only validation loss of a run, where it is of its end.
+
+    Loggers write a test after training as one more row. It is no curve, and training losses would
+    be averaged over all of the run to stand beside it.
+
+    Returns:
+        The points, and what was done in words.
+    """
+    if set(table.losses) != set(LOSSES):
+        return table, []
+    has_train, has_val = table.is_given["train_loss"], table.is_given["val_loss"]
+    last = _last_place(table, has_train)
+    is_closing = (table.count(has_val) == 1) & (table.count(has_train) >= _CURVE)
+    is_closing &= _last_place(table, has_val) >= last
+    if not is_closing.any():
+        return table, []
+    is_dropped = has_val & is_closing[table.code]
+    table.values["val_loss"] = np.where(is_dropped, np.nan, table.values["val_loss"])
+    table.is_given["val_loss"] = has_val & ~is_dropped
+    n_runs = plural(int(is_closing.sum()), "run")
+    note = f"val_loss of {n_runs} is left out: it was logged once, at the end"
+    return table.select(has_train | ~is_dropped), [note]
 
 
 def _align(table: PointTable) -> tuple[PointTable, int]:

@@ -71,8 +71,6 @@ def settle(
         and in words what was decided.
     """
     notes = []
-    if columns.val_loss and "val_loss" not in given and not says_part(columns.val_loss, "val"):
-        columns = _without_final_test(table, columns, columns.val_loss)
     if columns.sums and not given.keys() & set(LOSSES):
         notes.append(_sum_note(columns))
     key = part_column(table.names, columns, given)
@@ -154,18 +152,6 @@ def _possible_validation(names: Sequence[str]) -> list[str]:
     return [
         f"no validation loss was found: if {first!r}{more} is it, say --columns val_loss={first}"
     ]
-
-
-def _without_final_test(table: RawTable, columns: ColumnMap, test: str) -> ColumnMap:
-    """Return the columns without a test loss that was logged but once a run, after training."""
-    if not columns.train_loss or test not in table.columns:
-        return columns
-    is_tested = is_given(table.columns[test])
-    is_trained = np.any([is_given(table.columns[n]) for n in columns.columns_of("train_loss")], 0)
-    n_runs = len(set(run_names(table, columns)[is_trained]))
-    if (is_tested & is_trained).any() or is_tested.sum() > n_runs or is_trained.sum() <= n_runs:
-        return columns
-    return dataclasses.replace(columns, val_loss=None)
 
 
 def _settle_metric(

@@ -165,15 +165,6 @@ def test_the_rows_of_each_part_are_counted(tmp_path):
     assert reading.runs.columns.tolist() == ["trial_id"]
 
 
-def test_one_test_loss_after_training_is_no_validation_loss(tmp_path):
-    text = "epoch,train_loss,test_loss\n0,3,\n1,2,\n2,1,\n3,,1.5\n"
-    reading = read(tmp_path, text)
-    assert reading.curves["train_loss"].tolist()[:3] == [3, 2, 1]
-    assert reading.columns[0][1].val_loss is None
-    each = read(tmp_path, text.replace(",\n", ",4\n"))
-    assert each.columns[0][1].val_loss == "test_loss"
-
-
 @pytest.mark.parametrize(
     ("header", "said"),
     [

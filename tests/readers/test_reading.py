@@ -431,3 +431,24 @@ def test_files_of_one_epoch_each_are_one_run(tmp_path):
     damaged = read_curves(tmp_path)
     assert damaged.curves["epoch"].tolist() == list(range(11))
     assert "metrics_epoch_11.json" in str(damaged.problems.listed[0])
+
+
+def test_a_test_loss_after_training_leaves_the_curve_as_it_is():
+    nan = math.nan
+    reading = read_curves(
+        frame(
+            epoch=[0, 0, 1, 1, 2, 2, 3],
+            step=[5, 9, 15, 19, 25, 29, 30],
+            train_loss=[4.0, 4, 3, 3, 2, 2, nan],
+            test_loss=[nan] * 6 + [2.5],
+            test_acc=[nan] * 6 + [0.5],
+        )
+    )
+    assert reading.curves["train_loss"].tolist() == [4, 3, 2]
+    assert reading.curves["val_loss"].isna().all()
+    assert any("logged once, at the end" in note for note in reading.notes)
+
+
+def test_a_test_loss_of_every_epoch_is_a_validation_loss():
+    reading = read_curves(frame(epoch=[0, 1], train_loss=[4.0, 3], test_loss=[5.0, 4]))
+    assert reading.curves["val_loss"].tolist() == [5, 4]
