@@ -29,6 +29,7 @@ from sweepdiag.readers.rows import (
 )
 from sweepdiag.readers.sources import find_sources
 from sweepdiag.readers.structured import read_frame
+from sweepdiag.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["Reading", "read_curves"]
 
 _FRAME = "the data frame"
+_SUMMED = 20.0
+"""Training over validation loss, median of a run, from which they are hardly of one scale."""
 _FEW_ROWS = 10
 
 
@@ -273,7 +276,7 @@ class _Reader:
             n_rows=len(rows),
             files=rows.files,
             problems=self.problems,
-            notes=(*self._file_notes(), *notes, *points.notes),
+            notes=(*self._file_notes(), *notes, *points.notes, *_scale_notes(curves)),
         )
 
     def _points(self, rows: Rows) -> Points:
@@ -338,6 +341,21 @@ class _Reader:
             raise ConfigError(
                 unknown_name("column for --group-by", self.group_by, sorted(self.seen)[:50])
             )
+
+
+def _scale_notes(curves: pd.DataFrame) -> list[str]:
+    """Return what to say of training losses that are much larger than those of validation."""
+    is_positive = (curves["train_loss"] > 0) & (curves["val_loss"] > 0)
+    both = curves[is_positive]
+    ratios = (both["train_loss"] / both["val_loss"]).groupby(both["trial_id"]).median()
+    summed = ratios[ratios >= _SUMMED]
+    if summed.empty:
+        return []
+    note = (
+        f"training losses of {plural(len(summed), 'run')} are about {summed.median():.3g} times "
+        "those of validation: if they are sums, say over batches, no gap between the two shows"
+    )
+    return [note]
 
 
 def _all_columns(names: Sequence[str]) -> Sequence[str]:

@@ -452,3 +452,10 @@ def test_a_test_loss_after_training_leaves_the_curve_as_it_is():
 def test_a_test_loss_of_every_epoch_is_a_validation_loss():
     reading = read_curves(frame(epoch=[0, 1], train_loss=[4.0, 3], test_loss=[5.0, 4]))
     assert reading.curves["val_loss"].tolist() == [5, 4]
+
+
+def test_training_losses_that_are_sums_are_told():
+    epochs, val = range(4), [2.0, 1.5, 1.2, 1.0]
+    summed = read_curves(frame(epoch=epochs, train_loss=[800, 700, 600, 500], val_loss=val))
+    assert "training losses of 1 run are about 483 times those of validation" in summed.notes[-1]
+    assert not read_curves(frame(epoch=epochs, train_loss=[9, 7, 6, 5], val_loss=val)).notes
