@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,7 @@ def recorded_history(
     journal: Journal,
     sweep: ResolvedSweep,
     *,
+    try_first: Callable[[ResolvedSweep], ResolvedSweep],
     overwrite: bool,
     accept_changed_code: bool,
 ) -> History:
@@ -76,6 +77,8 @@ def recorded_history(
         folder: A folder that holds a sweep, this one or another.
         journal: Its journal; being open, no other process writes into the folder.
         sweep: What is to run.
+        try_first: Returns the sweep with what its first step tells among its facts; asked where
+            that is recorded and not known yet, as when the journal has lost its beginning.
         overwrite: Replace another sweep.
         accept_changed_code: Continue although source files have changed.
 
@@ -105,6 +108,7 @@ def recorded_history(
     else:
         _record_judging(folder, sweep.config)
     if not history.header:
+        sweep = sweep if sweep.facts.step is not None else try_first(sweep)
         journal.append([_header(sweep)])
         history.facts = sweep.facts
     if history.plan is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -325,14 +326,16 @@ def _train(
         shard = config.execution.shard_parts
         part = None if shard is None else shard_trials(sweep.plan, *shard)
         folder = RunFolder(Path(config.output) if config.output else default_output(workload.name))
+        try_first = partial(check_that_some_trial_begins, kind=devices.kind)
         if overwrite or not folder.exists:
-            sweep = check_that_some_trial_begins(sweep, kind=devices.kind)
+            sweep = try_first(sweep)
         claim(folder, sweep, overwrite=overwrite)
         with folder.open_journal() as journal:
             history = recorded_history(
                 folder,
                 journal,
                 sweep,
+                try_first=try_first,
                 overwrite=overwrite,
                 accept_changed_code=accept_changed_code,
             )
