@@ -293,6 +293,15 @@ def test_a_damaged_tail_costs_only_what_it_held(tmp_path, small):
     pd.testing.assert_frame_equal(numbers(whole), numbers(resumed), check_exact=True)
 
 
+def test_a_journal_without_its_beginning_is_resumed_to_the_same_findings(tmp_path, small):
+    whole = run_sweep(**small, output=tmp_path / "run")
+    journal = tmp_path / "run" / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes().split(b"\n", 1)[0][:-9])
+    resumed = resume_sweep(tmp_path / "run")
+    assert resumed.findings == whole.findings
+    assert any(finding.code == "SD904" and finding.state == "passed" for finding in whole.findings)
+
+
 def test_everything_derived_is_rebuilt_from_the_journal(tmp_path, small):
     run_sweep(**small, output=tmp_path / "run")
     before = {name: (tmp_path / "run" / name).read_bytes() for name in DERIVED}
