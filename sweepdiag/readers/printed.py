@@ -20,11 +20,13 @@ __all__ = ["read_printed"]
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\x08")
 _EPOCH = re.compile(r"(?<!best )(?<!best_)(?<![a-z])epoch\b[^\w\n]{0,4}(\d+)", re.IGNORECASE)
 _LOSS = re.compile(
-    r"(?P<name>(?:[a-z]+[ _])*loss)\s*[:=]?\s*(?P<value>[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|nan|inf))"
+    r"(?<![a-z])(?P<name>(?:[a-z]+[ _]){0,6}loss)\s*[:=]?\s*"
+    r"(?P<value>[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|nan|inf))"
     r"(?![\w-])",
     re.IGNORECASE,
 )
-"""A loss with all words before it: of ``best val loss`` none is to be taken for ``val loss``."""
+"""A loss with the words before it: of ``best val loss`` none is to be taken for ``val loss``. They
+are counted, since a search over all words of a long line takes time by its square."""
 _LEAST_EPOCHS = 3
 _WHOLE_SHARE = 0.9
 """Share of epochs with both losses below which the lines are not what they were taken for."""

@@ -109,7 +109,7 @@ def validation_rise(
 ) -> FloatArray:
     """Return the margin of a lasting rise of the validation loss at the end."""
     # Validation that is no worse than training lost nothing to what was learned by heart.
-    is_worse = features.column("val_smooth_last") > features.column("train_smooth_last")
+    is_worse = ~(features.column("val_smooth_last") <= features.column("train_smooth_last"))
     keeps = keeps_rise(features, is_worse=is_worse)
     return all_of(
         is_large_rise(features, thresholds, context, thresholds.u_shape_rise),

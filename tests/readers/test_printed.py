@@ -57,3 +57,10 @@ def test_printed_trainings_that_begin_anew_are_several(tmp_path):
     path = tmp_path / "job.log"
     path.write_text(2 * lines("Epoch {e}: train_loss={t}, val_loss={v}\n"))
     assert read_curves(path).runs["trial_id"].tolist() == ["job#1", "job#2"]
+
+
+def test_a_long_line_of_words_does_not_keep_the_reader(tmp_path):
+    path = tmp_path / "job.log"
+    prose = "Epoch 9 of which " + "a tale is told " * 50_000 + "\n"  # hours, if by the square
+    path.write_text(lines("Epoch {e}: train loss {t}, val loss {v}\n") + prose)
+    assert len(read_curves(path).curves) == 4
