@@ -221,8 +221,11 @@ def _label_epochs(axes: Axes) -> None:
     """Write epochs in full; as many as have room, and none with an offset at the axis's end."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    longest = len(epoch_text(round(axes.get_xlim()[1])))
-    axes.xaxis.set_major_locator(MaxNLocator(4 if longest > 5 else 8))
+    low, high = axes.get_xlim()
+    longest = len(epoch_text(round(high)))
+    # Steps may be parts of an epoch where there are few.
+    locator = MaxNLocator(4 if longest > 5 else 8, integer=high - low >= 2)
+    axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda epoch, _: epoch_text(epoch)))
     axes.set_xlabel("epoch", size=LABEL_PT, labelpad=1)
 

@@ -36,6 +36,7 @@ from sweepdiag.report.summary import (
     count_trials,
     describe_best,
     describe_causes,
+    describe_curves,
     describe_memory,
     describe_parameter,
     describe_problems,
@@ -125,6 +126,7 @@ def _overview(data: ReportData) -> dict[str, Any]:
         "answer": clean(data.recommendation.answer),
         "best": describe_best(data),
         "stop": describe_stop(stop, data.monitor_name) if stop else "",
+        "few": describe_curves(data),
         "region": _region(data),
         "noun": "configurations" if data.axes else "curves",
         "classes": [

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 __all__ = [
     "ClassCount",
     "CriterionRow",
+    "CurveText",
     "compare_stopping",
     "count_classes",
     "count_trials",
     "describe_best",
     "describe_causes",
     "describe_configuration",
+    "describe_curves",
     "describe_memory",
     "describe_parameter",
     "describe_problems",
@@ -41,6 +43,19 @@ __all__ = [
 
 
 _METRIC_NAMES = {"mae": "mean absolute error"}
+
+
+_MOST_TOLD = 6
+"""Curves without axes up to which each is told by itself."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CurveText:
+    """What is said of one curve: its class, why, and when it should have stopped."""
+
+    head: str
+    evidence: str
+    stop: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +74,29 @@ def count_classes(data: ReportData) -> list[ClassCount]:
     n_judged = sum(verdict is not None for verdict in verdicts)
     counts = [(verdict, verdicts.count(verdict)) for verdict in VerdictClass]
     return [ClassCount(verdict=v, n=n, share=n / n_judged) for v, n in counts if n]
+
+
+def describe_curves(data: ReportData) -> list[CurveText]:
+    """Return what is said of each curve, where they are few and no sweep; else nothing."""
+    if data.axes or len(data.verdicts) > _MOST_TOLD:
+        return []
+    stops = {stop.config_id: stop for stop in data.recommendation.stop_epochs}
+    texts = []
+    for row in data.verdicts.to_dict("records"):
+        verdict, stop = as_class(row["verdict"]), stops.get(str(row["trial_id"]))
+        told = CLASS_NAMES[verdict] if verdict is not None else "not judged"
+        if math.isfinite(row["confidence"]):
+            told += f", confidence {percent(row['confidence'])}"
+        tags = [str(tag).replace("_", " ") for tag in row["tags"]]
+        told += f" ({', '.join(tags)})" if tags else ""
+        texts.append(
+            CurveText(
+                head=f"{clean(row['trial_id'])}: {told}",
+                evidence=clean(row["evidence"]),
+                stop="" if stop is None else describe_stop(stop, data.monitor_name),
+            )
+        )
+    return texts
 
 
 def count_trials(data: ReportData) -> str:

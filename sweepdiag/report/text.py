@@ -8,7 +8,6 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from sweepdiag.plotting import CLASS_LETTERS, CLASS_NAMES, CLASSES, class_heatmap_info
-from sweepdiag.plotting.view import as_class
 from sweepdiag.records import FindingState
 from sweepdiag.report.summary import (
     compare_stopping,
@@ -16,6 +15,7 @@ from sweepdiag.report.summary import (
     count_trials,
     describe_best,
     describe_causes,
+    describe_curves,
     describe_memory,
     describe_parameter,
     describe_stop,
@@ -38,8 +38,6 @@ _MAX_FINDINGS = 5
 _MAX_REASONS = 6
 _MAX_MAP_LINES = 22
 _BAR = 30
-_MOST_TOLD = 6
-"""Curves without axes up to which each is told by itself."""
 
 
 def render_text(data: ReportData, *, width: int = 88) -> str:
@@ -110,24 +108,12 @@ def _classes(data: ReportData, width: int) -> list[str]:
 
 def _curves(data: ReportData, width: int) -> list[str]:
     """Return class, evidence and stop epoch of each curve, where they are few and no sweep."""
-    if data.axes or not 0 < len(data.verdicts) <= _MOST_TOLD:
-        return []
-    stops = {stop.config_id: stop for stop in data.recommendation.stop_epochs}
-    lines = ["Curves"]
-    for row in data.verdicts.to_dict("records"):
-        verdict = as_class(row["verdict"])
-        told = CLASS_NAMES[verdict] if verdict is not None else "not judged"
-        if row["confidence"] == row["confidence"]:
-            told += f", confidence {percent(row['confidence'])}"
-        tags = [str(tag).replace("_", " ") for tag in row["tags"]]
-        told += f" ({', '.join(tags)})" if tags else ""
-        lines += _wrap(f"{row['trial_id']}: {told}", width, _INDENT, hang="  ")
-        lines += _wrap(str(row["evidence"]), width, _INDENT * 3)
-        stop = stops.get(str(row["trial_id"]))
-        if stop is not None:
-            text = describe_stop(stop, data.monitor_name)
-            lines += _wrap(f"-> {text}", width, _INDENT * 3, hang="   ")
-    return lines
+    lines: list[str] = []
+    for curve in describe_curves(data):
+        lines += _wrap(curve.head, width, _INDENT, hang="  ")
+        lines += _wrap(curve.evidence, width, _INDENT * 3)
+        lines += _wrap(f"-> {curve.stop}", width, _INDENT * 3, hang="   ") if curve.stop else []
+    return ["Curves", *lines] if lines else []
 
 
 def _map(data: ReportData, width: int) -> list[str]:

@@ -44,6 +44,8 @@ def test_one_curve_is_told_with_its_evidence_and_when_to_stop(tmp_path):
     assert "validation loss rose" in done.stdout
     assert "-> Stop at epoch 6 of 12" in done.stdout
     assert "in the median" not in done.stdout
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<b>one: u-shaped, confidence " in page
 
 
 def test_problems_are_printed_up_to_the_twentieth(log, tmp_path):
