@@ -202,11 +202,14 @@ def _diagnosed(spec: Spec, folder: Path, *, curves_only: bool) -> ReportData:
     options = {**settings, "output": str(folder), "execution": {"executor": "serial"}}
     config, workload = resolve_config(workload, options=options)
     devices = resolve_devices(0, address=None)
-    sweep = check_that_some_trial_begins(resolve_sweep(config, workload), kind=devices.kind)
+    try_first = functools.partial(check_that_some_trial_begins, kind=devices.kind)
+    sweep = try_first(resolve_sweep(config, workload))
     run = RunFolder(folder)
     claim(run, sweep)
     with StopRequests() as stops, run.open_journal() as journal:
-        history = recorded_history(run, journal, sweep, overwrite=True, accept_changed_code=False)
+        history = recorded_history(
+            run, journal, sweep, try_first=try_first, overwrite=True, accept_changed_code=False
+        )
         train(run, journal, history, sweep, devices, _Silent(), (), stops)
     facts = sweep.facts
     if curves_only:
