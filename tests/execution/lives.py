@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,9 @@ def whole_life() -> dict[str, Any]:
             if b"dashboard/dashboard.py" in c
             and not {b"--minimal", b"--disable-frontend"} <= set(c.split(b"\0"))
         ]
-        found["telemetry"] = sorted({usage_setting(pid, end.reason) for pid in marked} - {""})
+        found["telemetry"] = sorted(
+            {settled_usage_setting(pid, end.reason) for pid in marked} - {""}
+        )
         found["listening"] = sorted(listening_addresses([*marked, os.getpid()]))
     found["left"] = find_processes(end.reason)
     found["directory_left"] = directory.exists()
@@ -117,6 +120,16 @@ def usage_setting(pid: int, mark: str) -> str:
         v.partition(b"=")[2] for v in variables if v.startswith(b"RAY_USAGE_STATS_ENABLED=")
     ]
     return settings[0].decode() if settings else "not told"
+
+
+def settled_usage_setting(pid: int, mark: str) -> str:
+    """Return the same, read again where it is missing: a process may just begin, write or end."""
+    for _ in range(5):
+        setting = usage_setting(pid, mark)
+        if setting != "not told":
+            break
+        time.sleep(0.5)
+    return setting
 
 
 def interrupted() -> dict[str, Any]:
