@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,9 +87,7 @@ def whole_life() -> dict[str, Any]:
             if b"dashboard/dashboard.py" in c
             and not {b"--minimal", b"--disable-frontend"} <= set(c.split(b"\0"))
         ]
-        found["telemetry"] = sorted(
-            {settled_usage_setting(pid, end.reason) for pid in marked} - {""}
-        )
+        found["telemetry"] = sorted({usage_setting(pid, end.reason) for pid in marked} - {""})
         found["listening"] = sorted(listening_addresses([*marked, os.getpid()]))
     found["left"] = find_processes(end.reason)
     found["directory_left"] = directory.exists()
@@ -108,28 +105,20 @@ def usage_setting(pid: int, mark: str) -> str:
     """Return what a process is told about sending usage statistics; empty where it cannot be seen.
 
     A process that is just ending has no environment any more, and Ray's processes write a title
-    for themselves over the beginning of theirs.
+    for themselves over the beginning of theirs, in which variables stand in any order.
     """
     try:
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        variables = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return ""
-    if not any(mark.encode() in variable for variable in variables):
+    if not any(mark in variable for variable in variables):
         return ""
-    settings = [
-        v.partition(b"=")[2] for v in variables if v.startswith(b"RAY_USAGE_STATS_ENABLED=")
-    ]
-    return settings[0].decode() if settings else "not told"
-
-
-def settled_usage_setting(pid: int, mark: str) -> str:
-    """Return the same, read again where it is missing: a process may just begin, write or end."""
-    for _ in range(5):
-        setting = usage_setting(pid, mark)
-        if setting != "not told":
-            break
-        time.sleep(0.5)
-    return setting
+    told = {name: value for name, _, value in (v.partition("=") for v in variables)}
+    first = variables[0].partition("=")[0]
+    has_beginning = first in os.environ or first.startswith(("RAY_", "SWEEPDIAG_"))
+    if not has_beginning or os.environ.keys() - told.keys():
+        return told.get("RAY_USAGE_STATS_ENABLED", "")
+    return told.get("RAY_USAGE_STATS_ENABLED", "not told")
 
 
 def interrupted() -> dict[str, Any]:
