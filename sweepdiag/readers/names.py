@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = [
     "first_of",
     "is_learning_rate",
+    "is_of_losses",
     "loss_of",
     "losses_among",
     "may_be_loss",
@@ -30,6 +31,8 @@ _VAL = {"val", "valid", "validation", "eval", "evaluation", "dev"}
 _TEST = {"test", "testing", "holdout", "heldout"}
 _PARTS = {"train": _TRAIN, "val": _VAL, "test": _VAL | _TEST}
 _LOSS = {"loss", "losses", "nll", "xent"}
+_LOSSES = _LOSS | {"error", "errors"}
+"""Words by which files and folders say that they are of losses."""
 _HARMLESS = {"epoch", "mean", "avg", "average", "total", "per", "value"}
 """Words beside ``train`` and ``loss`` that do not make another quantity of it."""
 _PER_STEP = {"step", "batch"}
@@ -184,8 +187,12 @@ def part_of(text: str) -> str:
 def part_of_losses(text: str) -> str:
     """Return the part that a text says where it says besides that it is of losses; else ''."""
     words = set(words_of(text))
-    losses = words & {*_LOSS, "error", "errors"}
-    return _part(words - losses) if losses else ""
+    return _part(words - _LOSSES - _HARMLESS) if is_of_losses(text) else ""
+
+
+def is_of_losses(text: str) -> bool:
+    """Return whether a text says, among other things, that it is of losses."""
+    return bool(set(words_of(text)) & _LOSSES)
 
 
 def _part(words: set[str]) -> str:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.readers.columns import LOSSES, METRICS, QUANTITIES
-from sweepdiag.readers.names import losses_among, part_of, part_of_losses, says_part
+from sweepdiag.readers.names import (
+    is_of_losses,
+    losses_among,
+    part_of,
+    part_of_losses,
+    says_part,
+)
 from sweepdiag.readers.refusals import may_hold_loss
+from sweepdiag.readers.tensorboard import is_event_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +46,11 @@ class Place:
     is_of_losses: bool = False
     run: str = ""
 
+
+_EXPORTED = re.compile(
+    r"run-(?P<run>.*?)[-_.]?(?P<part>train|validation|val|eval|test|)-tag-(?P<tag>.+)"
+)
+"""What TensorBoard calls the table of one tag that is downloaded from it."""
 
 NOWHERE = Place()
 """The place of what has no path, or one that says nothing."""
@@ -71,26 +84,41 @@ def _is_joined(place: Place, parts: set[str]) -> bool:
 
 
 def _place(file: Path, top: Path) -> Place:
+    exported = _EXPORTED.fullmatch(file.stem)
+    if exported:
+        part = part_of_losses(exported["tag"])
+        part = part or (part_of(exported["part"]) if is_of_losses(exported["tag"]) else "")
+        run = _run_name(file.parent / (exported["run"] or "."), top)
+        return Place(part=part, word=file.name, is_of_losses=True, run=run) if part else NOWHERE
     part = part_of_losses(file.stem)
     if part:
-        run = file.parent.relative_to(top).as_posix()
-        run = top.resolve().name if run == "." else run
+        run = _run_name(file.parent, top)
         return Place(part=part, word=file.name, is_of_losses=True, run=run)
+    # What TensorBoard calls a file says nothing: its folder is the log.
+    log = file.parent if is_event_file(file) else file.with_suffix("")
     for folder in file.parents[: len(file.relative_to(top).parts)]:
-        part = part_of(folder.resolve().name)
+        part = _part_of_folder(folder.resolve().name)
         if part and _has_other_part(folder.resolve()):
             is_inside = folder != top
-            rest = file.relative_to(folder).with_suffix("")
-            run = (folder.parent.relative_to(top) / rest).as_posix() if is_inside else ""
+            run = _run_name(folder.parent / log.relative_to(folder), top) if is_inside else ""
             return Place(part=part, word=folder.resolve().name, run=run)
     return NOWHERE
 
 
+def _run_name(place: Path, top: Path) -> str:
+    name = place.relative_to(top).as_posix()
+    return top.resolve().name if name == "." else name
+
+
+def _part_of_folder(name: str) -> str:
+    return part_of(name) or part_of_losses(name)
+
+
 @lru_cache(maxsize=1024)
 def _has_other_part(folder: Path) -> bool:
-    own = part_of(folder.name)
+    own = _part_of_folder(folder.name)
     names = [other.name for other in folder.parent.iterdir() if other.is_dir()]
-    return any(part_of(name) not in {"", own} for name in names)
+    return any(_part_of_folder(name) not in {"", own} for name in names)
 
 
 def take_place(
@@ -132,7 +160,11 @@ def take_place(
         other, what = LOSSES[own == LOSSES[0]], "training" if own == LOSSES[0] else "validation"
         said = f"{place.word!r} says that {name!r} is a loss of {what}"
         notes = [f"{said} (--columns {other}={name} says otherwise)"]
-        roles: dict[str, Any] = {role: None for role in METRICS if getattr(columns, role) == name}
+        metrics = [getattr(columns, role) for role in METRICS]
+        metrics = [None if metric == name else metric for metric in metrics]
+        if place.part != "train" and metrics[0] and not metrics[1] and not says_part(metrics[0]):
+            metrics.reverse()
+        roles: dict[str, Any] = dict(zip(METRICS, metrics, strict=True))
         columns = dataclasses.replace(columns, **roles | {other: None, own: name})
     if place.run and not columns.run:
         table = dataclasses.replace(table, default_run=place.run)

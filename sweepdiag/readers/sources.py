@@ -18,6 +18,7 @@ from sweepdiag.readers.structured import (
     read_json_lines,
     read_parquet,
 )
+from sweepdiag.readers.tensorboard import is_event_file, read_event_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,8 @@ _SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson", ".json")
 # Names that libraries give every run's file, so that the folder names the run.
 _COMMON = {"metrics", "progress", "result", "trainer_state", "log", "logs", "history", "training"}
 _COMMON |= {"results", "training_log", "curves", "train"}
-_JSON_LOGS = {"trainer_state.json", "result.json", "history.json", "training_history.json"}
+_TRAINER = "trainer_state.json"
+_JSON_LOGS = {_TRAINER, "result.json", "history.json", "training_history.json"}
 _METRICS = "metrics.json"
 """Curves where it is the only log (Detectron2), else mostly the last values of one."""
 _EPOCH = re.compile(r"metrics_epoch_(\d+)\.json")
@@ -54,22 +56,31 @@ class Source:
         file: What messages call it: relative to the folder asked for.
         default_run: Name of its run where no column names runs.
         place: What its path says of its losses.
-        epochs: The files of all epochs where each has one of its own, else none.
+        parts: The files that make it up where these are several: one per epoch, or all event
+            files of a folder.
     """
 
     path: Path
     file: str
     default_run: str
     place: Place = NOWHERE
-    epochs: tuple[Path, ...] = ()
+    parts: tuple[Path, ...] = ()
 
     def read(self, choose: Chooser, problems: ProblemList) -> RawTable:
         """Return the chosen columns of the file."""
         name, suffix = self.path.name.lower(), self.path.suffix.lower()
         file, run = self.file, self.default_run
-        if self.epochs:
+        if is_event_file(self.path):
+            return read_event_files(
+                self.parts or (self.path,),
+                file=file,
+                default_run=run,
+                choose=choose,
+                problems=problems,
+            )
+        if self.parts:
             return read_json_files(
-                self.epochs, file=file, default_run=run, choose=choose, problems=problems
+                self.parts, file=file, default_run=run, choose=choose, problems=problems
             )
         if suffix in _PARQUET:
             return read_parquet(self.path, file=file, default_run=run, choose=choose)
@@ -106,8 +117,11 @@ def find_sources(path: Path) -> list[Source]:
         message = f"{path} does not exist"
         raise ReaderError(message)
     if path.is_file():
-        if path.suffix.lower() not in {*_SUFFIXES, *_TEXT}:
-            message = f"{path}: expected a file that ends in {', '.join(_SUFFIXES)}, or a folder"
+        if path.suffix.lower() not in {*_SUFFIXES, *_TEXT} and not is_event_file(path):
+            message = (
+                f"{path}: expected a file that ends in {', '.join(_SUFFIXES)}, an event file of "
+                "TensorBoard, or a folder"
+            )
             raise ReaderError(message)
         (place,) = places_of([path], path.parent)
         run = _run_of(path, path.parent)
@@ -115,33 +129,44 @@ def find_sources(path: Path) -> list[Source]:
     found = _superseded(_files_of(path))
     if not found:
         message = (
-            f"{path} holds no file that ends in {', '.join(_SUFFIXES)} and may be a log, and no "
-            ".txt or .log file that begins with a header or a JSON object with a loss"
+            f"{path} holds no file that ends in {', '.join(_SUFFIXES)} and may be a log, no event "
+            "file of TensorBoard, and no .txt or .log file that begins with a header or a JSON "
+            "object with a loss"
         )
         raise ReaderError(message)
-    epochs = _files_of_epochs(found)
-    first = [file for file in found if file not in epochs or epochs[file][0] == file]
+    parts = _parts_of(found)
+    first = [file for file in found if file not in parts or parts[file][0] == file]
     return [
         Source(
             path=file,
-            file=_EPOCH.sub("metrics_epoch_*.json", file.relative_to(path).as_posix()),
+            file=_name_of(file, path),
             default_run=_run_of(file, path),
             place=place,
-            epochs=epochs.get(file, ()),
+            parts=parts.get(file, ()),
         )
         for file, place in zip(first, places_of(first, path), strict=True)
     ]
 
 
-def _files_of_epochs(files: list[Path]) -> dict[Path, tuple[Path, ...]]:
-    """Return, for each file of one epoch, those of all epochs in its folder, in their order."""
-    by_folder: dict[Path, list[tuple[int, Path]]] = {}
+def _parts_of(files: list[Path]) -> dict[Path, tuple[Path, ...]]:
+    """Return, for each file of several that make one log, all of them in their order.
+
+    These are the files of all epochs in a folder, or all event files, whose names have their time.
+    """
+    by_folder: dict[tuple[Path, bool], list[tuple[int, Path]]] = {}
     for file in files:
-        match = _EPOCH.fullmatch(file.name)
-        if match:
-            by_folder.setdefault(file.parent, []).append((int(match[1]), file))
+        match, is_event = _EPOCH.fullmatch(file.name), is_event_file(file)
+        if match or is_event:
+            number = int(match[1]) if match else 0
+            by_folder.setdefault((file.parent, is_event), []).append((number, file))
     joined = [tuple(file for _, file in sorted(found)) for found in by_folder.values()]
-    return {file: epochs for epochs in joined for file in epochs}
+    return {file: parts for parts in joined for file in parts}
+
+
+def _name_of(file: Path, top: Path) -> str:
+    """Return what messages call a file, or the files that make up a log."""
+    name = _EPOCH.sub("metrics_epoch_*.json", file.relative_to(top).as_posix())
+    return re.sub(r"tfevents.*", "tfevents.*", name)
 
 
 def _files_of(folder: Path) -> list[Path]:
@@ -162,6 +187,8 @@ def _files_of(folder: Path) -> list[Path]:
 def _may_be_log(file: Path) -> bool:
     """Return whether a file of a folder may hold curves; not all text and JSON there does."""
     name, suffix = file.name.lower(), file.suffix.lower()
+    if is_event_file(file):
+        return True
     if suffix == ".json":
         is_usual = name in {*_JSON_LOGS, _METRICS} or bool(_EPOCH.fullmatch(name))
         return is_usual or name.endswith(".log.json")
@@ -175,13 +202,28 @@ def _superseded(files: list[Path]) -> list[Path]:
     kept = []
     latest = _latest_checkpoints(files)
     n_in_folder = Counter(file.parent for file in files)
+    others = {file.parent for file in files if not is_event_file(file) and _has_losses(file)}
+    trainers = {
+        file.parent.parent if _CHECKPOINT.fullmatch(file.parent.name) else file.parent
+        for file in files
+        if file.name == _TRAINER
+    }
     for file in files:
+        # Ray Tune, Lightning and YOLO write event files beside a table, Hugging Face below it.
+        is_twice = is_event_file(file) and (
+            file.parent in others or not trainers.isdisjoint(file.parents)
+        )
         is_summary = file.name == "progress.csv" and file.with_name("result.json") in files
         is_summary |= file.name.lower() == _METRICS and n_in_folder[file.parent] > 1
         is_early = _CHECKPOINT.fullmatch(file.parent.name) and file not in latest
-        if not (is_summary or is_early):
+        if not (is_summary or is_early or is_twice):
             kept.append(file)
     return kept
+
+
+def _has_losses(file: Path) -> bool:
+    """Return whether a log has losses, as far as can be seen at once."""
+    return file.suffix.lower() not in {".csv", ".tsv"} or has_header_of_losses(file)
 
 
 def _latest_checkpoints(files: list[Path]) -> set[Path]:
@@ -203,7 +245,7 @@ def _run_of(file: Path, top: Path) -> str:
     if _CHECKPOINT.fullmatch(file.parent.name):
         file = file.parent
     is_numbered = _CHECKPOINT.fullmatch(file.name) or _EPOCH.fullmatch(file.name)
-    is_common = file.stem.lower() in _COMMON or is_numbered
+    is_common = file.stem.lower() in _COMMON or is_numbered or is_event_file(file)
     file = file.parent if is_common else file.with_suffix("")
     name = file.relative_to(top).as_posix() if file.is_relative_to(top) else file.name
     return name if name != "." else file.resolve().name or "run"
