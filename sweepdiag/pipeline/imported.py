@@ -28,8 +28,8 @@ from sweepdiag.pipeline.judging import (
     judge,
     tag_edge,
 )
-from sweepdiag.pipeline.runs import RunAxes, find_axes, group_runs, trials_of
-from sweepdiag.readers import find_columns, metric_mode, read_curves
+from sweepdiag.pipeline.runs import RunAxes, find_axes, group_runs, seed_column, trials_of
+from sweepdiag.readers import metric_mode, read_curves
 from sweepdiag.records import SweepFacts
 from sweepdiag.rules import Thresholds
 from sweepdiag.store import RunFolder
@@ -260,7 +260,7 @@ class _Job:
     def _seed_column(self) -> str | None:
         """Return the column of seeds, which may stand in a table of runs."""
         seeds = [columns.seed for _, columns in self.reading.columns if columns.seed]
-        return seeds[0] if seeds else find_columns(list(self.reading.runs.columns), {}).seed
+        return seeds[0] if seeds else seed_column(list(self.reading.runs.columns))
 
     def _alone(self, folder: RunFolder, recorded: Recorded) -> CurvesResult:
         judged = judge(recorded)

@@ -13,6 +13,7 @@ import numpy as np
 from sweepdiag.config.axes import RESERVED_COLUMNS
 from sweepdiag.config.checks import AXIS_NAME
 from sweepdiag.errors import ConfigError, unknown_name
+from sweepdiag.readers import find_columns
 from sweepdiag.records import State
 from sweepdiag.space import axes_of_configurations, configuration_digest
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from sweepdiag.records import Axis, AxisValue
 
-__all__ = ["RunAxes", "find_axes", "group_runs", "trials_of"]
+__all__ = ["RunAxes", "find_axes", "group_runs", "seed_column", "trials_of"]
 
 _PREFIX = re.compile(r"^(?:configs?|hparams?|params?|hyperparameters|args)[/._]", re.IGNORECASE)
 _ALIASES = {
@@ -167,6 +168,13 @@ def trials_of(runs: pd.DataFrame, axes: RunAxes, *, seed_column: str | None) -> 
     return table
 
 
+def seed_column(columns: Sequence[str]) -> str | None:
+    """Return the column of seeds, which may lie in another setting; folds count as seeds."""
+    by_name = {_last(name): name for name in reversed(columns)}
+    found = find_columns(list(by_name), {}).seed
+    return None if found is None else by_name[found]
+
+
 def _seeds(runs: pd.DataFrame, table: pd.DataFrame, column: str | None) -> list[int]:
     if column in runs.columns:
         seeds = runs[column]
@@ -198,14 +206,14 @@ def _why_not(values: pd.Series[Any], name: str, *, is_asked: bool) -> str:
 
 def _axis_names(columns: Sequence[str]) -> list[str]:
     plain = [_PREFIX.sub("", column) for column in columns]
-    folded = [re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") for name in plain]
+    whole, last = ([_folded(name) for name in names] for names in (plain, map(_last, plain)))
     for name, others in _ALIASES.items():
-        if name not in folded:
-            same = [i for i, fold in enumerate(folded) if fold in others]
-            if len(same) == 1:
-                folded[same[0]] = plain[same[0]] = name
-        else:
-            plain[folded.index(name)] = name
+        # A setting of this name comes before others, and one inside others (optimizer/lr) last.
+        same = [i for i, fold in enumerate(whole) if fold == name][:1]
+        same = same or [i for i, fold in enumerate(whole) if fold in others]
+        same = same or [i for i, fold in enumerate(last) if fold in {name, *others}]
+        if len(same) == 1:
+            plain[same[0]] = name
     names: list[str] = []
     for name in plain:
         legal = _legal_name(name)
@@ -215,6 +223,15 @@ def _axis_names(columns: Sequence[str]) -> list[str]:
             unique = f"{legal}_{number}"
         names.append(unique)
     return names
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def _last(name: str) -> str:
+    """Return the name of a setting without those that it lies in."""
+    return re.split(r"[/.]", name)[-1]
 
 
 def _legal_name(column: str) -> str:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sweepdiag.readers.numbers import is_missing_text, parse_numbers
+from sweepdiag.readers.settings import settings_in_names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from sweepdiag.readers.raw import RawTable
     from sweepdiag.readers.rows import Rows
 
-__all__ = ["attributes_of", "read_attributes", "values_of"]
+__all__ = ["attributes_in_names", "attributes_of", "read_attributes", "values_of"]
 
 
 def attributes_of(rows: Rows, runs: Sequence[str]) -> pd.DataFrame:
@@ -75,6 +76,32 @@ def read_attributes(
             merged = [new if old is None else old for old, new in zip(known, found, strict=True)]
             columns[name] = list(_typed(np.asarray(merged, dtype=object)))
     return pd.DataFrame(columns)
+
+
+def attributes_in_names(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the runs with the settings that their names tell, and in words what was taken.
+
+    Args:
+        runs: What is known already. A column that tells the same runs apart comes first.
+    """
+    found = settings_in_names([str(run) for run in runs["trial_id"]])
+    known = {tuple(_codes(runs[name])) for name in runs.columns if name != "trial_id"}
+    new = {name: values for name, values in found.items() if tuple(_codes(values)) not in known}
+    new = {name: values for name, values in new.items() if len(set(values)) > 1}
+    if not new:
+        return runs, []
+    note = f"the names of the runs tell their settings: {', '.join(new)}"
+    columns = {
+        f"name/{name}" if name in runs.columns else name: _typed(np.asarray(values, dtype=object))
+        for name, values in new.items()
+    }
+    return runs.assign(**columns), [note]
+
+
+def _codes(values: Iterable[Any]) -> list[int]:
+    """Return numbers that are equal where values are."""
+    places: dict[Any, int] = {}
+    return [places.setdefault(value, len(places)) for value in values]
 
 
 def _run_names(cells: Sequence[Any] | NDArray[np.float64]) -> list[str]:

@@ -45,7 +45,10 @@ _STEP_NAMES = (
     "iter", "steps", "n_iter", "num_steps", "update", "updates", "t", "time_step",
     "total_timesteps", "time_total_timesteps", "timesteps_total", "num_timesteps", "current_steps",
 )  # fmt: skip
-_SEED_NAMES = ("seed", "random_seed", "seed_id", "random_state", "rng_seed", "replicate")
+_SEED_NAMES = (
+    "seed", "random_seed", "seed_id", "random_state", "rng_seed", "replicate", "fold", "fold_id",
+    "cv_fold", "kfold",
+)  # fmt: skip
 _USUAL_NAMES = {
     "run": _RUN_NAMES, "epoch": _EPOCH_NAMES, "step": _STEP_NAMES, "seed": _SEED_NAMES,
 }  # fmt: skip

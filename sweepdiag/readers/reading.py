@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sweepdiag.errors import ConfigError, ReaderError, unknown_name
-from sweepdiag.readers.attributes import attributes_of, read_attributes, values_of
+from sweepdiag.readers.attributes import (
+    attributes_in_names,
+    attributes_of,
+    read_attributes,
+    values_of,
+)
 from sweepdiag.readers.charts import chart_columns, melt_chart
 from sweepdiag.readers.columns import LOSSES, ColumnMap, find_columns
 from sweepdiag.readers.layout import open_columns, settle
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
 
     from sweepdiag.readers.points import Points
     from sweepdiag.readers.raw import Chooser, RawTable
+    from sweepdiag.readers.sources import Source
 
 __all__ = ["Reading", "read_curves"]
 
@@ -164,8 +170,8 @@ class _Reader:
         for source in sources:
             choice = _Choice(self, place=source.place)
             try:
-                table = source.read(choice, self.problems)
-                again = partial(source.read, _all_columns, ProblemList())
+                table = self._read(source, choice, self.problems)
+                again = partial(self._read, source, _all_columns, ProblemList())
                 self.take(choice, table, again, is_only=len(sources) == 1)
             except ReaderError as error:
                 if len(sources) == 1:
@@ -181,6 +187,18 @@ class _Reader:
             raise ReaderError(message)
         resolved = path.resolve()
         return resolved.name if path.is_dir() else resolved.stem
+
+    def _read(self, source: Source, choose: Chooser, problems: ProblemList) -> RawTable:
+        """Read a file, with the settings that lie beside it where attributes are wanted."""
+        table = source.read(choose, problems)
+        settings = source.settings() if self.with_attributes else {}
+        return table.with_columns(
+            {
+                name: [value] * len(table)
+                for name, value in settings.items()
+                if name not in table.names
+            }
+        )
 
     def read_table(self, choice: _Choice, file: str, frame: pd.DataFrame) -> None:
         """Read a data frame."""
@@ -259,6 +277,9 @@ class _Reader:
         runs = attributes_of(rows, points.runs)
         for key, table in self.run_tables:
             runs = read_attributes(runs, table, key, self.problems)
+        if self.with_attributes:
+            runs, told = attributes_in_names(runs)
+            notes += told
         used = runs["trial_id"].isin(curves["trial_id"].unique())
         for run in runs.loc[~used, "trial_id"]:
             self.problems.add(name, 0, "run", run, "run left out: none of its rows has a loss")

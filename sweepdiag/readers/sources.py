@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import ReaderError
 from sweepdiag.readers.delimited import has_header_of_losses, read_delimited
+from sweepdiag.readers.mlflow import read_metric_files, run_folder
 from sweepdiag.readers.places import NOWHERE, Place, places_of
+from sweepdiag.readers.settings import settings_beside
 from sweepdiag.readers.structured import (
     has_records_of_losses,
     is_json_lines,
@@ -21,6 +23,7 @@ from sweepdiag.readers.structured import (
 from sweepdiag.readers.tensorboard import is_event_file, read_event_files
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from sweepdiag.readers.problems import ProblemList
@@ -55,21 +58,35 @@ class Source:
         path: Where it is.
         file: What messages call it: relative to the folder asked for.
         default_run: Name of its run where no column names runs.
+        top: The folder that was asked for, or that of the file that was.
         place: What its path says of its losses.
-        parts: The files that make it up where these are several: one per epoch, or all event
-            files of a folder.
+        parts: The files that make it up where these are several: one per epoch, all event files
+            of a folder, or one per metric.
     """
 
     path: Path
     file: str
     default_run: str
+    top: Path
     place: Place = NOWHERE
     parts: tuple[Path, ...] = ()
+
+    def settings(self) -> Mapping[str, Any]:
+        """Return what the files beside the log say of its run, by name."""
+        return settings_beside(run_folder(self.path) or self.path.parent, self.top)
 
     def read(self, choose: Chooser, problems: ProblemList) -> RawTable:
         """Return the chosen columns of the file."""
         name, suffix = self.path.name.lower(), self.path.suffix.lower()
         file, run = self.file, self.default_run
+        if run_folder(self.path) is not None:
+            return read_metric_files(
+                self.parts or (self.path,),
+                file=file,
+                default_run=run,
+                choose=choose,
+                problems=problems,
+            )
         if is_event_file(self.path):
             return read_event_files(
                 self.parts or (self.path,),
@@ -117,7 +134,7 @@ def find_sources(path: Path) -> list[Source]:
         message = f"{path} does not exist"
         raise ReaderError(message)
     if path.is_file():
-        if path.suffix.lower() not in {*_SUFFIXES, *_TEXT} and not is_event_file(path):
+        if not _is_known(path):
             message = (
                 f"{path}: expected a file that ends in {', '.join(_SUFFIXES)}, an event file of "
                 "TensorBoard, or a folder"
@@ -125,7 +142,7 @@ def find_sources(path: Path) -> list[Source]:
             raise ReaderError(message)
         (place,) = places_of([path], path.parent)
         run = _run_of(path, path.parent)
-        return [Source(path=path, file=path.name, default_run=run, place=place)]
+        return [Source(path=path, file=path.name, default_run=run, top=path.parent, place=place)]
     found = _superseded(_files_of(path))
     if not found:
         message = (
@@ -141,6 +158,7 @@ def find_sources(path: Path) -> list[Source]:
             path=file,
             file=_name_of(file, path),
             default_run=_run_of(file, path),
+            top=path,
             place=place,
             parts=parts.get(file, ()),
         )
@@ -148,23 +166,36 @@ def find_sources(path: Path) -> list[Source]:
     ]
 
 
+def _is_known(file: Path) -> bool:
+    """Return whether a file that was asked for by name is of a known kind."""
+    has_ending = file.suffix.lower() in {*_SUFFIXES, *_TEXT}
+    return has_ending or is_event_file(file) or run_folder(file) is not None
+
+
 def _parts_of(files: list[Path]) -> dict[Path, tuple[Path, ...]]:
     """Return, for each file of several that make one log, all of them in their order.
 
-    These are the files of all epochs in a folder, or all event files, whose names have their time.
+    These are the files of all epochs in a folder, all event files there, whose names have their
+    time, or those of all metrics of a run.
     """
-    by_folder: dict[tuple[Path, bool], list[tuple[int, Path]]] = {}
+    by_log: dict[tuple[str, Path], list[tuple[int, Path]]] = {}
     for file in files:
-        match, is_event = _EPOCH.fullmatch(file.name), is_event_file(file)
-        if match or is_event:
-            number = int(match[1]) if match else 0
-            by_folder.setdefault((file.parent, is_event), []).append((number, file))
-    joined = [tuple(file for _, file in sorted(found)) for found in by_folder.values()]
+        match, of_run = _EPOCH.fullmatch(file.name), run_folder(file)
+        if match:
+            by_log.setdefault(("epochs", file.parent), []).append((int(match[1]), file))
+        elif of_run is not None:
+            by_log.setdefault(("metrics", of_run), []).append((0, file))
+        elif is_event_file(file):
+            by_log.setdefault(("events", file.parent), []).append((0, file))
+    joined = [tuple(file for _, file in sorted(found)) for found in by_log.values()]
     return {file: parts for parts in joined for file in parts}
 
 
 def _name_of(file: Path, top: Path) -> str:
     """Return what messages call a file, or the files that make up a log."""
+    of_run = run_folder(file)
+    if of_run is not None and of_run.is_relative_to(top):
+        return (of_run.relative_to(top) / "metrics" / "*").as_posix()
     name = _EPOCH.sub("metrics_epoch_*.json", file.relative_to(top).as_posix())
     return re.sub(r"tfevents.*", "tfevents.*", name)
 
@@ -187,7 +218,7 @@ def _files_of(folder: Path) -> list[Path]:
 def _may_be_log(file: Path) -> bool:
     """Return whether a file of a folder may hold curves; not all text and JSON there does."""
     name, suffix = file.name.lower(), file.suffix.lower()
-    if is_event_file(file):
+    if is_event_file(file) or run_folder(file) is not None:
         return True
     if suffix == ".json":
         is_usual = name in {*_JSON_LOGS, _METRICS} or bool(_EPOCH.fullmatch(name))
@@ -244,6 +275,9 @@ def _run_of(file: Path, top: Path) -> str:
     """
     if _CHECKPOINT.fullmatch(file.parent.name):
         file = file.parent
+    of_run = run_folder(file)
+    if of_run is not None:
+        file = of_run / "metrics.csv"  # whatever it is called, its folder names the run
     is_numbered = _CHECKPOINT.fullmatch(file.name) or _EPOCH.fullmatch(file.name)
     is_common = file.stem.lower() in _COMMON or is_numbered or is_event_file(file)
     file = file.parent if is_common else file.with_suffix("")

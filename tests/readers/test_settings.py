@@ -1,0 +1,94 @@
+"""Settings that lie beside logs, or stand in the names of runs."""
+
+import json
+
+import pytest
+
+from sweepdiag.readers import read_curves
+from sweepdiag.readers.settings import settings_beside, settings_in_names
+
+TABLE = "epoch,train_loss,val_loss\n" + "".join(f"{i},{4 - i},{5 - i}\n" for i in range(4))
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("hparams.yaml", "lr: 1.0e-05\nmodel:\n  width: 64\nlayers:\n- 1\n- 2\n"),
+        ("args.yaml", "lr: 1e-5\nmodel: {width: 64}\nlayers: [1, 2]\n"),
+        ("params.json", '{"lr": 1e-05, "model": {"width": 64}, "layers": [1, 2]}'),
+        (".hydra/config.yaml", "lr: 1e-05\nmodel:\n  width: 64\nlayers: [1, 2]\n"),
+    ],
+)
+def test_files_of_settings(tmp_path, file, text):
+    write(tmp_path / file, text)
+    expected = {"config/lr": 1e-5, "config/model/width": 64, "config/layers": "[1, 2]"}
+    assert settings_beside(tmp_path, tmp_path) == expected
+
+
+def test_a_nearer_folder_comes_first_and_none_above_the_one_asked_for(tmp_path):
+    write(tmp_path / "config.yaml", "lr: 3\n")
+    write(tmp_path / "runs/config.yaml", "lr: 2\nwidth: 8\n")
+    write(tmp_path / "runs/a/hparams.yaml", "lr: 1\n")
+    write(tmp_path / "runs/a/config.yaml", "lr: 9\ndepth: 4\n")
+    found = settings_beside(tmp_path / "runs/a", tmp_path / "runs")
+    assert found == {"config/lr": 1, "config/width": 8, "config/depth": 4}
+
+
+@pytest.mark.parametrize("text", ["{", "- 1", "", "\x00", "a: &x [1]\nb: *x\n" * 3])
+def test_what_is_no_settings_says_nothing(tmp_path, text):
+    write(tmp_path / "config.yaml", text)
+    write(tmp_path / "config.json", text)
+    assert "config/lr" not in settings_beside(tmp_path, tmp_path)
+
+
+def test_settings_are_attributes_of_runs(tmp_path):
+    for i, lr in enumerate((0.1, 0.2)):
+        write(tmp_path / f"version_{i}/metrics.csv", TABLE)
+        write(tmp_path / f"version_{i}/hparams.yaml", f"optimizer:\n  lr: {lr}\n")
+    runs = read_curves(tmp_path, with_attributes=True).runs
+    assert runs["config/optimizer/lr"].tolist() == [0.1, 0.2]
+    assert list(read_curves(tmp_path).runs.columns) == ["trial_id"]
+
+
+def test_columns_of_the_log_come_before_files(tmp_path):
+    rows = [{"config": {"lr": 0.5}, "epoch": i, "loss": 4 - i} for i in range(4)]
+    write(tmp_path / "trial/result.json", "\n".join(map(json.dumps, rows)))
+    write(tmp_path / "trial/params.json", '{"lr": 7, "width": 8}')
+    runs = read_curves(tmp_path, with_attributes=True).runs
+    assert runs[["config/lr", "config/width"]].to_numpy().tolist() == [[0.5, 8]]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["lr0.1_bs_64", "lr1e-3_bs_128"], {"lr": [0.1, 1e-3], "bs": [64, 128]}),
+        (
+            ["train_a1b_00000_0_lr=0.1,act=relu", "train_a1b_00001_1_lr=0.2,act=tanh"],
+            {"lr": [0.1, 0.2], "act": ["relu", "tanh"]},
+        ),
+        (["model.width=8", "model.width=16"], {"model.width": [8, 16]}),
+        (["a/seed_1", "a/seed_2"], {"seed": [1, 2]}),
+        (["lr0.1", "wd0.1"], {}),
+        (["lr0.1_lr0.2", "lr0.3"], {}),
+        (["solr0.1", "solr0.2"], {}),
+        (["lr0.1x", "lr0.2x"], {}),
+        ([], {}),
+    ],
+)
+def test_names_tell_settings_that_all_of_them_name_once(names, expected):
+    assert settings_in_names(names) == expected
+
+
+def test_settings_in_names_are_told_unless_known_already(tmp_path):
+    for lr in (0.1, 0.2):
+        for seed in (1, 2):
+            write(tmp_path / f"lr{lr}_seed{seed}/metrics.csv", TABLE)
+            write(tmp_path / f"lr{lr}_seed{seed}/hparams.yaml", f"learning_rate: {lr}\n")
+    reading = read_curves(tmp_path, with_attributes=True)
+    assert set(reading.runs.columns) == {"trial_id", "config/learning_rate", "seed"}
+    assert "the names of the runs tell their settings: seed" in reading.notes
