@@ -138,7 +138,9 @@ def find_columns(names: Sequence[str], given: Mapping[str, str]) -> ColumnMap:
         if not any(parts[role] for role in LOSSES):
             pair = paired_losses(free)
             parts |= {role: _one(name) for role, name in zip(LOSSES, pair, strict=True)}
-    metrics = metrics_of(free, has_val_loss=bool(parts["val_loss"]))
+    losses = {name for role in LOSSES for name in parts[role]}
+    others = [name for name in free if name not in losses]
+    metrics = metrics_of(others, has_val_loss=bool(parts["val_loss"]))
     parts = {role: _one(name) for role, name in zip(METRICS, metrics, strict=True)} | parts
     run = parts.pop("run")
     return ColumnMap(

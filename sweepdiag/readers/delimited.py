@@ -7,6 +7,7 @@ import csv
 import io
 import itertools
 import operator
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,8 @@ __all__ = ["has_header_of_losses", "read_delimited"]
 
 _DELIMITERS = (",", ";", "\t", "|")
 _N_LOOKED_AT = 65_536
+_GIVES_NUMBER = re.compile(r"[:=]\s*[-+]?\.?\d")
+"""What no name of a column has, but a line printed for people: ``loss: 0.1``."""
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -68,7 +71,7 @@ def read_delimited(
     text = _decode(path.read_bytes(), file, problems)
     lines = list(io.StringIO(text, newline=""))
     header, delimiter, first = _header(lines, file)
-    if not find_columns(header, {}).has_loss:
+    if any(map(_GIVES_NUMBER.search, header)) or not find_columns(header, {}).has_loss:
         printed = read_printed(lines, file=file, default_run=default_run, choose=choose)
         if printed is not None:
             return printed

@@ -30,7 +30,7 @@ _TRAIN = {"train", "training", "trn", "tr", "learn"}
 _VAL = {"val", "valid", "validation", "eval", "evaluation", "dev"}
 _TEST = {"test", "testing", "holdout", "heldout"}
 _PARTS = {"train": _TRAIN, "val": _VAL, "test": _VAL | _TEST}
-_LOSS = {"loss", "losses", "nll", "xent"}
+_LOSS = {"loss", "losses", "nll", "xent", "logloss", "mlogloss"}
 _LOSSES = _LOSS | {"error", "errors"}
 """Words by which files and folders say that they are of losses."""
 _HARMLESS = {"epoch", "mean", "avg", "average", "total", "per", "value"}
@@ -111,17 +111,20 @@ def summed_losses(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...
 def paired_losses(names: Sequence[str]) -> tuple[str | None, str | None]:
     """Return the one column of a loss, or an error, that has a twin of the validation's.
 
-    ``loss_G`` and ``val_loss_G`` are such, or ``train_mse`` and ``val_mse``. Of errors the squared
-    one is preferred, which is what is mostly trained with; of several losses none.
+    ``loss_G`` and ``val_loss_G`` are such, ``train_mse`` and ``val_mse``, or
+    ``training/binary_logloss`` and ``valid_1/binary_logloss``. Where there is no validation a test
+    is the twin. Of errors the squared one is preferred, which is what is mostly trained with; of
+    several losses none.
     """
-    words = {name: frozenset(words_of(name)) for name in names}
+    words = {name: frozenset(w for w in words_of(name) if not w.isdigit()) for name in names}
+    held_out = _VAL if any(own & _VAL for own in words.values()) else _TEST
     pairs = [
-        (train, val, words[val] - _VAL)
+        (train, val, words[val] - held_out)
         for val in names
         for train in names
-        if words[val] & _VAL
+        if words[val] & held_out
         and not words[train] & (_VAL | _TEST)
-        and words[train] - _TRAIN == words[val] - _VAL
+        and words[train] - _TRAIN == words[val] - held_out
     ]
     losses = [pair[:2] for pair in pairs if pair[2] & _LOSS]
     if losses:

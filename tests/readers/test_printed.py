@@ -41,6 +41,40 @@ def test_epochs_with_both_losses_are_read(tmp_path, form, names):
 @pytest.mark.parametrize(
     "form",
     [
+        # PyTorch's MNIST example
+        (
+            "Train Epoch: {e} [0/60000 (0%)]\tLoss: {t}\nTrain Epoch: {e} [640/60000 (1%)]\tLoss: {t}\n"
+            "\nTest set: Average loss: {v}, Accuracy: 9/10 (90%)\n\n"
+        ),
+        "Epoch {e} - train: loss {t} acc 0.5 - val: loss {v} acc 0.5\n",
+        "[Epoch {e}]\nbatch loss: 9.0\nbatch loss: 8.0\ntrain loss: {t}\n[Val] loss: {v}\n",
+        "train loss: {t}, val loss: {v}\nsaved\n",
+        "[{e}]\ttrain-rmse:{t}\teval-rmse:{v}\n",
+        "[{e}]\ttraining's binary_logloss: {t}\tvalid_1's binary_logloss: {v}\n",
+        "{e}:\tlearn: {t}\ttest: {v}\tbest: 0.1 (0)\ttotal: 10ms\tremaining: 1s\n",
+    ],
+)
+def test_parts_may_be_named_before_and_epochs_be_counted(tmp_path, form):
+    path = tmp_path / "train.log"
+    path.write_text(lines(form))
+    reading = read_curves(path)
+    assert reading.curves["epoch"].tolist() == [1, 2, 3, 4]
+    assert reading.curves["train_loss"].tolist() == pytest.approx([4, 2, 1.3333, 1])
+    assert reading.curves["val_loss"].tolist() == pytest.approx([5, 2.5, 1.6667, 1.25])
+    assert reading.notes[0].startswith("printed lines and no table")
+
+
+def test_training_losses_within_an_epoch_are_averaged(tmp_path):
+    path = tmp_path / "train.log"
+    path.write_text(
+        lines("Epoch {e} step 1 loss: 1.0\nEpoch {e} step 2 loss: 3.0\nval loss: {v}\n")
+    )
+    assert read_curves(path).curves["train_loss"].tolist() == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
         "Epoch {e}: train loss {t}, val loss {v}\nval loss {t}\n",  # two validation losses
         "Epoch {e} | Batch 1 | Loss {t}\n",
         "Epoch {e}: mask loss {t}, val mask loss {v}\n",
