@@ -136,7 +136,7 @@ def _read_rounds(
 ) -> RawTable | None:
     """Return the rounds that a boosting library has printed; ``None`` if there are none.
 
-    ``[3]  train-rmse:0.5  eval-rmse:0.6`` is such (XGBoost), with a loss for each part of the data.
+    ``[3]  train-rmse:0.5  eval-rmse:0.6`` is such (XGBoost), with a loss for each part.
     """
     rounds = []
     for number, line in enumerate(lines, start=1):
@@ -179,7 +179,7 @@ def _add(epoch: _Epoch, text: str) -> None:
 
 
 def _pairs(text: str) -> Iterator[tuple[str, str]]:
-    """Yield each loss of a line with its name, which may begin before: ``Test set: average loss``."""
+    """Yield each loss of a line, with its name: in ``Test set: average loss`` all of that."""
     end = 0
     for match in _LOSS.finditer(text):
         name, before = match["name"], text[end : match.start()]

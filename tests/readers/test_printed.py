@@ -43,7 +43,8 @@ def test_epochs_with_both_losses_are_read(tmp_path, form, names):
     [
         # PyTorch's MNIST example
         (
-            "Train Epoch: {e} [0/60000 (0%)]\tLoss: {t}\nTrain Epoch: {e} [640/60000 (1%)]\tLoss: {t}\n"
+            "Train Epoch: {e} [0/60000 (0%)]\tLoss: {t}\n"
+            "Train Epoch: {e} [640/60000 (1%)]\tLoss: {t}\n"
             "\nTest set: Average loss: {v}, Accuracy: 9/10 (90%)\n\n"
         ),
         "Epoch {e} - train: loss {t} acc 0.5 - val: loss {v} acc 0.5\n",
