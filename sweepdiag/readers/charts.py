@@ -40,7 +40,7 @@ def melt_chart(table: RawTable) -> RawTable:
     """
     axis, *series = table.columns
     matches = {name: _SERIES.fullmatch(name) for name in series}
-    pairs = [(name, match) for name, match in matches.items() if match]
+    pairs = [(name, match) for name, match in matches.items() if match and not match["band"]]
     metrics = list(dict.fromkeys(match["metric"] for _, match in pairs))
     columns: dict[str, list[Any]] = {"run": [], axis: [], **{metric: [] for metric in metrics}}
     lines: list[int] = []

@@ -37,7 +37,7 @@ ROLES = ("run", "epoch", "step", "seed", *QUANTITIES)
 _RUN_NAMES = (
     "run_id", "run", "run_name", "trial_id", "trial", "trial_name", "trial_number",
     "experiment_id", "experiment", "experiment_name", "exp_id", "exp_name", "exp", "config_id",
-    "job_id", "id", "uid", "uuid", "name", "number",
+    "job_id", "id", "uid", "uuid", "run_uuid", "name", "number",
 )  # fmt: skip
 _EPOCH_NAMES = ("epoch", "epochs", "current_epoch", "n_epoch", "epoch_number")
 _STEP_NAMES = (

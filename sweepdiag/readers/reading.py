@@ -20,6 +20,7 @@ from sweepdiag.readers.attributes import (
 from sweepdiag.readers.charts import chart_columns, melt_chart
 from sweepdiag.readers.columns import LOSSES, ColumnMap, find_columns
 from sweepdiag.readers.layout import open_columns, settle
+from sweepdiag.readers.long import long_columns, spread_metrics
 from sweepdiag.readers.places import NOWHERE, Place, take_place
 from sweepdiag.readers.points import collect_points, split_runs_by_file
 from sweepdiag.readers.problems import ProblemList
@@ -118,16 +119,20 @@ class _Choice:
 
     reader: _Reader
     columns: ColumnMap = dataclasses.field(default_factory=ColumnMap)
-    is_chart: bool = False
+    reshape: Callable[[RawTable], RawTable] | None = None
     place: Place = NOWHERE
 
     def __call__(self, names: Sequence[str]) -> Sequence[str]:
         self.columns = self.reader.find(names)
         if not self.columns.has_loss:
             chart = chart_columns(names)
-            self.is_chart = bool(chart)
             if chart:
+                self.reshape = melt_chart
                 return chart
+            long = long_columns(names)
+            if long is not None:
+                self.reshape = partial(spread_metrics, key=long[0], value=long[1])
+                return names
         if self.reader.with_attributes or runs_table_key(names, self.columns):
             return names
         used = {*self.columns.used(), self.reader.group_by}
@@ -220,11 +225,10 @@ class _Reader:
         Raises:
             ReaderError: If it holds no curves.
         """
-        columns = choice.columns
-        if choice.is_chart:
-            table = melt_chart(table)
-            columns = self.find(table.names)
-        place = NOWHERE if choice.is_chart else choice.place
+        columns, place = choice.columns, choice.place
+        if choice.reshape is not None:
+            table, again = choice.reshape(table), partial(_reshaped, again, choice.reshape)
+            columns, place = self.find(table.names), NOWHERE
         table, columns, told = take_place(
             table, columns, place, given=self.given, everything=again
         )
@@ -377,6 +381,10 @@ def _scale_notes(curves: pd.DataFrame) -> list[str]:
         "those of validation: if they are sums, say over batches, no gap between the two shows"
     )
     return [note]
+
+
+def _reshaped(read: Callable[[], RawTable], reshape: Callable[[RawTable], RawTable]) -> RawTable:
+    return reshape(read())
 
 
 def _all_columns(names: Sequence[str]) -> Sequence[str]:

@@ -198,3 +198,17 @@ def test_a_few_rows_per_model_are_results_and_no_curve(tmp_path):
         read(tmp_path, "model,loss\n" + rows)
     one = "".join(f"model,{9 - i}\n" for i in range(6))
     assert len(read(tmp_path, "model,loss\n" + one).curves) == 6
+
+
+def test_a_long_table_has_a_column_per_metric(tmp_path):
+    rows = "".join(
+        f"train_loss,{4 - i},{i},a\nval_loss,{5 - i},{i},a\nval_acc,0.{i},{i},a\n" for i in range(4)
+    )
+    reading = read(tmp_path, f"key,value,step,run_uuid\n{rows}system/gpu,1.5,9,a\n")
+    assert reading.curves["train_loss"].tolist() == [4, 3, 2, 1]
+    assert reading.curves["val_loss"].tolist() == [5, 4, 3, 2]
+    assert reading.curves["val_metric"].tolist() == [0, 0.1, 0.2, 0.3]
+    assert reading.runs["trial_id"].tolist() == ["a"]
+    assert "each of 4 metrics is a column" in reading.notes[0]
+    with pytest.raises(ReaderError, match="named like a loss"):
+        read(tmp_path, "key,value,step\nreward,1,1\nreward,2,2\n")
