@@ -202,7 +202,8 @@ def test_a_few_rows_per_model_are_results_and_no_curve(tmp_path):
 
 def test_a_long_table_has_a_column_per_metric(tmp_path):
     rows = "".join(
-        f"train_loss,{4 - i},{i},a\nval_loss,{5 - i},{i},a\nval_acc,0.{i},{i},a\n" for i in range(4)
+        f"train_loss,{4 - i},{i},a\nval_loss,{5 - i},{i},a\nval_acc,0.{i},{i},a\n"
+        for i in range(4)
     )
     reading = read(tmp_path, f"key,value,step,run_uuid\n{rows}system/gpu,1.5,9,a\n")
     assert reading.curves["train_loss"].tolist() == [4, 3, 2, 1]
