@@ -199,6 +199,8 @@ def _is_near_minimum(features: FeatureMatrix, thresholds: Thresholds) -> FloatAr
             at_most(rise, -thresholds.improving_regained * features.column("val_late_change")),
         ),
         at_most(rise, 2.0 * standard_error(features, "val")),
+        # Spikes at the end lift the mean, not the lowest of the last values.
+        where_true(features.column("val_tail_min") <= features.column("val_smooth_min")),
     )
 
 
