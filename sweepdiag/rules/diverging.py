@@ -165,6 +165,7 @@ def _rose_from_minimum(
         fall = np.fmax(context.start_train, features.column("train_first")) - lowest
         regained = np.where(fall > 0, (tail - lowest) / fall, np.where(tail > lowest, 1.0, 0.0))
         ratio = np.where(context.has_floor, tail / lowest, np.nan)
+    noise = 3.0 * standard_error(features, "train")
     return any_of(
         all_of(
             at_least(ratio, thresholds.divergence_ratio),
@@ -173,6 +174,7 @@ def _rose_from_minimum(
         all_of(
             at_least(ratio, thresholds.divergence_lasting_ratio),
             at_least(regained, thresholds.divergence_lasting_regained),
+            at_least(tail - lowest, noise),
         ),
     )
 
