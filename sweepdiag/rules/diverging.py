@@ -166,7 +166,12 @@ def _rose_from_minimum(
         regained = np.where(fall > 0, (tail - lowest) / fall, np.where(tail > lowest, 1.0, 0.0))
         ratio = np.where(context.has_floor, tail / lowest, np.nan)
     noise = 3.0 * standard_error(features, "train")
-    return any_of(
+    # What is still made good again has jumped, as where a training goes on with other data.
+    error = features.column("train_late_change_se")
+    is_recovering = (
+        features.column("train_late_change") < -thresholds.improving_t * error
+    ) & (features.column("train_late_slope") <= -thresholds.improving_slope)
+    rises = any_of(
         all_of(
             at_least(ratio, thresholds.divergence_ratio),
             at_least(regained, thresholds.divergence_regained),
@@ -177,6 +182,7 @@ def _rose_from_minimum(
             at_least(tail - lowest, noise),
         ),
     )
+    return all_of(rises, where_true(~is_recovering))
 
 
 def _lost_all(
