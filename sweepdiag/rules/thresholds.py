@@ -97,7 +97,7 @@ class Thresholds:
     u_shape_rise_range: float = 0.1
     """The same relative to the fall before it, for losses without a floor."""
 
-    u_shape_min_range: float = 0.01
+    u_shape_min_range: float = 0.005
     """Share of the fall that a rise must make up in any case: from 0.001 to 0.01 is ten times the
     minimum, but nothing is lost of a loss that began at 5."""
 

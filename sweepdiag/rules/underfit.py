@@ -38,7 +38,8 @@ class UnderfitRule(MarginRule):
     all that was learned, each by three standard errors (validation by two, if by 12 %); or, in a
     sweep, another configuration reaches both a lower training and a lower validation loss, by a
     tenth and beyond the noise between seeds; or, for a curve alone, it stays close to where it
-    started. A training that has lost what it had learned at the end is not called.
+    started. A training that has lost what it had learned at the end is not called, nor one whose
+    validation loss ends as no number.
 
     Why it matters: the remedy is the opposite of that for overfitting. The tags say which:
     ``still_improving`` more epochs or a higher learning rate, ``plateaued`` more capacity or
@@ -78,8 +79,9 @@ class UnderfitRule(MarginRule):
         alternatives = [is_improving, has_better]
         if context.kind == "alone":
             alternatives.append(_stays_high(features, thresholds, context))
-        has_lost = ends_where_it_started(features, thresholds, context)
-        return all_of(has_enough, any_of(*alternatives), where_true(~has_lost))
+        is_out = ends_where_it_started(features, thresholds, context)
+        is_out |= features.column("val_ends_finite") == 0
+        return all_of(has_enough, any_of(*alternatives), where_true(~is_out))
 
     def evidence(self, row: CurveRow) -> str:
         """Return one sentence with the numbers that put the curve into the class."""
