@@ -103,7 +103,7 @@ class DivergingRule(MarginRule):
             return _nonfinite_sentence("validation", "val", row)
         if np.isnan(row["train_ends_finite"]) and np.isnan(row["val_ends_finite"]):
             return _nonfinite_sentence("training", "train", row)
-        if validation_blew_up(row.features, row.thresholds, row.context)[row.index] >= 0:
+        if validation_blew_up(row.features, row.thresholds, row.context).item() >= 0:
             return _validation_sentence(row)
         last, lowest = row["train_last"], row["train_min"]
         floor = row.context.floor
@@ -170,7 +170,7 @@ def ends_where_it_started(
 
 def _validation_sentence(row: CurveRow) -> str:
     floor = row.context.floor
-    count = int(smoothing_window(row.features, "val")[row.index])
+    count = int(smoothing_window(row.features, "val").item())
     which = "" if count == 1 else f"; none of its last {count} values is lower than "
     which += "" if count == 1 else f"{row['val_tail_min'] + floor:.4g}"
     return (

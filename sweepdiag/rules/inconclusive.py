@@ -32,11 +32,12 @@ class InconclusiveRule(MarginRule):
     """Too few evaluations, only one of the losses, or evidence on both sides.
 
     What it checks: fewer than 5 finite training or validation losses; or a validation loss that
-    is no number now and then, and at the end, beside a sound training loss; or a training loss that has
-    lost a fifth of its fall again without diverging, or that scatters by a fifth of its range; or
-    a validation loss that ends a tenth above its minimum without a lasting rise (4.5 % where that
-    is beyond noise), or that never got below the best constant prediction. A verdict that too few
-    resampled curves agree with becomes inconclusive as well, with that verdict as runner-up.
+    is no number now and then, and at the end, beside a sound training loss; or a training loss
+    that has lost a fifth of its fall again without diverging, or that scatters by a fifth of its
+    range; or a validation loss that ends a tenth above its minimum without a lasting rise (4.5 %
+    where that is beyond noise), or that never got below the best constant prediction. A verdict
+    that too few resampled curves agree with becomes inconclusive as well, with that verdict as
+    runner-up.
 
     Why it matters: no verdict is better than a wrong one that somebody acts on.
 
@@ -93,12 +94,12 @@ class InconclusiveRule(MarginRule):
                 f"{epoch_text(row['train_last_epoch'])}"
                 f"{averaged(row, 'train', 'means of')}"
             )
-        if _scatters(row.features, row.thresholds)[row.index] >= 0:
+        if _scatters(row.features, row.thresholds).item() >= 0:
             return (
                 f"training loss scatters by {percent(row['train_noise_range'])} of its range from "
                 "one evaluation to the next"
             )
-        if ends_where_it_started(row.features, row.thresholds, row.context)[row.index]:
+        if ends_where_it_started(row.features, row.thresholds, row.context).item():
             floor = row.context.floor
             return (
                 f"training loss ended at {row['train_last'] + floor:.4g} after a minimum of "
@@ -134,7 +135,7 @@ def unstable_validation(
 def _of_validation(row: CurveRow) -> str:
     floor = row.context.floor
     minimum = f"{row['val_min'] + floor:.4g} at epoch {epoch_text(row['val_min_epoch'])}"
-    if never_beats_baseline(row.features, row.thresholds, row.context)[row.index]:
+    if never_beats_baseline(row.features, row.thresholds, row.context).item():
         return (
             f"validation loss never got clearly below the {row['baseline_val'] + floor:.4g} of "
             f"the best constant prediction: its minimum is {minimum}"

@@ -290,7 +290,9 @@ class _Judgement:
     ) -> Verdict:
         verdict, runner_up, confidence = final
         row = CurveRow(
-            features=self.features, context=self.context, thresholds=self.limits, index=i
+            features=self.features.row(i),
+            context=self.context.take(np.array([i])),
+            thresholds=self.limits,
         )
         evidence = self.rules[place].evidence(row)
         if verdict is not self.rules[place].verdict:

@@ -175,6 +175,10 @@ class Thresholds:
     plateau_level_unknown: float = 0.9
     """The same where only the first evaluated loss is known."""
 
+    plateau_gain: float = 1 / 3
+    """Gain of the validation metric relative to its first value, from which a loss that stays near
+    its first value has learned all the same: its floor is high."""
+
     sibling_relative: float = 0.1
     """How much lower both losses of another configuration must be, relative to this one's."""
 

@@ -128,3 +128,10 @@ def test_a_wave_that_is_over_in_the_last_value_is_no_turn() -> None:
     assert judge(short(train, val), facts=None, n_resamples=0).verdict is not VerdictClass.U_SHAPED
     val[-1] = 0.0256
     assert judge(short(train, val), facts=None, n_resamples=0).verdict is VerdictClass.U_SHAPED
+
+
+def test_a_rise_of_next_to_nothing_of_the_fall_is_none_however_many_times_the_minimum() -> None:
+    t = np.arange(60.0)
+    train = START * np.exp(-t / 3)
+    val = 0.001 + START * np.exp(-t / 3) + 0.0002 * np.maximum(t - 30, 0)
+    assert judge((train, val)).verdict is VerdictClass.HEALTHY
