@@ -58,6 +58,13 @@ class FeatureMatrix:
             raise KeyError(unknown_name("feature", name, self.names))
         return self.values[:, self.names.index(name)]
 
+    def row(self, index: int) -> FeatureMatrix:
+        """Return the features of one curve."""
+        rows = slice(index, index + 1)
+        return FeatureMatrix(
+            run_ids=self.run_ids[rows], names=self.names, values=self.values[rows]
+        )
+
 
 def compute_features(curves: CurveArrays, *, form: str = "numpy") -> FeatureMatrix:
     """Return every feature of every curve.

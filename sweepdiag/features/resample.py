@@ -48,8 +48,8 @@ def resample_curves(
             zero) rather than the same everywhere; where a value is not positive it is the latter.
 
     Returns:
-        ``n_curves * n_resamples`` curves, all resamples of the first curve first. Metrics are not
-        resampled: they are NaN.
+        ``n_curves * n_resamples`` curves, all resamples of the first curve first. Metrics stay as
+        they are.
     """
     keys = random_keys(curves.run_ids, n_resamples)
     losses = []
@@ -64,7 +64,7 @@ def resample_curves(
         epochs=epochs,
         train_loss=losses[0],
         val_loss=losses[1],
-        val_metric=np.full(epochs.shape, np.nan),
+        val_metric=np.repeat(curves.val_metric, n_resamples, axis=0),
         lengths=np.repeat(curves.lengths, n_resamples),
     )
 

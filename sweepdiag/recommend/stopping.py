@@ -135,7 +135,7 @@ def _stop_of(curve: ConfigCurve, name: str, *, is_loss: bool, is_improving: bool
             budget_epochs=budget,
             saved_fraction=0.0,
             regret=float("nan"),
-            reason=f"no finite {name}: nothing says when to stop",
+            reason=f"there is no finite {name}, so nothing says when to stop",
         )
     tolerance = _tolerance(curve)
     lowest = _turning_index(curve)
@@ -181,7 +181,7 @@ def _cost_reason(curve: ConfigCurve, index: int, affordable: int) -> str:
     if affordable == curve.epochs.size - 1:
         end = epoch_text(curve.epochs[-1])
         return f"{text}, and more than {limit} at any other epoch before {end}"
-    return f"{text}, at epoch {epoch_text(curve.epochs[affordable])} {limit} at most"
+    return f"{text}, at epoch {epoch_text(curve.epochs[affordable])} at most {limit}"
 
 
 def _turning_index(curve: ConfigCurve) -> int:

@@ -39,6 +39,7 @@ class Tag(enum.StrEnum):
     EDGE = "edge"
     STOPPED_EARLY = "stopped_early"
     METRIC_DISAGREES = "metric_disagrees"
+    GAP_GROWING = "gap_growing"
     UNSTABLE = "unstable"
 
 

@@ -184,7 +184,9 @@ def _checks(data: ReportData) -> dict[str, Any]:
         checks = other_findings(data.findings, state)
         if checks:
             summary = f"{plural(len(checks), 'check')} {words}"
-            groups.append({"summary": summary, "checks": checks})
+            reasons = {clean(check.evidence) for check in checks}
+            shared = reasons.pop() if len(checks) > 1 and len(reasons) == 1 else ""
+            groups.append({"summary": summary, "checks": checks, "reason": shared})
     found = [
         {
             "level": level_of(finding),

@@ -198,6 +198,8 @@ def _best_metric(data: ReportData) -> str:
 
 def describe_stop(stop: StopEpoch, monitor: str) -> str:
     """Return when to stop, what it saves and what it costs, and why, as one sentence."""
+    if not math.isfinite(stop.regret) and stop.epoch == stop.budget_epochs:
+        return f"No stop epoch: {clean(stop.reason).rstrip('.')}."
     text = f"Stop at epoch {epoch_text(stop.epoch)} of {epoch_text(stop.budget_epochs)}"
     if math.isfinite(stop.saved_fraction) and stop.saved_fraction > 0:
         text += f": saves {percent(stop.saved_fraction)} of the training"

@@ -50,22 +50,20 @@ class CurveRow(Mapping[str, float]):
     """The features and the context of one curve by name, for sentences about it.
 
     Attributes:
-        features: The features of all curves.
+        features: The features of the curve alone, so that rules can be asked about it.
         context: What is known beside them.
         thresholds: The limits.
-        index: Which curve this is.
         told: What has been asked for so far: the numbers behind a sentence.
     """
 
     features: FeatureMatrix
     context: JudgingContext
     thresholds: Thresholds
-    index: int
     told: dict[str, float] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> float:
         source = self.context if name in self.context.column_names else self.features
-        self.told[name] = float(source.column(name)[self.index])
+        self.told[name] = source.column(name).item()
         return self.told[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -78,7 +76,7 @@ class CurveRow(Mapping[str, float]):
     @property
     def reference_id(self) -> str | None:
         """The sibling that reaches lower losses, if there is one."""
-        return self.context.reference_ids[self.index]
+        return self.context.reference_ids[0]
 
 
 @runtime_checkable

@@ -28,16 +28,21 @@ if TYPE_CHECKING:
 
 __all__ = ["DivergingRule", "ends_where_it_started", "validation_blew_up"]
 
+_NEAR_MINIMUM = 0.02
+"""Share of its fall that training loss may lie above its minimum to be near it."""
+
 
 class DivergingRule(MarginRule):
     """Training loss is no number any more, or far above its best or its start.
 
-    What it checks: the training ends with NaN or infinite losses, at any length; or the last
-    values all lie at twice the minimum or more, with a tenth of the whole fall lost again (or at
-    1.3 times, with 30 % lost); or the loss lies above its start; or nearly all that was learned is
-    lost again; or the loss jumped to twice its start and came back to chance only (a network that
-    blew up and is dead); or the last validation losses all lie at ten times their start or more
-    while training has not come down to half of its own, or at a hundred times whatever it does.
+    What it checks: the training ends with NaN or infinite losses, at any length (not those of a
+    validation that was finite again before, beside a sound training loss); or the last values all
+    lie at twice the minimum or more, with a tenth of the whole fall lost again (or at 1.3 times,
+    with 30 % lost and beyond noise), and do not fall again; or the loss lies above its start; or
+    nearly all that was learned is lost again; or the loss jumped to twice its start and came back
+    to chance only (a network that blew up and is dead); or the last validation losses all lie at
+    ten times their start or more while training has not come down to half of its own, or at a
+    hundred times whatever it does.
 
     Why it matters: the weights are useless, and every longer run with these settings will be. It
     is nearly always the learning rate, for this batch size and this network.
@@ -86,7 +91,8 @@ class DivergingRule(MarginRule):
         is_nothing_finite = (
             np.isnan(train) & np.isnan(val) & (features.column("n_evaluations") > 0)
         )
-        is_nonfinite: BoolArray = (train == 0) | (val == 0) | is_nothing_finite
+        is_broken = (val == 0) & ~_comes_and_goes(features)
+        is_nonfinite: BoolArray = (train == 0) | is_broken | is_nothing_finite
         return is_nonfinite
 
     def evidence(self, row: CurveRow) -> str:
@@ -97,7 +103,7 @@ class DivergingRule(MarginRule):
             return _nonfinite_sentence("validation", "val", row)
         if np.isnan(row["train_ends_finite"]) and np.isnan(row["val_ends_finite"]):
             return _nonfinite_sentence("training", "train", row)
-        if validation_blew_up(row.features, row.thresholds, row.context)[row.index] >= 0:
+        if validation_blew_up(row.features, row.thresholds, row.context).item() >= 0:
             return _validation_sentence(row)
         last, lowest = row["train_last"], row["train_min"]
         floor = row.context.floor
@@ -114,6 +120,23 @@ class DivergingRule(MarginRule):
         if row["is_start_known"] and row["start_train"] != row["train_first"]:
             sentence += f" (the best constant prediction has {row['start_train'] + floor:.4g})"
         return sentence
+
+
+def _comes_and_goes(features: FeatureMatrix) -> BoolArray:
+    """Return where validation was finite again after being no number, and training is sound.
+
+    Sound is what ends finite, below its start and near its minimum. Then it is the evaluation
+    that overflows now and then, as in half precision.
+    """
+    last = features.column("train_smooth_last")
+    is_sound = (
+        (features.column("train_ends_finite") == 1)
+        & (last < features.column("train_first"))
+        & (features.column("train_rise_range") <= _NEAR_MINIMUM)
+    )
+    is_back = features.column("val_last_epoch") > features.column("val_first_nonfinite_epoch")
+    comes_and_goes: BoolArray = is_sound & is_back
+    return comes_and_goes
 
 
 def validation_blew_up(
@@ -147,7 +170,7 @@ def ends_where_it_started(
 
 def _validation_sentence(row: CurveRow) -> str:
     floor = row.context.floor
-    count = int(smoothing_window(row.features, "val")[row.index])
+    count = int(smoothing_window(row.features, "val").item())
     which = "" if count == 1 else f"; none of its last {count} values is lower than "
     which += "" if count == 1 else f"{row['val_tail_min'] + floor:.4g}"
     return (
@@ -165,7 +188,13 @@ def _rose_from_minimum(
         fall = np.fmax(context.start_train, features.column("train_first")) - lowest
         regained = np.where(fall > 0, (tail - lowest) / fall, np.where(tail > lowest, 1.0, 0.0))
         ratio = np.where(context.has_floor, tail / lowest, np.nan)
-    return any_of(
+    noise = 3.0 * standard_error(features, "train")
+    # What is still made good again has jumped, as where a training goes on with other data.
+    error = features.column("train_late_change_se")
+    is_recovering = (features.column("train_late_change") < -thresholds.improving_t * error) & (
+        features.column("train_late_slope") <= -thresholds.improving_slope
+    )
+    rises = any_of(
         all_of(
             at_least(ratio, thresholds.divergence_ratio),
             at_least(regained, thresholds.divergence_regained),
@@ -173,8 +202,10 @@ def _rose_from_minimum(
         all_of(
             at_least(ratio, thresholds.divergence_lasting_ratio),
             at_least(regained, thresholds.divergence_lasting_regained),
+            at_least(tail - lowest, noise),
         ),
     )
+    return all_of(rises, where_true(~is_recovering))
 
 
 def _lost_all(

@@ -8,6 +8,7 @@ import numpy as np
 
 from sweepdiag.records import VerdictClass
 from sweepdiag.rules.base import MarginRule, percent
+from sweepdiag.rules.overfit import still_parts
 from sweepdiag.wording import epoch_text
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ __all__ = ["HealthyRule"]
 class HealthyRule(MarginRule):
     """Learned, converged, with a gap that does not grow.
 
-    What it checks: that no other class matched. Since ``inconclusive`` comes before, a healthy
+    What it checks: that no other class matched. Where training loss still falls, validation loss
+    does no more, and a gap of 15 % of what was learned grows, the tag ``gap_growing`` says so:
+    overfitting that has cost nothing yet. Since ``inconclusive`` comes before, a healthy
     validation loss ends near its minimum and, where the best constant prediction is known, got
     below it.
 
@@ -56,8 +59,16 @@ class HealthyRule(MarginRule):
                 share = f"{percent(last / lowest - 1)} "
             epoch = epoch_text(row["val_min_epoch"])
             place = f", {share}above its minimum of {lowest + floor:.4g} at epoch {epoch}"
-        return (
+        sentence = (
             f"training loss went from {row['train_first'] + floor:.4g} to "
             f"{row['train_last'] + floor:.4g}; validation loss ended at "
             f"{last + floor:.4g}{place}"
         )
+        if still_parts(row.features, row.thresholds, row.context).item():
+            learned = max(row["start_train"], row["train_first"]) - row["train_smooth_last"]
+            sentence += (
+                f"; training loss still falls and validation loss does no more: the gap of "
+                f"{row['gap_last']:.4g}, {percent(row['gap_last'] / learned)} of what training "
+                "learned, grows"
+            )
+        return sentence

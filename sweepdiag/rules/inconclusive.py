@@ -31,12 +31,13 @@ __all__ = ["InconclusiveRule", "unstable_validation"]
 class InconclusiveRule(MarginRule):
     """Too few evaluations, only one of the losses, or evidence on both sides.
 
-    What it checks: fewer than 5 finite training or validation losses; or a training loss that has
-    lost a fifth of its fall again without diverging, or that scatters by a fifth of its range; or
-    a validation loss that ends a tenth above its minimum without a lasting rise (4.5 % where that
-    is beyond noise), or that never got below the best constant prediction. A
-    verdict that too few resampled curves agree with becomes inconclusive as well, with that
-    verdict as runner-up.
+    What it checks: fewer than 5 finite training or validation losses; or a validation loss that
+    is no number now and then, and at the end, beside a sound training loss; or a training loss
+    that has lost a fifth of its fall again without diverging, or that scatters by a fifth of its
+    range; or a validation loss that ends a tenth above its minimum without a lasting rise (4.5 %
+    where that is beyond noise), or that never got below the best constant prediction. A verdict
+    that too few resampled curves agree with becomes inconclusive as well, with that verdict as
+    runner-up.
 
     Why it matters: no verdict is better than a wrong one that somebody acts on.
 
@@ -57,6 +58,7 @@ class InconclusiveRule(MarginRule):
         return any_of(
             -at_least(features.column("train_n_finite"), enough),
             -at_least(features.column("val_n_finite"), enough),
+            where_true(features.column("val_ends_finite") == 0),
             at_least(features.column("train_rise_range"), thresholds.instability_regained),
             _scatters(features, thresholds),
             unstable_validation(features, thresholds, context),
@@ -79,6 +81,12 @@ class InconclusiveRule(MarginRule):
         if fewest < needed:
             n_known = plural(fewest, "evaluation")
             return f"only {n_known} with finite losses; at least {needed:g} are needed"
+        if row["val_ends_finite"] == 0:
+            return (
+                "validation loss is not finite now and then, and at the end (first at epoch "
+                f"{epoch_text(row['val_first_nonfinite_epoch'])}), although training loss is near "
+                "its minimum: look at how validation is evaluated"
+            )
         if row["train_rise_range"] >= row.thresholds.instability_regained:
             return (
                 f"training loss lost {percent(row['train_rise_range'])} of its fall again between "
@@ -86,12 +94,12 @@ class InconclusiveRule(MarginRule):
                 f"{epoch_text(row['train_last_epoch'])}"
                 f"{averaged(row, 'train', 'means of')}"
             )
-        if _scatters(row.features, row.thresholds)[row.index] >= 0:
+        if _scatters(row.features, row.thresholds).item() >= 0:
             return (
                 f"training loss scatters by {percent(row['train_noise_range'])} of its range from "
                 "one evaluation to the next"
             )
-        if ends_where_it_started(row.features, row.thresholds, row.context)[row.index]:
+        if ends_where_it_started(row.features, row.thresholds, row.context).item():
             floor = row.context.floor
             return (
                 f"training loss ended at {row['train_last'] + floor:.4g} after a minimum of "
@@ -127,7 +135,7 @@ def unstable_validation(
 def _of_validation(row: CurveRow) -> str:
     floor = row.context.floor
     minimum = f"{row['val_min'] + floor:.4g} at epoch {epoch_text(row['val_min_epoch'])}"
-    if never_beats_baseline(row.features, row.thresholds, row.context)[row.index]:
+    if never_beats_baseline(row.features, row.thresholds, row.context).item():
         return (
             f"validation loss never got clearly below the {row['baseline_val'] + floor:.4g} of "
             f"the best constant prediction: its minimum is {minimum}"

@@ -149,12 +149,11 @@ class _Judgement:
     context: JudgingContext
 
     def verdicts(self, curves: CurveArrays, n_resamples: int) -> tuple[Verdict, ...]:
-        chosen = first_matches(self.rules, self.features, self.limits, self.context)
+        shares = self._vote(curves, n_resamples) if n_resamples > 0 else None
+        matches = first_matches(self.rules, self.features, self.limits, self.context)
+        chosen = matches if shares is None else self._likelier_kin(matches, shares)
         margins = rule_margins(self.rules, self.features, self._lenient(), self.context)
         turns = self._turning_epochs()
-        shares = None
-        if n_resamples > 0:
-            shares = self._vote(curves, n_resamples)
         classes = [self.rules[place].verdict for place in chosen]
         tags = find_tags(self.features, self.limits, self.context, classes)
         runners_up = [
@@ -186,6 +185,18 @@ class _Judgement:
             n_resamples,
         )
         return shares
+
+    def _likelier_kin(self, matches: IntArray, shares: FloatArray) -> IntArray:
+        """Return the classes, with the one of two of like consequence that most resamples get."""
+        chosen = matches.copy()
+        places = {rule.verdict: place for place, rule in enumerate(self.rules)}
+        kins = {places[one]: places[other] for one, other in _KIN.items()}
+        for i, place in enumerate(matches.tolist()):
+            kin = kins.get(place)
+            if kin is not None and not self._is_short(i):
+                is_likelier = shares[i, kin] >= self.limits.min_confidence > shares[i, place]
+                chosen[i] = kin if is_likelier else place
+        return chosen
 
     def _lenient(self) -> Thresholds:
         """Return limits that let short curves have a class: their runner-up."""
@@ -290,7 +301,9 @@ class _Judgement:
     ) -> Verdict:
         verdict, runner_up, confidence = final
         row = CurveRow(
-            features=self.features, context=self.context, thresholds=self.limits, index=i
+            features=self.features.row(i),
+            context=self.context.take(np.array([i])),
+            thresholds=self.limits,
         )
         evidence = self.rules[place].evidence(row)
         if verdict is not self.rules[place].verdict:

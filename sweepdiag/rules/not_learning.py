@@ -69,7 +69,7 @@ class NotLearningRule(MarginRule):
     def evidence(self, row: CurveRow) -> str:
         """Return one sentence with the numbers that put the curve into the class."""
         start, lowest, floor = row["start_train"], row["train_smooth_min"], row.context.floor
-        if _never_fell(row.features, row.thresholds, row.context)[row.index] < 0:
+        if _never_fell(row.features, row.thresholds, row.context).item() < 0:
             return (
                 f"training loss fell from {row['train_first'] + floor:.4g} to its level at once; "
                 f"after that its minimum was {row['train_min'] + floor:.4g} at epoch "

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sweepdiag.rules.context import JudgingContext
     from sweepdiag.rules.thresholds import Thresholds
 
-__all__ = ["OverfitRule", "never_beats_baseline"]
+__all__ = ["OverfitRule", "never_beats_baseline", "still_parts"]
 
 
 class OverfitRule(MarginRule):
@@ -64,38 +64,20 @@ class OverfitRule(MarginRule):
             np.fmin(features.column("train_n_finite"), features.column("val_n_finite")),
             thresholds.min_evaluations,
         )
-        gap = features.column("gap_last")
-        late = features.column("val_late_change") - features.column("train_late_change")
-        with np.errstate(all="ignore"):
-            learned = np.fmax(context.start_train, features.column("train_first"))
-            learned = learned - features.column("train_smooth_last")
-            share = np.where(learned > 0, gap / learned, np.nan)
-            growth = np.fmax(features.column("gap_growth"), late) / gap
         relative = features.column("gap_ratio")
         ratio = np.where(context.has_floor, at_least(relative, thresholds.overfit_gap_ratio), 1.0)
-        noise = np.hypot(standard_error(features, "train"), standard_error(features, "val"))
-        # A few spikes at the end lift the mean, not the lowest of the last values.
-        lasting = features.column("val_tail_min") - features.column("train_smooth_last")
-        grows = all_of(
-            where_true(lasting >= 0.5 * gap),
-            at_least(share, thresholds.overfit_gap_share),
-            ratio,
-            at_least(growth, thresholds.overfit_gap_growth),
-            any_of(
-                at_least(features.column("gap_growth"), 3.0 * noise), at_least(late, 3.0 * noise)
-            ),
-        )
+        grows = all_of(_gap_grows(features, thresholds, context), ratio)
         is_improving = _is_falling(features, thresholds) & (
             features.column("val_late_slope") <= -thresholds.improving_slope
         )
         is_wide = all_of(
-            where_true(context.has_floor & (lasting >= 0.5 * gap) & ~is_improving),
+            where_true(context.has_floor & _lasts(features) & ~is_improving),
             any_of(
                 all_of(
-                    at_least(share, thresholds.overfit_wide_share),
+                    at_least(_share_of_learned(features, context), thresholds.overfit_wide_share),
                     at_least(relative, thresholds.overfit_wide_ratio),
                 ),
-                _opened_for_good(features, thresholds, context, 3.0 * noise),
+                _opened_for_good(features, thresholds, context, _noise_of_gap(features)),
             ),
         )
         return all_of(
@@ -106,7 +88,7 @@ class OverfitRule(MarginRule):
     def evidence(self, row: CurveRow) -> str:
         """Return one sentence with the numbers that put the curve into the class."""
         gap, floor = row["gap_last"], row.context.floor
-        if never_beats_baseline(row.features, row.thresholds, row.context)[row.index]:
+        if never_beats_baseline(row.features, row.thresholds, row.context).item():
             return (
                 f"training loss fell from {row['train_first'] + floor:.4g} to "
                 f"{row['train_last'] + floor:.4g}, but validation loss never got clearly below "
@@ -142,6 +124,63 @@ def never_beats_baseline(
         & (features.column("val_smooth_min") > limit)
     )
     return is_out
+
+
+def still_parts(
+    features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
+) -> BoolArray:
+    """Return where training loss still falls, validation loss does no more, and the gap grows.
+
+    However large the training loss is: that of a language model never gets near 0.
+    """
+    fall = -features.column("train_late_change")
+    error = features.column("train_late_change_se")
+    is_falling = (fall >= thresholds.improving_t * error) & (
+        -features.column("train_late_slope") >= thresholds.improving_slope
+    )
+    stays = features.column("val_late_change") >= -thresholds.improving_regained * fall
+    parts: BoolArray = is_falling & stays & (_gap_grows(features, thresholds, context) >= 0)
+    return parts
+
+
+def _gap_grows(
+    features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
+) -> FloatArray:
+    """Return the margin of a gap of much that was learned that grew lately, beyond noise."""
+    gap, noise = features.column("gap_last"), _noise_of_gap(features)
+    late = features.column("val_late_change") - features.column("train_late_change")
+    with np.errstate(all="ignore"):
+        growth = np.fmax(features.column("gap_growth"), late) / gap
+    return all_of(
+        where_true(_lasts(features)),
+        at_least(_share_of_learned(features, context), thresholds.overfit_gap_share),
+        at_least(growth, thresholds.overfit_gap_growth),
+        any_of(at_least(features.column("gap_growth"), noise), at_least(late, noise)),
+    )
+
+
+def _share_of_learned(features: FeatureMatrix, context: JudgingContext) -> FloatArray:
+    """Return the gap relative to what training learned; NaN where it learned nothing."""
+    with np.errstate(all="ignore"):
+        learned = np.fmax(context.start_train, features.column("train_first"))
+        learned = learned - features.column("train_smooth_last")
+        share: FloatArray = np.where(learned > 0, features.column("gap_last") / learned, np.nan)
+    return share
+
+
+def _lasts(features: FeatureMatrix) -> BoolArray:
+    """A few spikes at the end lift the mean, not the lowest of the last values."""
+    lasting = features.column("val_tail_min") - features.column("train_smooth_last")
+    lasts: BoolArray = lasting >= 0.5 * features.column("gap_last")
+    return lasts
+
+
+def _noise_of_gap(features: FeatureMatrix) -> FloatArray:
+    """Return three standard errors of the gap."""
+    noise: FloatArray = 3.0 * np.hypot(
+        standard_error(features, "train"), standard_error(features, "val")
+    )
+    return noise
 
 
 def _nothing_carried_over(

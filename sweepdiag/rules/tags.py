@@ -10,8 +10,9 @@ from sweepdiag.records import Tag, VerdictClass
 from sweepdiag.rules.base import standard_error
 from sweepdiag.rules.diverging import validation_blew_up
 from sweepdiag.rules.inconclusive import unstable_validation
+from sweepdiag.rules.overfit import still_parts
 from sweepdiag.rules.u_shaped import has_sustained_rise, is_second_descent
-from sweepdiag.rules.underfit import oscillates
+from sweepdiag.rules.underfit import metric_has_stopped, oscillates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +88,7 @@ def _masks(
         Tag.BLEW_UP: is_diverging & _blew_up(features, thresholds, context),
         Tag.NON_FINITE: (n_nonfinite > 0) | (is_diverging & (column("train_n_finite") == 0)),
         Tag.METRIC_DISAGREES: _metric_disagrees(features, thresholds, context) & ~is_out,
+        Tag.GAP_GROWING: still_parts(features, thresholds, context) & has_enough & ~is_out,
     }
 
 
@@ -106,7 +108,8 @@ def _is_improving(
             & (-change >= thresholds.tag_improving_share * _fall(features, prefix))
             & (features.column(f"{prefix}_rise_range") <= thresholds.improving_share)
         )
-    result: BoolArray = np.where(prefixes == "val", masks["val"], masks["train"])
+    train = masks["train"] & ~metric_has_stopped(features, context)
+    result: BoolArray = np.where(prefixes == "val", masks["val"], train)
     return result
 
 

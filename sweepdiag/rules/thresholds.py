@@ -97,8 +97,9 @@ class Thresholds:
     u_shape_rise_range: float = 0.1
     """The same relative to the fall before it, for losses without a floor."""
 
-    u_shape_min_range: float = 0.001
-    """Share of the fall that a rise must make up in any case: from 1e-8 to 3e-8 is no rise."""
+    u_shape_min_range: float = 0.005
+    """Share of the fall that a rise must make up in any case: from 0.001 to 0.01 is ten times the
+    minimum, but nothing is lost of a loss that began at 5."""
 
     u_shape_noise: float = 1.5
     """The rise in standard errors of the smoothed validation loss, on top of the distance of the
@@ -173,6 +174,10 @@ class Thresholds:
 
     plateau_level_unknown: float = 0.9
     """The same where only the first evaluated loss is known."""
+
+    plateau_gain: float = 1 / 3
+    """Gain of the validation metric relative to its first value, from which a loss that stays near
+    its first value has learned all the same: its floor is high."""
 
     sibling_relative: float = 0.1
     """How much lower both losses of another configuration must be, relative to this one's."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sweepdiag.rules.context import JudgingContext
     from sweepdiag.rules.thresholds import Thresholds
 
-__all__ = ["UnderfitRule", "late_fall", "oscillates"]
+__all__ = ["UnderfitRule", "late_fall", "metric_has_stopped", "oscillates"]
 
 
 class UnderfitRule(MarginRule):
@@ -35,10 +35,13 @@ class UnderfitRule(MarginRule):
 
     What it checks: both losses are still falling at the end: over the last third by 5 % of their
     level and 2 % of all that was learned (or a quarter of their level and 0.5 %), or by 12 % of
-    all that was learned, each by three standard errors (validation by two, if by 12 %); or, in a
-    sweep, another configuration reaches both a lower training and a lower validation loss, by a
-    tenth and beyond the noise between seeds; or, for a curve alone, it stays close to where it
-    started. A training that has lost what it had learned at the end is not called.
+    all that was learned, each by three standard errors (validation by two, if by 12 %; without
+    validation losses a metric must not have been best before the last third); or, in a sweep,
+    another configuration reaches both a lower training and a lower validation loss, by a tenth and
+    beyond the noise between seeds; or, for a curve alone, it stays close to where it started (but
+    not where a validation metric gained by a third, since a loss may have a high floor). A
+    training that has lost what it had learned at the end is not called, nor one whose validation
+    loss ends as no number.
 
     Why it matters: the remedy is the opposite of that for overfitting. The tags say which:
     ``still_improving`` more epochs or a higher learning rate, ``plateaued`` more capacity or
@@ -71,20 +74,22 @@ class UnderfitRule(MarginRule):
             ),
             _is_near_minimum(features, thresholds),
         )
+        metric = where_true(~metric_has_stopped(features, context))
         is_improving = all_of(
-            late_fall(features, thresholds, context, "train"), np.where(has_val, val, 1.0)
+            late_fall(features, thresholds, context, "train"), np.where(has_val, val, metric)
         )
         has_better = where_true(np.isfinite(context.reference_val))
         alternatives = [is_improving, has_better]
         if context.kind == "alone":
             alternatives.append(_stays_high(features, thresholds, context))
-        has_lost = ends_where_it_started(features, thresholds, context)
-        return all_of(has_enough, any_of(*alternatives), where_true(~has_lost))
+        is_out = ends_where_it_started(features, thresholds, context)
+        is_out |= features.column("val_ends_finite") == 0
+        return all_of(has_enough, any_of(*alternatives), where_true(~is_out))
 
     def evidence(self, row: CurveRow) -> str:
         """Return one sentence with the numbers that put the curve into the class."""
         if row.reference_id is not None:
-            if not oscillates(row.features, row.thresholds)[row.index]:
+            if not oscillates(row.features, row.thresholds).item():
                 return _compared(row)
             level = row["train_smooth_last"] + row.context.floor
             sentence = f"training loss oscillates around {level:.4g}{averaged(row, 'train')}"
@@ -92,7 +97,7 @@ class UnderfitRule(MarginRule):
         has_val = row["val_n_finite"] >= row.thresholds.min_evaluations
         words, prefix = ("validation", "val") if has_val else ("training", "train")
         change = row[f"{prefix}_late_change"]
-        is_high = _stays_high(row.features, row.thresholds, row.context)[row.index] >= 0
+        is_high = _stays_high(row.features, row.thresholds, row.context).item() >= 0
         if change < 0 and (not is_high or -change > 0.01 * abs(row[f"{prefix}_smooth_last"])):
             return f"{words} loss was still falling{_fall_in_words(row, prefix)}"
         start, floor = row["start_train"], row.context.floor
@@ -199,6 +204,8 @@ def _is_near_minimum(features: FeatureMatrix, thresholds: Thresholds) -> FloatAr
             at_most(rise, -thresholds.improving_regained * features.column("val_late_change")),
         ),
         at_most(rise, 2.0 * standard_error(features, "val")),
+        # Spikes at the end lift the mean, not the lowest of the last values.
+        where_true(features.column("val_tail_min") <= features.column("val_smooth_min")),
     )
 
 
@@ -210,4 +217,28 @@ def _stays_high(
     )
     with np.errstate(all="ignore"):
         level = features.column("train_smooth_last") / context.start_train
-    return all_of(where_true(context.has_floor), at_least(level, limit))
+    has_learned = ~context.is_start_known & _metric_has_gained(features, thresholds, context)
+    return all_of(where_true(context.has_floor & ~has_learned), at_least(level, limit))
+
+
+def metric_has_stopped(features: FeatureMatrix, context: JudgingContext) -> BoolArray:
+    """Return where the validation metric was best before the last third."""
+    best = "metric_max_epoch" if context.metric_sign > 0 else "metric_min_epoch"
+    first, last = features.column("first_epoch"), features.column("last_epoch")
+    with np.errstate(all="ignore"):
+        position = (features.column(best) - first) / (last - first)
+    has_stopped: BoolArray = np.isfinite(context.metric_sign) & (position < 2 / 3)
+    return has_stopped
+
+
+def _metric_has_gained(
+    features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
+) -> BoolArray:
+    """Return where the validation metric says that much was learned, whatever floor a loss has."""
+    first = features.column("metric_first")
+    with np.errstate(all="ignore"):
+        up = features.column("metric_max") / first - 1
+        down = 1 - features.column("metric_min") / first
+    gain = up if context.metric_sign > 0 else down
+    has_gained: BoolArray = np.isfinite(context.metric_sign) & (gain >= thresholds.plateau_gain)
+    return has_gained

@@ -255,7 +255,7 @@ def test_a_stop_that_would_cost_too_much_is_postponed_and_says_so():
     stop = stop_of(losses)
     assert stop.epoch == 20.0
     assert stop.regret <= 0.03
-    assert "would cost 10 %, at epoch 20 3 % at most" in stop.reason
+    assert "would cost 10 %, at epoch 20 at most 3 %" in stop.reason
 
 
 def test_the_last_epoch_may_be_best_without_any_improvement():

@@ -112,3 +112,28 @@ def test_a_training_loss_that_was_never_logged_is_not_what_validation_ended_with
     verdict = judge((np.full(6, NAN), val))
     assert verdict.verdict is VerdictClass.DIVERGING
     assert verdict.evidence.startswith("validation loss was not finite from epoch 5 on")
+
+
+def test_validation_that_is_no_number_now_and_then_has_not_diverged() -> None:
+    """Half precision overflows in some evaluations of a sound network, maybe in the last."""
+    train, val = healthy()
+    val[[12, 15, -2, -1]] = NAN
+    verdict = judge((train, val))
+    assert verdict.verdict is VerdictClass.INCONCLUSIVE
+    assert Tag.NON_FINITE in verdict.tags
+    assert "look at how validation is evaluated" in verdict.evidence
+    train[-5:] += START
+    assert judge((train, val)).verdict is VerdictClass.DIVERGING
+
+
+def test_a_rise_within_the_noise_of_a_short_curve_is_no_divergence() -> None:
+    train = np.array([0.0224, 0.0157, 0.0221, 0.0138, 0.0185])
+    val = np.array([0.0354, 0.0350, 0.0345, 0.0340, 0.0336])
+    assert judge((train, val)).verdict is not VerdictClass.DIVERGING
+
+
+def test_a_jump_that_is_made_good_again_is_no_divergence() -> None:
+    """As where a training goes on with other data."""
+    t = np.arange(40.0)
+    train = np.where(t < 10, 0.65 - 0.032 * t, 0.45 + 0.15 * np.exp(-(t - 10) / 20))
+    assert judge((train, train + 0.02)).verdict is not VerdictClass.DIVERGING

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sweepdiag.records import VerdictClass
+from sweepdiag.records import Tag, VerdictClass
 from tests.rules.curves import NAN, START, healthy, judge, noisy, overfit, short
 
 
@@ -71,3 +71,16 @@ def test_a_short_curve_that_bends_has_no_noise() -> None:
     val = [43.4, 43.5, 43.6, 47.3, 54.4, 59.7]
     verdict = judge(short(train, val), facts=None, n_resamples=0)
     assert verdict.verdict is VerdictClass.OVERFIT
+
+
+def test_a_gap_that_grows_below_a_large_training_loss_is_a_tag_of_a_healthy_curve() -> None:
+    """As of language models, whose training loss never gets near 0."""
+    t = np.arange(60.0)
+    train = START * (0.34 + 0.66 * np.exp(-t / 6) - 0.0011 * t)
+    val = START * (0.39 + 0.66 * np.exp(-t / 6) + 0.0002 * np.maximum(t - 20, 0))
+    verdict = judge((train, val))
+    assert verdict.verdict is VerdictClass.HEALTHY
+    assert Tag.GAP_GROWING in verdict.tags
+    assert "of what training learned, grows" in verdict.evidence
+    flat = judge((np.maximum(train, 0.31 * START), val))
+    assert Tag.GAP_GROWING not in flat.tags

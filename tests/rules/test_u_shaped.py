@@ -128,3 +128,22 @@ def test_a_wave_that_is_over_in_the_last_value_is_no_turn() -> None:
     assert judge(short(train, val), facts=None, n_resamples=0).verdict is not VerdictClass.U_SHAPED
     val[-1] = 0.0256
     assert judge(short(train, val), facts=None, n_resamples=0).verdict is VerdictClass.U_SHAPED
+
+
+def test_a_rise_of_next_to_nothing_of_the_fall_is_none_however_many_times_the_minimum() -> None:
+    t = np.arange(60.0)
+    train = START * np.exp(-t / 3)
+    val = 0.001 + START * np.exp(-t / 3) + 0.0002 * np.maximum(t - 30, 0)
+    assert judge((train, val)).verdict is VerdictClass.HEALTHY
+
+
+def test_of_two_classes_of_like_consequence_the_likelier_is_given() -> None:
+    t = np.arange(15)
+    train = START * np.exp(-t / 5)
+    val = 0.45 + START * np.exp(-t / 1.5) + 0.1 * np.maximum(t / 15 - 0.35, 0)
+    losses = noisy((train, val), noise=0.04, seed=23)
+    assert judge(losses, n_resamples=0).verdict is VerdictClass.OVERFIT
+    verdict = judge(losses, n_resamples=32)
+    assert verdict.verdict is VerdictClass.U_SHAPED
+    assert verdict.runner_up is VerdictClass.OVERFIT
+    assert verdict.confidence >= 0.5

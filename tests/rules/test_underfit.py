@@ -161,3 +161,40 @@ def test_a_step_in_the_last_third_is_no_lasting_fall() -> None:
     assert judge((train, rising + noise), facts=None).verdict is VerdictClass.HEALTHY
     lasting = 8.5 + 18.0 * np.exp(-t / 8) - np.where(t >= 66, 0.03 * (t - 66), 0.0)
     assert judge((train, lasting + noise), facts=None).verdict is VerdictClass.UNDERFIT
+
+
+def test_spikes_at_the_end_do_not_hide_a_fall() -> None:
+    t = np.arange(120.0)
+    loss = START * (1 - 0.005 * t)
+    loss[[90, 100, 112, 116, 118]] *= 1.3
+    verdict = judge((loss, loss + 0.01), n_resamples=0)
+    assert verdict.verdict is VerdictClass.UNDERFIT
+    assert "still falling" in verdict.evidence
+
+
+def test_without_validation_losses_a_metric_that_has_stopped_speaks_against_it() -> None:
+    train, _ = slow()
+    missing = np.full(30, NAN)
+    rising = np.linspace(0.1, 0.6, 30)
+    stopped = np.minimum(rising, 0.3) - 0.002 * np.arange(30)
+    verdicts = [
+        judge_curves(curve(train, missing, metric=metric), facts=FACTS, n_resamples=0)[0]
+        for metric in (rising, stopped, missing)
+    ]
+    assert [verdict.verdict for verdict in verdicts] == [
+        VerdictClass.UNDERFIT,
+        VerdictClass.INCONCLUSIVE,
+        VerdictClass.UNDERFIT,
+    ]
+    assert Tag.STILL_IMPROVING not in verdicts[1].tags
+
+
+def test_a_metric_that_gained_tells_a_high_floor_from_a_loss_that_stays_high() -> None:
+    facts = dataclasses.replace(FACTS, baseline_train_loss=None, baseline_val_loss=None)
+    loss = 0.70 + 0.05 * np.exp(-np.arange(30) / 3)
+    for metric, expected in (
+        (0.65 - 0.4 * np.exp(-np.arange(30) / 5), VerdictClass.HEALTHY),
+        (np.full(30, 0.25), VerdictClass.UNDERFIT),
+    ):
+        verdict = judge_curves(curve(loss, loss + 0.001, metric=metric), facts=facts)[0]
+        assert verdict.verdict is expected
