@@ -120,12 +120,13 @@ def unstable_validation(
     features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext
 ) -> FloatArray:
     """Return the margin of a validation loss that ends far above its minimum, lasting or not."""
+    least = thresholds.instability_min_range
     return all_of(
         where_true(keeps_rise(features)),
         any_of(
-            is_large_rise(features, thresholds, context, thresholds.instability_rise),
+            is_large_rise(features, thresholds, context, thresholds.instability_rise, least),
             all_of(
-                is_large_rise(features, thresholds, context, thresholds.u_shape_rise),
+                is_large_rise(features, thresholds, context, thresholds.u_shape_rise, least),
                 beyond_noise(features, thresholds),
             ),
         ),

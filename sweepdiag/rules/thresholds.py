@@ -97,9 +97,12 @@ class Thresholds:
     u_shape_rise_range: float = 0.1
     """The same relative to the fall before it, for losses without a floor."""
 
-    u_shape_min_range: float = 0.005
-    """Share of the fall that a rise must make up in any case: from 0.001 to 0.01 is ten times the
-    minimum, but nothing is lost of a loss that began at 5."""
+    u_shape_min_range: float = 0.001
+    """Share of the fall that a rise must make up in any case: from 1e-8 to 3e-8 is no rise."""
+
+    u_shape_min_level: float = 0.01
+    """Smoothed validation loss at the end relative to its start, below which a rise is none: of a
+    loss that began at 5, nothing is lost from 0.001 to 0.01 (losses with a floor)."""
 
     u_shape_noise: float = 1.5
     """The rise in standard errors of the smoothed validation loss, on top of the distance of the
@@ -199,6 +202,9 @@ class Thresholds:
     instability_rise: float = 0.1
     """Smoothed validation loss at the end over its minimum, relative to it, from which a curve is
     not healthy whatever its noise; beyond noise ``u_shape_rise`` is enough."""
+
+    instability_min_range: float = 0.005
+    """Share of the fall that such a rise must make up."""
 
     instability_noise: float = 0.2
     """Noise of the training loss relative to its range, likewise."""

@@ -112,7 +112,9 @@ def validation_rise(
     is_worse = ~(features.column("val_smooth_last") <= features.column("train_smooth_last"))
     keeps = keeps_rise(features, is_worse=is_worse)
     return all_of(
-        is_large_rise(features, thresholds, context, thresholds.u_shape_rise),
+        is_large_rise(
+            features, thresholds, context, thresholds.u_shape_rise, thresholds.u_shape_min_range
+        ),
         any_of(
             all_of(beyond_noise(features, thresholds), where_true(keeps)),
             at_least(
@@ -126,7 +128,11 @@ def validation_rise(
 
 
 def is_large_rise(
-    features: FeatureMatrix, thresholds: Thresholds, context: JudgingContext, share: float
+    features: FeatureMatrix,
+    thresholds: Thresholds,
+    context: JudgingContext,
+    share: float,
+    least: float,
 ) -> FloatArray:
     """Return the margin of a smoothed validation loss that ends a share above its minimum.
 
@@ -135,6 +141,7 @@ def is_large_rise(
         thresholds: The limits.
         context: What the curves are judged against.
         share: The share, relative to the minimum; losses without a floor have their own.
+        least: Share of the fall that the rise must make up (losses with a floor).
 
     Returns:
         The margin per curve.
@@ -143,13 +150,15 @@ def is_large_rise(
     by_range = features.column("val_rise_range")
     with np.errstate(all="ignore"):
         by_start = rise / np.abs(context.start_val - features.column("val_smooth_min"))
+        level = features.column("val_smooth_last") / context.start_val
     return np.where(
         context.has_floor,
         all_of(
             at_least(features.column("val_rise"), share),
+            at_least(level, thresholds.u_shape_min_level),
             any_of(
-                at_least(by_range, thresholds.u_shape_min_range),
-                at_least(by_start, thresholds.u_shape_min_range),
+                at_least(by_range, least),
+                at_least(by_start, least),
             ),
         ),
         at_least(by_range, thresholds.u_shape_rise_range),
