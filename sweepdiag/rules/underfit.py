@@ -158,10 +158,9 @@ def late_fall(
         The margin per curve.
     """
     fall = -features.column(f"{prefix}_late_change")
-    start = getattr(context, f"start_{prefix}")
+    start = _start(features, context, prefix)
     with np.errstate(all="ignore"):
-        learned = np.fmax(start, features.column(f"{prefix}_first"))
-        share = fall / (learned - features.column(f"{prefix}_smooth_last"))
+        share = fall / (start - features.column(f"{prefix}_smooth_last"))
         in_errors = fall / features.column(f"{prefix}_late_change_se")
     level = np.where(
         context.has_floor,
@@ -186,13 +185,31 @@ def _follows(
     """Return the margin of a validation loss that falls by much, though among spikes."""
     fall = -features.column("val_late_change")
     with np.errstate(all="ignore"):
-        learned = np.fmax(context.start_val, features.column("val_first"))
-        share = fall / (learned - features.column("val_smooth_last"))
+        share = fall / (_start(features, context, "val") - features.column("val_smooth_last"))
         in_errors = fall / features.column("val_late_change_se")
     return all_of(
         at_least(share, thresholds.improving_share_large),
         at_least(in_errors, thresholds.improving_t_following),
     )
+
+
+def _start(features: FeatureMatrix, context: JudgingContext, prefix: str) -> FloatArray:
+    """Return the level from which a loss has fallen.
+
+    A first validation loss far above training's says how the network was evaluated before its
+    statistics had settled, not what it has learned since: it counts up to where training began, in
+    the proportion in which the two end.
+    """
+    start: FloatArray = np.fmax(
+        getattr(context, f"start_{prefix}"), features.column(f"{prefix}_first")
+    )
+    if prefix == "train":
+        return start
+    train = np.fmax(context.start_train, features.column("train_first"))
+    with np.errstate(all="ignore"):
+        ratio = features.column("val_smooth_last") / features.column("train_smooth_last")
+    highest = np.where(context.has_floor, train * np.fmax(ratio, 1.0), np.inf)
+    return np.fmin(start, highest)
 
 
 def _is_near_minimum(features: FeatureMatrix, thresholds: Thresholds) -> FloatArray:

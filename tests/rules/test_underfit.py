@@ -198,3 +198,11 @@ def test_a_metric_that_gained_tells_a_high_floor_from_a_loss_that_stays_high() -
     ):
         verdict = judge_curves(curve(loss, loss + 0.001, metric=metric), facts=facts)[0]
         assert verdict.verdict is expected
+
+
+def test_a_first_validation_loss_beyond_measure_does_not_hide_a_fall() -> None:
+    """As of a network with batch statistics that have not settled in its first epoch."""
+    train = START * (1 - 0.5 * np.arange(25) / 25)
+    val = train * 1.1
+    val[:2] = 80 * START, 10 * START
+    assert judge((train, val), facts=None, n_resamples=0).verdict is VerdictClass.UNDERFIT
