@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import ReaderError
 from sweepdiag.readers.delimited import has_header_of_losses, read_delimited
-from sweepdiag.readers.mlflow import read_metric_files, run_folder
-from sweepdiag.readers.places import NOWHERE, Place, places_of
-from sweepdiag.readers.settings import settings_beside
-from sweepdiag.readers.structured import (
+from sweepdiag.readers.json_logs import (
     has_records_of_losses,
     is_json_lines,
     read_json,
     read_json_files,
     read_json_lines,
-    read_parquet,
 )
+from sweepdiag.readers.mlflow import read_metric_files, run_folder
+from sweepdiag.readers.places import NOWHERE, Place, places_of
+from sweepdiag.readers.settings import settings_beside
+from sweepdiag.readers.structured import read_parquet
 from sweepdiag.readers.tensorboard import is_event_file, read_event_files
 
 if TYPE_CHECKING:

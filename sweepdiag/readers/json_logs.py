@@ -1,0 +1,265 @@
+"""Logs in JSON: a document, a line per record, or a file per record."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sweepdiag.errors import ReaderError
+from sweepdiag.readers.columns import find_columns
+from sweepdiag.readers.json_runs import JsonRun, flatten, runs_of
+from sweepdiag.readers.raw import Chooser, RawTable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from sweepdiag.readers.problems import ProblemList
+
+__all__ = [
+    "has_records_of_losses",
+    "is_json_lines",
+    "read_json",
+    "read_json_files",
+    "read_json_lines",
+]
+
+_RUN = "run_id"
+"""The column that names the runs of a document with several."""
+
+
+def read_json_lines(
+    path: Path, *, file: str, default_run: str, choose: Chooser, problems: ProblemList
+) -> RawTable:
+    """Return the chosen columns of a file with one JSON object a line.
+
+    Objects inside an object become columns such as ``config/lr``.
+
+    Args:
+        path: The file.
+        file: What messages call it.
+        default_run: Name of the run where no column names it.
+        choose: Which columns to read.
+        problems: Told which lines cannot be read.
+
+    Returns:
+        The table.
+    """
+    records: list[Mapping[str, Any]] = []
+    lines = []
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                text = line.strip().decode("utf-8", errors="replace")
+                problems.add(file, number, "", text, "line left out: it is no JSON")
+                continue
+            if isinstance(record, dict):
+                if record:
+                    records.append(record)
+                    lines.append(number)
+            else:
+                problems.add(file, number, "", record, "line left out: expected a JSON object")
+    run = JsonRun(records=records, settings={})
+    return _table([run], file=file, default_run=default_run, choose=choose, lines=lines)
+
+
+def read_json(
+    path: Path, *, file: str, default_run: str, choose: Chooser, problems: ProblemList
+) -> RawTable:
+    """Return the chosen columns of a JSON document, or of lines of JSON.
+
+    A document may be a Hugging Face ``trainer_state.json``, a list of objects, or an object of
+    lists such as a Keras ``history``. Lists may lie deeper, and other things beside them: what is
+    said there of a run are columns such as ``config/lr``. Of several runs each has its name in
+    ``run_id``.
+
+    Args:
+        path: The file.
+        file: What messages call it.
+        default_run: Name of the run where no column names it.
+        choose: Which columns to read.
+        problems: Told which lines cannot be read.
+
+    Returns:
+        The table; its lines count the records.
+
+    Raises:
+        ReaderError: If it is no JSON, or none of these.
+    """
+    try:
+        runs = _runs(json.loads(path.read_bytes()))
+    except (ValueError, RecursionError) as error:
+        if is_json_lines(path):
+            return read_json_lines(
+                path, file=file, default_run=default_run, choose=choose, problems=problems
+            )
+        message = f"{file} cannot be read as JSON: {error}"
+        raise ReaderError(message) from error
+    if not runs:
+        message = (
+            f"{file} holds no curves: expected a Hugging Face trainer_state.json, a list of "
+            "objects, or an object of equally long lists"
+        )
+        raise ReaderError(message)
+    return _table(runs, file=file, default_run=default_run, choose=choose)
+
+
+def read_json_files(
+    paths: Sequence[Path],
+    *,
+    file: str,
+    default_run: str,
+    choose: Chooser,
+    problems: ProblemList,
+) -> RawTable:
+    """Return the chosen columns of files with one JSON object each, as one table.
+
+    Args:
+        paths: The files, in the order of the rows.
+        file: What messages call them.
+        default_run: Name of the run where no column names it.
+        choose: Which columns to read.
+        problems: Told which files cannot be read.
+
+    Returns:
+        The table; its lines count the files.
+    """
+    records: list[Mapping[str, Any]] = []
+    lines = []
+    for number, path in enumerate(paths, start=1):
+        record = _first_record(path, is_line=False)
+        if record is None:
+            why = f"{path.name} left out: it is no JSON object"
+            problems.add(file, number, "", path.name, why)
+        else:
+            records.append(record)
+            lines.append(number)
+    run = JsonRun(records=records, settings={})
+    return _table([run], file=file, default_run=default_run, choose=choose, lines=lines)
+
+
+def _runs(content: Any) -> list[JsonRun]:
+    """Return the runs of a document."""
+    records: Any = None
+    if isinstance(content, dict) and isinstance(content.get("log_history"), list):
+        records = content["log_history"]
+    elif isinstance(content, dict) and isinstance(content.get("iterations"), list):
+        meta = content.get("meta")
+        records = _named_iterations(content["iterations"], meta) if meta else None
+    runs = runs_of(content) if records is None else [JsonRun(records=records, settings={})]
+    return [run for run in runs if run.records]
+
+
+def _named_iterations(
+    iterations: list[Mapping[str, Any]], meta: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
+    """Return CatBoost's records with a name for each value: the first to be minimised is the loss.
+
+    Args:
+        iterations: Records with a list of values per set, such as ``learn`` and ``test``.
+        meta: Names of the sets (``learn_sets``) and of their values (``learn_metrics``).
+    """
+    names = {}
+    for part in ("learn", "test"):
+        metrics = meta.get(f"{part}_metrics", [])
+        called = [str(metric.get("name")) for metric in metrics]
+        loss = next((i for i, m in enumerate(metrics) if m.get("best_value") == "Min"), -1)
+        for own in meta.get(f"{part}_sets", []):
+            names[own] = [
+                f"{own}/{'loss' if i == loss else name}" for i, name in enumerate(called)
+            ]
+    return [
+        {name: value for name, value in record.items() if name not in names}
+        | {
+            name: value
+            for own, called in names.items()
+            for name, value in zip(called, record.get(own, []), strict=False)
+        }
+        for record in iterations
+    ]
+
+
+def is_json_lines(path: Path) -> bool:
+    """Return whether the first line of a file is a JSON object by itself, whatever its ending."""
+    return _first_record(path) is not None
+
+
+def has_records_of_losses(path: Path) -> bool:
+    """Return whether the first line of a file is a JSON object with a loss."""
+    record = _first_record(path)
+    names = [name for name, _ in flatten(record or {})]
+    return bool(names) and find_columns(names, {}).has_loss
+
+
+def _first_record(path: Path, *, is_line: bool = True) -> dict[str, Any] | None:
+    """Return the JSON object in the first line of a file, or in all of it."""
+    try:
+        with path.open("rb") as stream:
+            line = (
+                next((line for line in stream if line.strip()), b"") if is_line else stream.read()
+            )
+        record = json.loads(line)
+    except (ValueError, RecursionError, OSError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _table(
+    runs: Sequence[JsonRun],
+    *,
+    file: str,
+    default_run: str,
+    choose: Chooser,
+    lines: Sequence[int] = (),
+) -> RawTable:
+    """Return the chosen columns of runs.
+
+    Args:
+        runs: The runs.
+        file: What messages call the file.
+        default_run: Name of the run where there is but one.
+        choose: Which columns to read.
+        lines: Where the records lie; without it they are counted.
+    """
+    rows: list[dict[str, Any]] = []
+    recorded: dict[str, None] = dict.fromkeys([_RUN] if len(runs) > 1 else [])
+    for run in runs:
+        # Hugging Face sums a training up in a record: its train_loss is the mean over all of it.
+        records = [record for record in run.records if lines or "train_runtime" not in record]
+        for record in map(dict, map(flatten, records)):
+            recorded |= dict.fromkeys(record)
+            rows.append({**run.settings, **record, **({_RUN: run.name} if len(runs) > 1 else {})})
+    names = [*recorded, *(name for run in runs for name in run.settings if name not in recorded)]
+    names = list(dict.fromkeys(names))
+    return RawTable(
+        file=file,
+        default_run=default_run,
+        names=tuple(names),
+        columns={name: [_scalar(row.get(name)) for row in rows] for name in choose(names)},
+        lines=np.asarray(lines or range(1, len(rows) + 1), dtype=np.int64),
+        notes=_notes(runs),
+    )
+
+
+def _notes(runs: Sequence[JsonRun]) -> tuple[str, ...]:
+    """Return in words how a document was read, where it is not plain."""
+    notes = []
+    if len(runs) > 1:
+        notes.append(f"{len(runs)} objects in it have losses of their own: each is a run")
+    left_out = dict.fromkeys(name for run in runs for name in run.left_out)
+    if left_out:
+        notes.append(f"losses of other lengths are left out: {', '.join(left_out)}")
+    return tuple(notes)
+
+
+def _scalar(value: Any) -> Any:
+    """Return a cell; a list of one value, as of one of several metrics, is that value."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return value if isinstance(value, str | int | float | None) else json.dumps(value)
