@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sweepdiag.errors import ReaderError
 from sweepdiag.readers.columns import find_columns
-from sweepdiag.readers.json_runs import JsonRun, flatten, runs_of
+from sweepdiag.readers.json_runs import JsonRun, columns_of, flatten, runs_of
 from sweepdiag.readers.raw import Chooser, RawTable
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "has_records_of_losses",
+    "holds_curves",
     "is_json_lines",
     "read_json",
     "read_json_files",
@@ -28,6 +30,12 @@ __all__ = [
 
 _RUN = "run_id"
 """The column that names the runs of a document with several."""
+_LARGEST = 32 * 2**20
+"""Bytes from which a file is no log unless it is asked for by name."""
+_LOSS = re.compile(rb'(?:loss|losses|nll|xent)[^"\\]*"\s*:', re.IGNORECASE)
+"""What a file without a name of a loss does not have anywhere."""
+_N_LOOKED_AT = 20
+"""Records by which it is known whether they are of one run."""
 
 
 def read_json_lines(
@@ -195,6 +203,46 @@ def has_records_of_losses(path: Path) -> bool:
     record = _first_record(path)
     names = [name for name, _ in flatten(record or {})]
     return bool(names) and find_columns(names, {}).has_loss
+
+
+def holds_curves(path: Path) -> bool:
+    """Return whether a file has losses of several epochs, as far as a short look can tell.
+
+    Objects without an epoch or step may be results of a run each, so that they are no curve.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            return False
+        content = path.read_bytes()
+        if not _LOSS.search(content):
+            return False
+        runs = _runs(json.loads(content))
+    except (ValueError, RecursionError):
+        runs = _first_lines(content)
+    except OSError:
+        return False
+    return any(map(_is_curve, runs))
+
+
+def _first_lines(content: bytes) -> list[JsonRun]:
+    """Return the first lines of JSON as a run; none if the first ones are no objects."""
+    try:
+        records = [
+            json.loads(line)
+            for line in content.split(b"\n", _N_LOOKED_AT)[:_N_LOOKED_AT]
+            if line.strip()
+        ]
+    except (ValueError, RecursionError):
+        return []
+    return [JsonRun(records=[r for r in records if isinstance(r, dict)], settings={})]
+
+
+def _is_curve(run: JsonRun) -> bool:
+    columns = columns_of(run.records)
+    axis = columns.epoch or columns.step
+    places = {dict(flatten(record)).get(axis) for record in run.records[:_N_LOOKED_AT] if axis}
+    is_placed = run.is_of_lists or len(places - {None}) > 1
+    return columns.has_loss and len(run.records) > 1 and is_placed
 
 
 def _first_record(path: Path, *, is_line: bool = True) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from dataclasses import dataclass
@@ -21,9 +22,11 @@ from sweepdiag.readers.names import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["PREFIX", "JsonRun", "flatten", "runs_of", "settings_in"]
+    from sweepdiag.readers.columns import ColumnMap
 
-PREFIX = "config"
+__all__ = ["JsonRun", "columns_of", "flatten", "runs_of", "settings_in"]
+
+_PREFIX = "config"
 """Where settings stand, as those of files beside a log do: ``config/lr``."""
 _SETTINGS = {
     "arg", "args", "arguments", "cfg", "conf", "config", "configs", "configuration", "hparams",
@@ -58,12 +61,14 @@ class JsonRun:
         name: What tells it from the others; empty where it is the only one.
         settings: What is said of it beside its records, by name: ``config/lr``.
         left_out: Losses of other lengths, which cannot be put beside these.
+        is_of_lists: Whether the records are those that lists of values make up.
     """
 
     records: Sequence[Mapping[str, Any]]
     name: str = ""
     settings: Mapping[str, Any]
     left_out: tuple[str, ...] = ()
+    is_of_lists: bool = False
 
 
 def runs_of(content: Any) -> list[JsonRun]:
@@ -83,6 +88,13 @@ def runs_of(content: Any) -> list[JsonRun]:
     return list(_walk(content, (), {}, is_loss))
 
 
+def columns_of(records: Sequence[Mapping[str, Any]]) -> ColumnMap:
+    """Return what the first records of a run hold."""
+    first = records[:_N_LOOKED_AT]
+    names = dict.fromkeys(name for record in first for name, _ in flatten(record))
+    return find_columns(list(names), {})
+
+
 def flatten(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the values of an object and of those inside it, the latter as ``outer/inner``."""
     items: Iterable[tuple[str, Any]] = record.items()
@@ -99,7 +111,7 @@ def settings_in(content: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in flatten(content):
         text = json.dumps(value, default=str) if isinstance(value, list) else value
         if text is not None and (not isinstance(text, str) or len(text) <= _LONGEST):
-            found[f"{PREFIX}/{name}"] = text
+            found[f"{_PREFIX}/{name}"] = text
     return found
 
 
@@ -138,15 +150,11 @@ def _walk(
             for key, child in runs_inside:
                 yield from _walk(child, (*path, key), settings, is_loss)
             return
-    records, left_out = _table(node)
-    yield JsonRun(
-        records=records,
-        name="/".join(path),
-        settings={
-            name: value for name, value in settings.items() if not _is_length(name, value, records)
-        },
-        left_out=left_out,
-    )
+    run = _run(node)
+    settings = {
+        name: value for name, value in settings.items() if not _is_length(name, value, run.records)
+    }
+    yield dataclasses.replace(run, name="/".join(path), settings=settings)
 
 
 def _inner(node: Any, is_loss: _IsLoss) -> list[tuple[Any, Any]]:
@@ -308,34 +316,37 @@ def _is_of_objects(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)
 
 
-def _table(content: Any) -> tuple[Sequence[Mapping[str, Any]], tuple[str, ...]]:
-    """Return the records of one run, and the losses that are not among them.
+def _run(node: _Node) -> JsonRun:
+    """Return a part of a document as one run, with the losses that are not among its records.
 
     Summaries and settings may stand beside the lists, and lists in an object of their own. Lists
     with a loss come first, then the longest ones.
     """
-    if _is_of_objects(content):
-        return content, ()
-    if not isinstance(content, dict):
-        return [], ()
-    lists = {name: value for name, value in flatten(content) if isinstance(value, list) and value}
+    if isinstance(node, list):
+        return JsonRun(records=node, settings={})
+    lists = {name: value for name, value in flatten(node) if isinstance(value, list) and value}
     tables = [rows for rows in lists.values() if _is_of_objects(rows)]
     columns = {name: cells for name, cells in lists.items() if not _is_of_objects(cells)}
     names = _of_one_length(columns)
     tables.append(_columns({name: columns[name] for name in names}))
-    best = max(tables, key=lambda rows: (_n_losses(rows), len(rows)))
+    best = max(tables, key=lambda rows: (_has_loss(rows), len(rows)))
+    is_of_lists = best is tables[-1]
     others = [
         f"{name} ({len(cells)})"
         for name, cells in columns.items()
-        if is_of_losses(name) and len(cells) > 1 and (name not in names or best is not tables[-1])
+        if is_of_losses(name) and len(cells) > 1 and not (is_of_lists and name in names)
     ]
-    return best, tuple(others) if _n_losses(best) else ()
+    return JsonRun(
+        records=best,
+        settings={},
+        left_out=tuple(others) if _has_loss(best) else (),
+        is_of_lists=is_of_lists,
+    )
 
 
-def _n_losses(rows: Sequence[Mapping[str, Any]]) -> int:
-    """Return 1 if records have a loss, else 0."""
-    names = dict.fromkeys(name for row in rows[:_N_LOOKED_AT] for name, _ in flatten(row))
-    return int(find_columns(list(names), {}).has_loss)
+def _has_loss(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether records have a loss."""
+    return columns_of(rows).has_loss
 
 
 def _of_one_length(lists: Mapping[str, list[Any]]) -> list[str]:

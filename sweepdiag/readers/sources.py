@@ -11,6 +11,7 @@ from sweepdiag.errors import ReaderError
 from sweepdiag.readers.delimited import has_header_of_losses, read_delimited
 from sweepdiag.readers.json_logs import (
     has_records_of_losses,
+    holds_curves,
     is_json_lines,
     read_json,
     read_json_files,
@@ -217,15 +218,21 @@ def _files_of(folder: Path) -> list[Path]:
 
 def _may_be_log(file: Path) -> bool:
     """Return whether a file of a folder may hold curves; not all text and JSON there does."""
-    name, suffix = file.name.lower(), file.suffix.lower()
+    suffix = file.suffix.lower()
     if is_event_file(file) or run_folder(file) is not None:
         return True
     if suffix == ".json":
-        is_usual = name in {*_JSON_LOGS, _METRICS} or bool(_EPOCH.fullmatch(name))
-        return is_usual or name.endswith(".log.json")
+        return _is_usual(file) or holds_curves(file)
     if suffix in {".txt", ".log"}:
         return has_header_of_losses(file) or has_records_of_losses(file)
     return suffix in _SUFFIXES
+
+
+def _is_usual(file: Path) -> bool:
+    """Return whether a file has a name by which logs in JSON are known."""
+    name = file.name.lower()
+    is_known = name in {*_JSON_LOGS, _METRICS} or bool(_EPOCH.fullmatch(name))
+    return is_known or name.endswith(".log.json")
 
 
 def _superseded(files: list[Path]) -> list[Path]:
@@ -234,6 +241,7 @@ def _superseded(files: list[Path]) -> list[Path]:
     latest = _latest_checkpoints(files)
     n_in_folder = Counter(file.parent for file in files)
     others = {file.parent for file in files if not is_event_file(file) and _has_losses(file)}
+    logs = {file.parent for file in files if _is_log_by_name(file) and _has_losses(file)}
     trainers = {
         file.parent.parent if _CHECKPOINT.fullmatch(file.parent.name) else file.parent
         for file in files
@@ -246,10 +254,20 @@ def _superseded(files: list[Path]) -> list[Path]:
         )
         is_summary = file.name == "progress.csv" and file.with_name("result.json") in files
         is_summary |= file.name.lower() == _METRICS and n_in_folder[file.parent] > 1
+        is_other_json = file.suffix.lower() == ".json" and not _is_usual(file)
+        is_summary |= is_other_json and file.parent in logs
         is_early = _CHECKPOINT.fullmatch(file.parent.name) and file not in latest
         if not (is_summary or is_early or is_twice):
             kept.append(file)
     return kept
+
+
+def _is_log_by_name(file: Path) -> bool:
+    """Return whether the name of a file says that it is a log, beside which JSON sums it up."""
+    suffix = file.suffix.lower()
+    if suffix == ".json":
+        return _is_usual(file) and file.name.lower() != _METRICS
+    return suffix in _SUFFIXES
 
 
 def _has_losses(file: Path) -> bool:

@@ -28,7 +28,7 @@ def losses_of(reading, name="train_loss"):
     "content",
     [
         LOSSES,
-        {"config": {"lr": 0.1}, "results": {name: {"history": run} for name, run in LOSSES.items()}},
+        {"args": {"lr": 0.1}, "runs": {name: {"history": run} for name, run in LOSSES.items()}},
         {name: records(run) for name, run in LOSSES.items()},
         {name: {"loss": {"train": r["train_loss"], "val": r["val_loss"]}}
          for name, r in LOSSES.items()},
@@ -39,7 +39,7 @@ def losses_of(reading, name="train_loss"):
         [{"seed": 1, "run_id": name, "epochs": records(run)} for name, run in LOSSES.items()],
         {"labels": list(LOSSES), "histories": list(LOSSES.values())},
     ],
-    ids=["lists", "deeper", "records", "parts", "inner parts", "beside", "list", "nested", "labels"],
+    ids=["lists", "deeper", "records", "parts", "inner", "beside", "list", "nested", "labels"],
 )  # fmt: skip
 def test_objects_with_losses_of_the_same_names_are_runs(tmp_path, content):
     reading = read(tmp_path, content)
@@ -82,3 +82,33 @@ def test_parts_of_one_run_stay_one_run(tmp_path, content, train, val):
 def test_losses_of_another_length_are_told(tmp_path):
     reading = read(tmp_path, {"train_loss": [3, 2, 1], "val_loss": [2, 1], "val_acc": [0, 1]})
     assert "losses of other lengths are left out: train_loss (3)" in reading.notes
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+
+
+def test_json_of_any_name_in_a_folder_is_a_log_if_it_holds_curves(tmp_path):
+    write(tmp_path / "a/results.json", {"config": {"lr": 0.1}, "history": records(A)})
+    write(tmp_path / "b/results.json", {"config": {"lr": 0.2}, "history": records(B)})
+    write(tmp_path / "c/run_0.json", C)
+    write(tmp_path / "c/run_1.json", "\n".join(map(json.dumps, records(A))))
+    write(tmp_path / "a/config.json", {"lr": 0.1, "loss": "mse", "loss_weights": [1, 2]})
+    write(tmp_path / "a/summary.json", {"train_loss": 0.5, "val_loss": [0.6]})
+    write(tmp_path / "b/trials.json", [{"lr": 0.1, "val_loss": 0.3}, {"lr": 0.2, "val_loss": 0.2}])
+    write(tmp_path / "b/last.json", json.dumps({"epoch": 3, "loss": 0.5}) + "\n")
+    write(tmp_path / "b/damaged.json", '{"loss": [1, 2')
+    reading = read_curves(tmp_path)
+    assert losses_of(reading) == {
+        "a": [3, 2, 1], "b": [3, 1], "c/run_0": [4, 3, 2], "c/run_1": [3, 2, 1],
+    }  # fmt: skip
+    assert reading.problems.count == 0
+
+
+@pytest.mark.parametrize("log", ["history.json", "log.csv"])
+def test_json_beside_a_log_only_sums_it_up(tmp_path, log):
+    table = "epoch,train_loss,val_loss\n1,3,3\n2,2,2.5\n3,1,2\n"
+    write(tmp_path / "run" / log, A if log == "history.json" else table)
+    write(tmp_path / "run/results.json", {"best": 2, **A})
+    assert read_curves(tmp_path).files == (f"run/{log}",)
