@@ -247,6 +247,7 @@ def _superseded(files: list[Path]) -> list[Path]:
         for file in files
         if file.name == _TRAINER
     }
+    copies = _copies([file for file in files if _is_other_json(file)])
     for file in files:
         # Ray Tune, Lightning and YOLO write event files beside a table, Hugging Face below it.
         is_twice = is_event_file(file) and (
@@ -254,12 +255,28 @@ def _superseded(files: list[Path]) -> list[Path]:
         )
         is_summary = file.name == "progress.csv" and file.with_name("result.json") in files
         is_summary |= file.name.lower() == _METRICS and n_in_folder[file.parent] > 1
-        is_other_json = file.suffix.lower() == ".json" and not _is_usual(file)
-        is_summary |= is_other_json and file.parent in logs
+        is_summary |= _is_other_json(file) and (file.parent in logs or file in copies)
         is_early = _CHECKPOINT.fullmatch(file.parent.name) and file not in latest
         if not (is_summary or is_early or is_twice):
             kept.append(file)
     return kept
+
+
+def _is_other_json(file: Path) -> bool:
+    return file.suffix.lower() == ".json" and not _is_usual(file)
+
+
+def _copies(files: list[Path]) -> set[Path]:
+    """Return the files with what another one before them in their folder holds too."""
+    seen: dict[tuple[Path, int], list[Path]] = {}
+    found = set()
+    for file in files:
+        others = seen.setdefault((file.parent, file.stat().st_size), [])
+        if any(other.read_bytes() == file.read_bytes() for other in others):
+            found.add(file)
+        else:
+            others.append(file)
+    return found
 
 
 def _is_log_by_name(file: Path) -> bool:

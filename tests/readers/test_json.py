@@ -112,3 +112,9 @@ def test_json_beside_a_log_only_sums_it_up(tmp_path, log):
     write(tmp_path / "run" / log, A if log == "history.json" else table)
     write(tmp_path / "run/results.json", {"best": 2, **A})
     assert read_curves(tmp_path).files == (f"run/{log}",)
+
+
+def test_of_equal_json_in_a_folder_one_is_read(tmp_path):
+    for name in ("20260102_030405.json", "scalars.json"):
+        write(tmp_path / "vis_data" / name, "\n".join(map(json.dumps, records(A))))
+    assert read_curves(tmp_path).files == ("vis_data/20260102_030405.json",)
