@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sweepdiag.errors import ReaderError
-from sweepdiag.readers.columns import find_columns
-from sweepdiag.readers.json_runs import JsonRun, columns_of, flatten, runs_of
+from sweepdiag.readers.columns import LOSSES, find_columns
+from sweepdiag.readers.json_runs import JsonRun, columns_of, flatten, runs_of, settings_of
 from sweepdiag.readers.raw import Chooser, RawTable
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def read_json_lines(
 ) -> RawTable:
     """Return the chosen columns of a file with one JSON object a line.
 
-    Objects inside an object become columns such as ``config/lr``.
+    Objects inside an object become columns such as ``config/lr``, and so does what the first line
+    says of the run.
 
     Args:
         path: The file.
@@ -73,8 +75,33 @@ def read_json_lines(
                     lines.append(number)
             else:
                 problems.add(file, number, "", record, "line left out: expected a JSON object")
-    run = JsonRun(records=records, settings={})
+    settings, kept = _headings(records)
+    records, lines = [records[i] for i in kept], [lines[i] for i in kept]
+    run = JsonRun(records=records, settings=settings)
     return _table([run], file=file, default_run=default_run, choose=choose, lines=lines)
+
+
+def _headings(records: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[int]]:
+    """Return what records beside the curve say of the run, and which ones are of the curve.
+
+    Such records have neither a loss nor a place, and no name of another one. The first may be of
+    settings: ``{"_meta": {"lr": 0.1}}``. A later one is if it is but one object: a summary, which
+    is left out.
+    """
+    names = [dict(flatten(record)).keys() for record in records]
+    columns = find_columns(list(dict.fromkeys(name for own in names for name in own)), {})
+    used = {name for role in ("epoch", "step", *LOSSES) for name in columns.columns_of(role)}
+    counts = Counter(name for record in records for name in record)
+    settings: dict[str, Any] = {}
+    kept = []
+    for i, record in enumerate(records):
+        is_object = len(record) == 1 and isinstance(next(iter(record.values())), dict)
+        is_beside = not used & names[i] and all(counts[name] == 1 for name in record)
+        if is_beside and used and (i == 0 or is_object):
+            settings |= settings_of(record) if i == 0 else {}
+        else:
+            kept.append(i)
+    return settings, kept
 
 
 def read_json(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sweepdiag.readers.columns import ColumnMap
 
-__all__ = ["JsonRun", "columns_of", "flatten", "runs_of", "settings_in"]
+__all__ = ["JsonRun", "columns_of", "flatten", "runs_of", "settings_of"]
 
 _PREFIX = "config"
 """Where settings stand, as those of files beside a log do: ``config/lr``."""
@@ -105,8 +105,29 @@ def flatten(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{name}", value
 
 
-def settings_in(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all values of an object of settings, by name: ``config/lr``; lists as one text."""
+def settings_of(node: Mapping[str, Any], runs: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the settings of an object, by name: ``config/lr``.
+
+    These are all values of an object that is called so, and its own ones that may be some.
+
+    Args:
+        node: The object.
+        runs: Names of what is no setting in it.
+    """
+    found: dict[str, Any] = {}
+    for name, value in node.items():
+        words = set(words_of(name))
+        if name in runs:
+            continue
+        if isinstance(value, dict) and words & _SETTINGS:
+            found |= _settings_in(value if words <= _SETTINGS else {name: value})
+        elif _is_scalar(value) and _may_be_setting(name, value):
+            found |= {key: v for key, v in _settings_in({name: value}).items() if key not in found}
+    return found
+
+
+def _settings_in(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all values of an object of settings, by name; lists as one text."""
     found: dict[str, Any] = {}
     for name, value in flatten(content):
         text = json.dumps(value, default=str) if isinstance(value, list) else value
@@ -131,10 +152,10 @@ def _walk(
         is_loss: Whether a name is that of a loss.
     """
     inner = _inner(node, is_loss)
-    beside = {} if isinstance(node, list) else _settings_of(node, [key for key, _ in inner])
+    beside = {} if isinstance(node, list) else settings_of(node, [key for key, _ in inner])
     settings = {**settings, **beside}
     if isinstance(node, list) and inner and not _are_records(node):
-        labels, more = _told(node), [_settings_of(element, []) for element in node]
+        labels, more = _told(node), [settings_of(element) for element in node]
         for i, child in inner:
             yield from _walk(child, (*path, labels[i]), {**settings, **more[i]}, is_loss)
         return
@@ -258,7 +279,7 @@ def _told(rows: list[Mapping[str, Any]]) -> list[str]:
         texts = [str(row.get(name, "")) for row in rows]
         if len(set(texts)) == len(rows) and all(_is_scalar(row.get(name)) for row in rows):
             return texts
-    settings = [_settings_of(row, []) for row in rows]
+    settings = [settings_of(row) for row in rows]
     told: list[list[str]] = [[] for _ in rows]
     for name in settings[0]:
         values = [own.get(name) for own in settings]
@@ -268,25 +289,6 @@ def _told(rows: list[Mapping[str, Any]]) -> list[str]:
             if len(set(map(tuple, told))) == len(rows):
                 return [",".join(texts) for texts in told]
     return [str(number) for number in range(1, len(rows) + 1)]
-
-
-def _settings_of(node: Mapping[str, Any], runs: Sequence[str]) -> dict[str, Any]:
-    """Return the settings of an object: all of an object called so, else its own values.
-
-    Args:
-        node: The object.
-        runs: Names of what is no setting in it.
-    """
-    found: dict[str, Any] = {}
-    for name, value in node.items():
-        words = set(words_of(name))
-        if name in runs:
-            continue
-        if isinstance(value, dict) and words & _SETTINGS:
-            found |= settings_in(value if words <= _SETTINGS else {name: value})
-        elif _is_scalar(value) and _may_be_setting(name, value):
-            found |= {key: v for key, v in settings_in({name: value}).items() if key not in found}
-    return found
 
 
 def _may_be_setting(name: str, value: Any) -> bool:

@@ -118,3 +118,32 @@ def test_of_equal_json_in_a_folder_one_is_read(tmp_path):
     for name in ("20260102_030405.json", "scalars.json"):
         write(tmp_path / "vis_data" / name, "\n".join(map(json.dumps, records(A))))
     assert read_curves(tmp_path).files == ("vis_data/20260102_030405.json",)
+
+
+def test_settings_in_a_log_are_columns_of_its_run(tmp_path):
+    config = {"lr": 0.1, "model": {"width": 8}, "layers": [1, 2], "notes": "x" * 300}
+    lists = {"config": config, "seed": 3, "history": A, "best_loss": 1, "time": 9.5, "f1": 0.2}
+    reading = read(tmp_path, lists, with_attributes=True)
+    assert reading.runs.to_dict("records") == [
+        {"trial_id": "all", "config/lr": 0.1, "config/model/width": 8, "config/layers": "[1, 2]",
+         "config/seed": 3},
+    ]  # fmt: skip
+    assert reading.curves["val_loss"].tolist() == A["val_loss"]
+    runs = {"args": {"epochs": 9}, "a": {"lr": 0.1, **A}, "b": {"lr": 0.2, **B}}
+    runs = read(tmp_path, runs, with_attributes=True).runs
+    assert runs["config/lr"].tolist() == [0.1, 0.2]
+    assert runs["config/epochs"].tolist() == [9, 9]
+    runs = [{"opt": name, "lr": 0.1, "final_acc": 0.123, "mean": 0.1234567, **A} for name in "ab"]
+    runs = read(tmp_path, runs, with_attributes=True).runs
+    assert runs.columns.tolist() == ["trial_id", "run_id", "config/opt", "config/lr"]
+
+
+def test_the_first_line_of_json_may_be_of_settings(tmp_path):
+    lines = [{"_meta": {"lr": 0.1, "seed": 1}}, *records(A), {"_summary": {"lr": 0.1, "steps": 9}}]
+    write(tmp_path / "run.jsonl", "\n".join(map(json.dumps, lines)))
+    reading = read_curves(tmp_path / "run.jsonl", with_attributes=True)
+    assert reading.runs.to_dict("list") == {
+        "trial_id": ["run"], "config/lr": [0.1], "config/seed": [1],
+    }  # fmt: skip
+    assert losses_of(reading) == {"run": [3, 2, 1]}
+    assert reading.problems.count == 0
