@@ -13,6 +13,8 @@ from sweepdiag.errors import ReaderError
 from sweepdiag.readers.columns import LOSSES, find_columns
 from sweepdiag.readers.json_runs import JsonRun, columns_of, flatten, runs_of, settings_of
 from sweepdiag.readers.raw import Chooser, RawTable
+from sweepdiag.readers.sacred import sacred_scalars
+from sweepdiag.readers.scalars import table_of_scalars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,8 +111,8 @@ def read_json(
 ) -> RawTable:
     """Return the chosen columns of a JSON document, or of lines of JSON.
 
-    A document may be a Hugging Face ``trainer_state.json``, a list of objects, or an object of
-    lists such as a Keras ``history``. Lists may lie deeper, and other things beside them: what is
+    A document may be a Hugging Face ``trainer_state.json``, Sacred's ``metrics.json``, a list of
+    objects, or an object of lists such as a Keras ``history``. Lists may lie deeper, and other things beside them: what is
     said there of a run are columns such as ``config/lr``. Of several runs each has its name in
     ``run_id``.
 
@@ -128,7 +130,8 @@ def read_json(
         ReaderError: If it is no JSON, or none of these.
     """
     try:
-        runs = _runs(json.loads(path.read_bytes()))
+        content = json.loads(path.read_bytes())
+        runs, scalars = _runs(content), sacred_scalars(content)
     except (ValueError, RecursionError) as error:
         if is_json_lines(path):
             return read_json_lines(
@@ -136,6 +139,8 @@ def read_json(
             )
         message = f"{file} cannot be read as JSON: {error}"
         raise ReaderError(message) from error
+    if scalars:
+        return table_of_scalars([scalars], file=file, default_run=default_run, choose=choose)
     if not runs:
         message = (
             f"{file} holds no curves: expected a Hugging Face trainer_state.json, a list of "

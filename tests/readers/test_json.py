@@ -147,3 +147,23 @@ def test_the_first_line_of_json_may_be_of_settings(tmp_path):
     }  # fmt: skip
     assert losses_of(reading) == {"run": [3, 2, 1]}
     assert reading.problems.count == 0
+
+
+def test_metrics_of_sacred_are_joined_by_step(tmp_path):
+    def metric(steps, values, offset):
+        times = [f"2026-01-02T03:04:{10 * step + offset:02}.5" for step in steps]
+        return {"steps": steps, "timestamps": times, "values": values}
+
+    content = {
+        "loss": metric([0, 1, 2], [3, 2, 1], 0),
+        "val_loss": metric([0, 1, 2], [4, 3.5, 3], 1),
+        "table": metric([0], [{"py/object": "pandas.DataFrame"}], 2),
+    }
+    write(tmp_path / "my_runs/7/metrics.json", content)
+    write(tmp_path / "my_runs/7/config.json", {"lr": 0.1, "seed": 5})
+    write(tmp_path / "my_runs/7/run.json", {"command": "train", "result": None, "meta": {}})
+    reading = read_curves(tmp_path / "my_runs", with_attributes=True)
+    assert losses_of(reading) == {"7": [3, 2, 1]}
+    assert losses_of(reading, "val_loss") == {"7": [4, 3.5, 3]}
+    assert (reading.axis, reading.problems.count) == ("step", 0)
+    assert reading.runs["config/lr"].tolist() == [0.1]
