@@ -112,9 +112,9 @@ def read_json(
     """Return the chosen columns of a JSON document, or of lines of JSON.
 
     A document may be a Hugging Face ``trainer_state.json``, Sacred's ``metrics.json``, a list of
-    objects, or an object of lists such as a Keras ``history``. Lists may lie deeper, and other things beside them: what is
-    said there of a run are columns such as ``config/lr``. Of several runs each has its name in
-    ``run_id``.
+    objects, or an object of lists such as a Keras ``history``. Lists may lie deeper, and other
+    things beside them: what is said there of a run are columns such as ``config/lr``. Of several
+    runs each has its name in ``run_id``.
 
     Args:
         path: The file.

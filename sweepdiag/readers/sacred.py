@@ -33,8 +33,8 @@ def sacred_scalars(content: Any) -> list[Scalar]:
 def _is_metric(metric: Any) -> bool:
     if not isinstance(metric, dict):
         return False
-    lists = [metric.get(name) for name in (_STEPS, _VALUES)]
-    return all(isinstance(cells, list) for cells in lists) and len(set(map(len, lists))) == 1
+    steps, values = metric.get(_STEPS), metric.get(_VALUES)
+    return isinstance(steps, list) and isinstance(values, list) and len(steps) == len(values)
 
 
 def _scalars(tag: str, metric: Mapping[str, Any]) -> Iterator[Scalar]:
