@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -47,6 +48,9 @@ _N_LOOKED_AT = 20
 _N_TOLD = 3
 """Settings that a run is named by at most."""
 
+_COUNTED = re.compile(r"(?P<word>[A-Za-z]*)[ _-]?(?P<number>\d+)")
+"""A key such as ``epoch_1``."""
+
 _IsLoss: TypeAlias = "Callable[[str], bool]"
 _Node: TypeAlias = "Mapping[str, Any] | list[Mapping[str, Any]]"
 """A part of a document: an object, or a list of nothing but objects."""
@@ -83,6 +87,7 @@ def runs_of(content: Any) -> list[JsonRun]:
     """
     if not isinstance(content, dict) and not _is_of_objects(content):
         return []
+    content = _with_records(content)
     names = {name for path in _curves(content) for name in path}
     is_loss = is_of_losses if any(map(is_of_losses, names)) else _is_of_errors
     return list(_walk(content, (), {}, is_loss))
@@ -136,6 +141,29 @@ def _settings_in(content: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _with_records(node: Any, name: str = "") -> Any:
+    """Return a document with a list of records for each object whose keys count epochs.
+
+    Args:
+        node: A part of it, such as ``{"epoch_1": {"loss": 2}, "epoch_2": {"loss": 1}}``, or such
+            with the keys ``1`` and ``2``.
+        name: Its own name, which may say that it is of epochs.
+    """
+    if not isinstance(node, dict):
+        return [_with_records(element) for element in node] if _is_of_objects(node) else node
+    matches = [_COUNTED.fullmatch(key) for key in node]
+    words = {(match["word"] or name).lower().rstrip("s") for match in matches if match}
+    if len(node) > 1 and all(matches) and words in ({"epoch"}, {"step"}, {"round"}):
+        (word,) = words
+        is_epoch = word != "step"
+        return [
+            {"epoch" if is_epoch else "step": int(match["number"]), **record}
+            for match, record in zip(matches, node.values(), strict=True)
+            if match and isinstance(record, dict)
+        ]
+    return {key: _with_records(value, key) for key, value in node.items()}
+
+
 def _is_of_errors(name: str) -> bool:
     return bool(losses_among([name]))
 
@@ -159,7 +187,7 @@ def _walk(
         for i, child in inner:
             yield from _walk(child, (*path, labels[i]), {**settings, **more[i]}, is_loss)
         return
-    if isinstance(node, dict) and not any(_is_series(v) and is_loss(k) for k, v in node.items()):
+    if isinstance(node, dict) and not _has_own_loss(node):
         if len(inner) == 1:
             ((_, child),) = inner
             runs = list(_walk(_with_lists(child, node), path, settings, is_loss))
@@ -176,6 +204,11 @@ def _walk(
         name: value for name, value in settings.items() if not _is_length(name, value, run.records)
     }
     yield dataclasses.replace(run, name="/".join(path), settings=settings)
+
+
+def _has_own_loss(node: Mapping[str, Any]) -> bool:
+    """Return whether a list of losses lies in an object itself."""
+    return find_columns([name for name, v in node.items() if _is_series(v)], {}).has_loss
 
 
 def _inner(node: Any, is_loss: _IsLoss) -> list[tuple[Any, Any]]:
@@ -263,7 +296,7 @@ def _with_lists(child: Any, node: Mapping[str, Any]) -> Any:
     for name, cells in node.items():
         if cells is child or not isinstance(cells, list) or len(cells) != len(rows):
             continue
-        single = name[:-1] if name.endswith("s") else name
+        single = name[:-1] if name.endswith("s") and not is_of_losses(name) else name
         if all(map(_is_scalar, cells)) or _is_of_objects(cells):
             for row, cell in zip(rows, cells, strict=True):
                 row.setdefault(single, cell)

@@ -37,7 +37,7 @@ def losses_of(reading, name="train_loss"):
         {name: {"history": run, "y_true": [0.5] * 9} for name, run in LOSSES.items()},
         [{"optimizer": name, "seed": 1, **run} for name, run in LOSSES.items()],
         [{"seed": 1, "run_id": name, "epochs": records(run)} for name, run in LOSSES.items()],
-        {"labels": list(LOSSES), "histories": list(LOSSES.values())},
+        {"labels": list(LOSSES), "histories": list(LOSSES.values()), "best_losses": [1, 1, 2]},
     ],
     ids=["lists", "deeper", "records", "parts", "inner", "beside", "list", "nested", "labels"],
 )  # fmt: skip
@@ -70,8 +70,13 @@ def test_levels_of_objects_name_runs_together(tmp_path):
          [2, 1], [4, 3]),
         ([{"epoch": 1, "loss": 2, "val_loss": 4, "batch_losses": [3, 2, 1]},
           {"epoch": 2, "loss": 1, "val_loss": 3, "batch_losses": [1, 1, 1]}], [2, 1], [4, 3]),
+        ({"epoch_1": {"loss": 2, "val_loss": 4}, "epoch_2": {"loss": 1, "val_loss": 3}},
+         [2, 1], [4, 3]),
+        ({"epochs": {"1": {"train": {"loss": 2}, "val": {"loss": 4}},
+                     "2": {"train": {"loss": 1}, "val": {"loss": 3}}}}, [2, 1], [4, 3]),
     ],
-    ids=["parts", "boosting", "inside losses", "detector", "metrics beside", "losses of batches"],
+    ids=["parts", "boosting", "inside losses", "detector", "metrics beside", "losses of batches",
+         "keys of epochs", "numbers of epochs"],
 )  # fmt: skip
 def test_parts_of_one_run_stay_one_run(tmp_path, content, train, val):
     reading = read(tmp_path, content)
