@@ -11,7 +11,8 @@ import numpy as np
 
 from sweepdiag.errors import ReaderError
 from sweepdiag.readers.columns import LOSSES, find_columns
-from sweepdiag.readers.json_runs import JsonRun, columns_of, flatten, runs_of, settings_of
+from sweepdiag.readers.json_records import N_LOOKED_AT, JsonRun, columns_of, flatten
+from sweepdiag.readers.json_runs import runs_of, settings_of
 from sweepdiag.readers.raw import Chooser, RawTable
 from sweepdiag.readers.sacred import sacred_scalars
 from sweepdiag.readers.scalars import table_of_scalars
@@ -37,8 +38,6 @@ _LARGEST = 32 * 2**20
 """Bytes from which a file is no log unless it is asked for by name."""
 _LOSS = re.compile(rb'(?:loss|losses|nll|xent)[^"\\]*"\s*:', re.IGNORECASE)
 """What a file without a name of a loss does not have anywhere."""
-_N_LOOKED_AT = 20
-"""Records by which it is known whether they are of one run."""
 
 
 def read_json_lines(
@@ -261,7 +260,7 @@ def _first_lines(content: bytes) -> list[JsonRun]:
     try:
         records = [
             json.loads(line)
-            for line in content.split(b"\n", _N_LOOKED_AT)[:_N_LOOKED_AT]
+            for line in content.split(b"\n", N_LOOKED_AT)[:N_LOOKED_AT]
             if line.strip()
         ]
     except (ValueError, RecursionError):
@@ -272,7 +271,7 @@ def _first_lines(content: bytes) -> list[JsonRun]:
 def _is_curve(run: JsonRun) -> bool:
     columns = columns_of(run.records)
     axis = columns.epoch or columns.step
-    places = {dict(flatten(record)).get(axis) for record in run.records[:_N_LOOKED_AT] if axis}
+    places = {dict(flatten(record)).get(axis) for record in run.records[:N_LOOKED_AT] if axis}
     is_placed = run.is_of_lists or len(places - {None}) > 1
     return columns.has_loss and len(run.records) > 1 and is_placed
 

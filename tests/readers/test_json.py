@@ -74,9 +74,12 @@ def test_levels_of_objects_name_runs_together(tmp_path):
          [2, 1], [4, 3]),
         ({"epochs": {"1": {"train": {"loss": 2}, "val": {"loss": 4}},
                      "2": {"train": {"loss": 1}, "val": {"loss": 3}}}}, [2, 1], [4, 3]),
+        ({"metrics": {"train": [{"epoch": 1, "loss": 2}, {"epoch": 2, "loss": 1}],
+                      "val": [{"epoch": 1, "loss": 4}, {"epoch": 2, "loss": 3}]},
+          "raw_history": [{"step": i, "loss": i} for i in range(9)]}, [2, 1], [4, 3]),
     ],
     ids=["parts", "boosting", "inside losses", "detector", "metrics beside", "losses of batches",
-         "keys of epochs", "numbers of epochs"],
+         "keys of epochs", "numbers of epochs", "records of parts"],
 )  # fmt: skip
 def test_parts_of_one_run_stay_one_run(tmp_path, content, train, val):
     reading = read(tmp_path, content)
