@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sweepdiag.errors import ReaderError
 from sweepdiag.readers.columns import LOSSES, find_columns
-from sweepdiag.readers.json_records import N_LOOKED_AT, JsonRun, columns_of, flatten
+from sweepdiag.readers.json_records import N_LOOKED_AT, JsonRun, columns_of, flatten, has_series
 from sweepdiag.readers.json_runs import runs_of, settings_of
 from sweepdiag.readers.raw import Chooser, RawTable
 from sweepdiag.readers.sacred import sacred_scalars
@@ -78,6 +77,10 @@ def read_json_lines(
                 problems.add(file, number, "", record, "line left out: expected a JSON object")
     settings, kept = _headings(records)
     records, lines = [records[i] for i in kept], [lines[i] for i in kept]
+    has_lists = any(map(has_series, records[:N_LOOKED_AT]))
+    runs = runs_of(records) if has_lists else []
+    if len(runs) > 1:  # a line per run
+        return _table(runs, file=file, default_run=default_run, choose=choose)
     run = JsonRun(records=records, settings=settings)
     return _table([run], file=file, default_run=default_run, choose=choose, lines=lines)
 
@@ -89,16 +92,16 @@ def _headings(records: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], lis
     settings: ``{"_meta": {"lr": 0.1}}``. A later one is if it is but one object: a summary, which
     is left out.
     """
-    names = [dict(flatten(record)).keys() for record in records]
-    columns = find_columns(list(dict.fromkeys(name for own in names for name in own)), {})
+    columns = columns_of(records)
     used = {name for role in ("epoch", "step", *LOSSES) for name in columns.columns_of(role)}
-    counts = Counter(name for record in records for name in record)
     settings: dict[str, Any] = {}
     kept = []
     for i, record in enumerate(records):
         is_object = len(record) == 1 and isinstance(next(iter(record.values())), dict)
-        is_beside = not used & names[i] and all(counts[name] == 1 for name in record)
-        if is_beside and used and (i == 0 or is_object):
+        is_beside = used and (i == 0 or is_object) and not used & dict(flatten(record)).keys()
+        if is_beside and not any(
+            name in other for name in record for other in records if other is not record
+        ):
             settings |= settings_of(record) if i == 0 else {}
         else:
             kept.append(i)

@@ -20,6 +20,7 @@ __all__ = [
     "Node",
     "columns_of",
     "flatten",
+    "has_series",
     "is_of_objects",
     "is_scalar",
     "is_series",
@@ -84,8 +85,13 @@ def is_scalar(value: Any) -> bool:
 
 
 def is_series(value: Any) -> bool:
-    """Return whether a value is a list of values."""
-    return isinstance(value, list) and bool(value) and all(map(is_scalar, value))
+    """Return whether a value is a list of values, as far as its ends tell."""
+    return isinstance(value, list) and bool(value) and is_scalar(value[0]) and is_scalar(value[-1])
+
+
+def has_series(record: Mapping[str, Any]) -> bool:
+    """Return whether lists of several values lie in an object, or in one inside it."""
+    return any(isinstance(value, list) and len(value) > 1 for _, value in flatten(record))
 
 
 def is_of_objects(value: Any) -> bool:
@@ -112,8 +118,12 @@ def with_records(node: Any, name: str = "") -> Any:
             with the keys ``1`` and ``2``.
         name: Its own name, which may say that it is of epochs.
     """
+    if is_of_objects(node):
+        first = node[:N_LOOKED_AT]
+        is_deep = any(has_series(one) or with_records(one) != one for one in first)
+        return [with_records(one) for one in node] if is_deep else node
     if not isinstance(node, dict):
-        return [with_records(element) for element in node] if is_of_objects(node) else node
+        return node
     matches = [_COUNTED.fullmatch(key) for key in node]
     words = {(match["word"] or name).lower().rstrip("s") for match in matches if match}
     if len(node) > 1 and all(matches) and words in ({"epoch"}, {"step"}, {"round"}):

@@ -13,6 +13,7 @@ from sweepdiag.readers.json_records import (
     JsonRun,
     Node,
     flatten,
+    has_series,
     is_of_objects,
     is_scalar,
     is_series,
@@ -154,6 +155,8 @@ def _has_own_loss(node: Mapping[str, Any]) -> bool:
 
 def _inner(node: Any, is_loss: _IsLoss) -> list[tuple[Any, Any]]:
     """Return the objects and lists of objects in a node that have losses, by key or place."""
+    if isinstance(node, list) and not any(map(has_series, node[:N_LOOKED_AT])):
+        return []
     children = node.items() if isinstance(node, dict) else enumerate(node)
     return [
         (key, child)

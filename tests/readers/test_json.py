@@ -47,6 +47,12 @@ def test_objects_with_losses_of_the_same_names_are_runs(tmp_path, content):
     assert "3 objects in it have losses of their own: each is a run" in reading.notes
 
 
+def test_lines_of_json_may_be_of_a_run_each(tmp_path):
+    lines = [json.dumps({"name": name, **run}) for name, run in LOSSES.items()]
+    write(tmp_path / "runs.jsonl", "\n".join(lines))
+    assert losses_of(read_curves(tmp_path)) == {n: r["train_loss"] for n, r in LOSSES.items()}
+
+
 def test_levels_of_objects_name_runs_together(tmp_path):
     content = {"data 1": {"seed 0": A, "seed 1": B}, "data 2": {"seed 0": C, "seed 1": A}}
     assert list(losses_of(read(tmp_path, content))) == [
