@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import ReaderError
+from sweepdiag.readers.columns import find_columns
 from sweepdiag.readers.delimited import has_header_of_losses, read_delimited
 from sweepdiag.readers.json_logs import (
     has_records_of_losses,
@@ -241,7 +242,7 @@ def _superseded(files: list[Path]) -> list[Path]:
     latest = _latest_checkpoints(files)
     n_in_folder = Counter(file.parent for file in files)
     others = {file.parent for file in files if not is_event_file(file) and _has_losses(file)}
-    logs = {file.parent for file in files if _is_log_by_name(file) and _has_losses(file)}
+    logs = {file.parent for file in files if _is_log_by_name(file)}
     trainers = {
         file.parent.parent if _CHECKPOINT.fullmatch(file.parent.name) else file.parent
         for file in files
@@ -280,11 +281,15 @@ def _copies(files: list[Path]) -> set[Path]:
 
 
 def _is_log_by_name(file: Path) -> bool:
-    """Return whether the name of a file says that it is a log, beside which JSON sums it up."""
+    """Return whether a file is a log by its name, or its header: beside it JSON sums it up."""
     suffix = file.suffix.lower()
     if suffix == ".json":
         return _is_usual(file) and file.name.lower() != _METRICS
-    return suffix in _SUFFIXES
+    if suffix not in {".csv", ".tsv"}:
+        return suffix in _SUFFIXES
+    with file.open(encoding="utf-8", errors="replace") as stream:
+        columns = find_columns(re.split(r"[,;\t|]", stream.readline().strip()), {})
+    return columns.has_loss and bool(columns.epoch or columns.step)
 
 
 def _has_losses(file: Path) -> bool:

@@ -128,6 +128,16 @@ def test_json_beside_a_log_only_sums_it_up(tmp_path, log):
     assert read_curves(tmp_path).files == (f"run/{log}",)
 
 
+def test_json_beside_a_table_of_results_is_the_log(tmp_path):
+    write(tmp_path / "histories.json", {"a": A, "b": B})
+    write(
+        tmp_path / "runs.csv", "run_id,lr,final_train_loss,final_val_loss\na,0.1,1,2\nb,0.2,1,1\n"
+    )
+    reading = read_curves(tmp_path, with_attributes=True)
+    assert losses_of(reading) == {"a": [3, 2, 1], "b": [3, 1]}
+    assert reading.runs["lr"].tolist() == [0.1, 0.2]
+
+
 def test_of_equal_json_in_a_folder_one_is_read(tmp_path):
     for name in ("20260102_030405.json", "scalars.json"):
         write(tmp_path / "vis_data" / name, "\n".join(map(json.dumps, records(A))))
