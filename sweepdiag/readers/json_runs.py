@@ -242,12 +242,15 @@ def _with_lists(child: Any, node: Mapping[str, Any]) -> Any:
 
 def _told(rows: list[Mapping[str, Any]]) -> list[str]:
     """Return what to call the elements of a list: by their names, what differs, or a number."""
-    names = list(rows[0])
-    run = find_columns(names, {}).run
-    named = [*run, *(name for name in (first_of([usual], names) for usual in _LABELS) if name)]
-    for name in named:
-        texts = [str(row.get(name, "")) for row in rows]
-        if len(set(texts)) == len(rows) and all(is_scalar(row.get(name)) for row in rows):
+    flat = [{k: v for k, v in flatten(row) if is_scalar(v)} for row in rows]
+    places: dict[str, str] = {}
+    for path in flat[0]:
+        places.setdefault(path.rpartition("/")[-1], path)  # a name may lie in another object
+    run = find_columns(list(places), {}).run
+    usual = (first_of([name], list(places)) for name in _LABELS)
+    for name in (*run, *filter(None, usual)):
+        texts = [str(row.get(places[name], "")) for row in flat]
+        if len(set(texts)) == len(rows):
             return texts
     settings = [settings_of(row) for row in rows]
     told: list[list[str]] = [[] for _ in rows]

@@ -37,9 +37,11 @@ def losses_of(reading, name="train_loss"):
         {name: {"history": run, "y_true": [0.5] * 9} for name, run in LOSSES.items()},
         [{"optimizer": name, "seed": 1, **run} for name, run in LOSSES.items()],
         [{"seed": 1, "run_id": name, "epochs": records(run)} for name, run in LOSSES.items()],
+        [{"candidate": {"name": name}, "trace": run} for name, run in LOSSES.items()],
         {"labels": list(LOSSES), "histories": list(LOSSES.values()), "best_losses": [1, 1, 2]},
     ],
-    ids=["lists", "deeper", "records", "parts", "inner", "beside", "list", "nested", "labels"],
+    ids=["lists", "deeper", "records", "parts", "inner", "beside", "list", "nested", "inside",
+         "labels"],
 )  # fmt: skip
 def test_objects_with_losses_of_the_same_names_are_runs(tmp_path, content):
     reading = read(tmp_path, content)
