@@ -188,14 +188,22 @@ def read_json_files(
 
 def _runs(content: Any) -> list[JsonRun]:
     """Return the runs of a document."""
-    records: Any = None
-    if isinstance(content, dict) and isinstance(content.get("log_history"), list):
-        records = content["log_history"]
-    elif isinstance(content, dict) and isinstance(content.get("iterations"), list):
-        meta = content.get("meta")
-        records = _named_iterations(content["iterations"], meta) if meta else None
-    runs = runs_of(content) if records is None else [JsonRun(records=records, settings={})]
+    whole = content if isinstance(content, dict) else {}
+    history, iterations, meta = map(whole.get, ("log_history", "iterations", "meta"))
+    if isinstance(history, list):
+        runs = [JsonRun(records=_objects(history), settings={})]
+    elif isinstance(iterations, list) and isinstance(meta, dict):
+        runs = [JsonRun(records=_named_iterations(_objects(iterations), meta), settings={})]
+    else:
+        runs = runs_of(content)
     return [run for run in runs if run.records]
+
+
+def _objects(values: Any) -> list[Mapping[str, Any]]:
+    """Return the objects of a list; none of what is no list."""
+    return (
+        [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+    )
 
 
 def _named_iterations(
@@ -209,10 +217,11 @@ def _named_iterations(
     """
     names = {}
     for part in ("learn", "test"):
-        metrics = meta.get(f"{part}_metrics", [])
+        metrics = _objects(meta.get(f"{part}_metrics"))
         called = [str(metric.get("name")) for metric in metrics]
         loss = next((i for i, m in enumerate(metrics) if m.get("best_value") == "Min"), -1)
-        for own in meta.get(f"{part}_sets", []):
+        sets = meta.get(f"{part}_sets")
+        for own in map(str, sets if isinstance(sets, list) else []):
             names[own] = [
                 f"{own}/{'loss' if i == loss else name}" for i, name in enumerate(called)
             ]
@@ -221,7 +230,8 @@ def _named_iterations(
         | {
             name: value
             for own, called in names.items()
-            for name, value in zip(called, record.get(own, []), strict=False)
+            if isinstance(values := record.get(own), list)
+            for name, value in zip(called, values, strict=False)
         }
         for record in iterations
     ]
@@ -274,8 +284,9 @@ def _first_lines(content: bytes) -> list[JsonRun]:
 def _is_curve(run: JsonRun) -> bool:
     columns = columns_of(run.records)
     axis = columns.epoch or columns.step
-    places = {dict(flatten(record)).get(axis) for record in run.records[:N_LOOKED_AT] if axis}
-    is_placed = run.is_of_lists or len(places - {None}) > 1
+    first = [dict(flatten(record)) for record in run.records[:N_LOOKED_AT]]
+    places = {str(record[axis]) for record in first if axis in record}
+    is_placed = run.is_of_lists or len(places) > 1
     return columns.has_loss and len(run.records) > 1 and is_placed
 
 

@@ -121,7 +121,8 @@ def with_records(node: Any, name: str = "") -> Any:
     if is_of_objects(node):
         first = node[:N_LOOKED_AT]
         is_deep = any(has_series(one) or with_records(one) != one for one in first)
-        return [with_records(one) for one in node] if is_deep else node
+        inner = [with_records(one) for one in node] if is_deep else node
+        return [{"epochs": one} if isinstance(one, list) else one for one in inner]
     if not isinstance(node, dict):
         return node
     matches = [_COUNTED.fullmatch(key) for key in node]

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from sweepdiag.errors import ReaderError
 from sweepdiag.readers.reading import read_curves
 
 A = {"train_loss": [3, 2, 1], "val_loss": [3, 2.5, 2]}
@@ -38,9 +39,12 @@ def losses_of(reading, name="train_loss"):
         [{"optimizer": name, "seed": 1, **run} for name, run in LOSSES.items()],
         [{"seed": 1, "run_id": name, "epochs": records(run)} for name, run in LOSSES.items()],
         [{"candidate": {"name": name}, "trace": run} for name, run in LOSSES.items()],
+        [{"name": name, "log": {f"epoch_{e}": {"loss": x} for e, x in enumerate(r["train_loss"])}}
+         for name, r in LOSSES.items()],
         {"labels": list(LOSSES), "histories": list(LOSSES.values()), "best_losses": [1, 1, 2]},
     ],
     ids=["lists", "deeper", "records", "parts", "inner", "beside", "list", "nested", "inside",
+ "epochs",
          "labels"],
 )  # fmt: skip
 def test_objects_with_losses_of_the_same_names_are_runs(tmp_path, content):
@@ -193,3 +197,18 @@ def test_metrics_of_sacred_are_joined_by_step(tmp_path):
     assert losses_of(reading, "val_loss") == {"7": [4, 3.5, 3]}
     assert (reading.axis, reading.problems.count) == ("step", 0)
     assert reading.runs["config/lr"].tolist() == [0.1]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [None, "x", 3], {"loss": []}, {"log_history": [None]}, {"iterations": [None], "meta": 1},
+        {"a": {"loss": [[1], [2]]}, "b": {"loss": [{}, 1]}}, [{"epoch_1": {}, "epoch_2": {}}],
+        {"a": {"loss": {"steps": [1], "values": ["x"]}}}, {"loss": {"steps": [1], "values": 2}},
+    ],
+)  # fmt: skip
+def test_json_without_curves_is_refused(tmp_path, content):
+    with pytest.raises(ReaderError, match=r"all\.json"):
+        read(tmp_path, content)
+    with pytest.raises(ReaderError, match=r"holds no file"):
+        read_curves(tmp_path)
