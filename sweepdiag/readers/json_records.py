@@ -127,7 +127,8 @@ def with_records(node: Any, name: str = "") -> Any:
         return node
     matches = [_COUNTED.fullmatch(key) for key in node]
     words = {(match["word"] or name).lower().rstrip("s") for match in matches if match}
-    if len(node) > 1 and all(matches) and words in ({"epoch"}, {"step"}, {"round"}):
+    is_counted = len(node) > 1 and all(matches) and words in ({"epoch"}, {"step"}, {"round"})
+    if is_counted and not has_series(node):
         (word,) = words
         is_epoch = word != "step"
         return [

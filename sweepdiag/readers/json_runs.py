@@ -34,7 +34,6 @@ from sweepdiag.readers.names import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-
 __all__ = ["runs_of", "settings_of"]
 
 _PREFIX = "config"
@@ -44,7 +43,8 @@ _SETTINGS = {
     "hyperparameters", "hyperparams", "meta", "options", "opt", "params", "settings",
 }  # fmt: skip
 """Words by which an object says that all in it are settings."""
-_RESULTS = {"best", "final", "last", "mean", "std", "elapsed", "status"}
+_RESULTS = {"best", "final", "last", "mean", "std", "elapsed", "status", "epoch", "epochs"}
+"""Words of what came out, if they stand outside the settings: there epochs are those trained."""
 _LABELS = ("label", "title", "tag", "model", "model_name", "method", "optimizer")
 """What names a run where nothing is called its name."""
 _LONGEST = 200
@@ -141,11 +141,7 @@ def _walk(
             for key, child in runs_inside:
                 yield from _walk(child, (*path, key), settings, is_loss)
             return
-    run = run_of(node)
-    settings = {
-        name: value for name, value in settings.items() if not _is_length(name, value, run.records)
-    }
-    yield dataclasses.replace(run, name="/".join(path), settings=settings)
+    yield dataclasses.replace(run_of(node), name="/".join(path), settings=settings)
 
 
 def _has_own_loss(node: Mapping[str, Any]) -> bool:
@@ -270,9 +266,3 @@ def _may_be_setting(name: str, value: Any) -> bool:
     if is_of_losses(name) or set(words_of(name)) & _RESULTS or not (is_rate or may_be_loss(name)):
         return False
     return is_rate or not isinstance(value, float) or value == float(f"{value:.{_N_DIGITS}g}")
-
-
-def _is_length(name: str, value: Any, records: Sequence[Any]) -> bool:
-    """Return whether a value only counts the records, as epochs do."""
-    is_count = isinstance(value, int) and not isinstance(value, bool)
-    return is_count and value == len(records) and "epoch" in name.lower()

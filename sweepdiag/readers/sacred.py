@@ -22,7 +22,8 @@ def sacred_scalars(content: Any) -> list[Scalar]:
         content: What the file holds; each metric of Sacred's is an object of equally long lists.
 
     Returns:
-        None if it is no such document. Values that are no numbers, such as tables, are left out.
+        The scalars, without values that are no numbers, such as tables; an empty list if it is no
+        such document.
     """
     if not isinstance(content, dict) or not all(map(_is_metric, content.values())):
         return []

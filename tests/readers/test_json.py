@@ -41,15 +41,17 @@ def losses_of(reading, name="train_loss"):
         [{"candidate": {"name": name}, "trace": run} for name, run in LOSSES.items()],
         [{"name": name, "log": {f"epoch_{e}": {"loss": x} for e, x in enumerate(r["train_loss"])}}
          for name, r in LOSSES.items()],
+        {f"round_{i}": {"name": "x", **run} for i, run in enumerate(LOSSES.values())},
         {"labels": list(LOSSES), "histories": list(LOSSES.values()), "best_losses": [1, 1, 2]},
     ],
     ids=["lists", "deeper", "records", "parts", "inner", "beside", "list", "nested", "inside",
- "epochs",
-         "labels"],
+         "epochs", "rounds", "labels"],
 )  # fmt: skip
 def test_objects_with_losses_of_the_same_names_are_runs(tmp_path, content):
     reading = read(tmp_path, content)
-    assert losses_of(reading) == {name: run["train_loss"] for name, run in LOSSES.items()}
+    names = [f"round_{i}" for i in range(3)] if "round_0" in content else list(LOSSES)
+    losses = [run["train_loss"] for run in LOSSES.values()]
+    assert losses_of(reading) == dict(zip(names, losses, strict=True))
     assert "3 objects in it have losses of their own: each is a run" in reading.notes
 
 
@@ -152,7 +154,7 @@ def test_of_equal_json_in_a_folder_one_is_read(tmp_path):
 
 def test_settings_in_a_log_are_columns_of_its_run(tmp_path):
     config = {"lr": 0.1, "model": {"width": 8}, "layers": [1, 2], "notes": "x" * 300}
-    lists = {"config": config, "seed": 3, "history": A, "best_loss": 1, "time": 9.5, "f1": 0.2}
+    lists = {"config": config, "seed": 3, "history": A, "best_loss": 1, "time": 9.5, "epochs": 3}
     reading = read(tmp_path, lists, with_attributes=True)
     assert reading.runs.to_dict("records") == [
         {"trial_id": "all", "config/lr": 0.1, "config/model/width": 8, "config/layers": "[1, 2]",
