@@ -260,7 +260,11 @@ def holds_curves(path: Path) -> bool:
         content = path.read_bytes()
         if not _LOSS.search(content):
             return False
-        runs = _runs(json.loads(content))
+        document = json.loads(content)
+        runs = _runs(document)
+        tags = {scalar.tag for scalar in sacred_scalars(document)}
+        if find_columns(sorted(tags), {}).has_loss:
+            return True
     except (ValueError, RecursionError):
         runs = _first_lines(content)
     except OSError:

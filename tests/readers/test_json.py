@@ -194,6 +194,8 @@ def test_metrics_of_sacred_are_joined_by_step(tmp_path):
     write(tmp_path / "my_runs/7/metrics.json", content)
     write(tmp_path / "my_runs/7/config.json", {"lr": 0.1, "seed": 5})
     write(tmp_path / "my_runs/7/run.json", {"command": "train", "result": None, "meta": {}})
+    write(tmp_path / "other/curves.json", content)
+    assert losses_of(read_curves(tmp_path)) == {"my_runs/7": [3, 2, 1], "other": [3, 2, 1]}
     reading = read_curves(tmp_path / "my_runs", with_attributes=True)
     assert losses_of(reading) == {"7": [3, 2, 1]}
     assert losses_of(reading, "val_loss") == {"7": [4, 3.5, 3]}
