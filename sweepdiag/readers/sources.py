@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import ReaderError
+from sweepdiag.readers.columns import find_columns
 from sweepdiag.readers.delimited import has_header_of_losses, read_delimited
-from sweepdiag.readers.mlflow import read_metric_files, run_folder
-from sweepdiag.readers.places import NOWHERE, Place, places_of
-from sweepdiag.readers.settings import settings_beside
-from sweepdiag.readers.structured import (
+from sweepdiag.readers.json_logs import (
     has_records_of_losses,
+    holds_curves,
     is_json_lines,
     read_json,
     read_json_files,
     read_json_lines,
-    read_parquet,
 )
+from sweepdiag.readers.mlflow import read_metric_files, run_folder
+from sweepdiag.readers.places import NOWHERE, Place, places_of
+from sweepdiag.readers.settings import settings_beside
+from sweepdiag.readers.structured import read_parquet
 from sweepdiag.readers.tensorboard import is_event_file, read_event_files
 
 if TYPE_CHECKING:
@@ -217,15 +219,21 @@ def _files_of(folder: Path) -> list[Path]:
 
 def _may_be_log(file: Path) -> bool:
     """Return whether a file of a folder may hold curves; not all text and JSON there does."""
-    name, suffix = file.name.lower(), file.suffix.lower()
+    suffix = file.suffix.lower()
     if is_event_file(file) or run_folder(file) is not None:
         return True
     if suffix == ".json":
-        is_usual = name in {*_JSON_LOGS, _METRICS} or bool(_EPOCH.fullmatch(name))
-        return is_usual or name.endswith(".log.json")
+        return _is_usual(file) or holds_curves(file)
     if suffix in {".txt", ".log"}:
         return has_header_of_losses(file) or has_records_of_losses(file)
     return suffix in _SUFFIXES
+
+
+def _is_usual(file: Path) -> bool:
+    """Return whether a file has a name by which logs in JSON are known."""
+    name = file.name.lower()
+    is_known = name in {*_JSON_LOGS, _METRICS} or bool(_EPOCH.fullmatch(name))
+    return is_known or name.endswith(".log.json")
 
 
 def _superseded(files: list[Path]) -> list[Path]:
@@ -234,11 +242,13 @@ def _superseded(files: list[Path]) -> list[Path]:
     latest = _latest_checkpoints(files)
     n_in_folder = Counter(file.parent for file in files)
     others = {file.parent for file in files if not is_event_file(file) and _has_losses(file)}
+    logs = {file.parent for file in files if _is_log_by_name(file)}
     trainers = {
         file.parent.parent if _CHECKPOINT.fullmatch(file.parent.name) else file.parent
         for file in files
         if file.name == _TRAINER
     }
+    copies = _copies([file for file in files if _is_other_json(file)])
     for file in files:
         # Ray Tune, Lightning and YOLO write event files beside a table, Hugging Face below it.
         is_twice = is_event_file(file) and (
@@ -246,10 +256,40 @@ def _superseded(files: list[Path]) -> list[Path]:
         )
         is_summary = file.name == "progress.csv" and file.with_name("result.json") in files
         is_summary |= file.name.lower() == _METRICS and n_in_folder[file.parent] > 1
+        is_summary |= _is_other_json(file) and (file.parent in logs or file in copies)
         is_early = _CHECKPOINT.fullmatch(file.parent.name) and file not in latest
         if not (is_summary or is_early or is_twice):
             kept.append(file)
     return kept
+
+
+def _is_other_json(file: Path) -> bool:
+    return file.suffix.lower() == ".json" and not _is_usual(file)
+
+
+def _copies(files: list[Path]) -> set[Path]:
+    """Return the files with what another one before them in their folder holds too."""
+    seen: dict[tuple[Path, int], list[Path]] = {}
+    found = set()
+    for file in files:
+        others = seen.setdefault((file.parent, file.stat().st_size), [])
+        if any(other.read_bytes() == file.read_bytes() for other in others):
+            found.add(file)
+        else:
+            others.append(file)
+    return found
+
+
+def _is_log_by_name(file: Path) -> bool:
+    """Return whether a file is a log by its name, or its header: beside it JSON sums it up."""
+    suffix = file.suffix.lower()
+    if suffix == ".json":
+        return _is_usual(file) and file.name.lower() != _METRICS
+    if suffix not in {".csv", ".tsv"}:
+        return suffix in _SUFFIXES
+    with file.open(encoding="utf-8", errors="replace") as stream:
+        columns = find_columns(re.split(r"[,;\t|]", stream.readline().strip()), {})
+    return columns.has_loss and bool(columns.epoch or columns.step)
 
 
 def _has_losses(file: Path) -> bool:
