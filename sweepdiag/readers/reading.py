@@ -232,7 +232,7 @@ class _Reader:
         table, columns, told = take_place(
             table, columns, place, given=self.given, everything=again
         )
-        table, columns, notes = settle(table, columns, self.given)
+        table, columns, notes = settle(table, columns, self.given, again)
         notes = told + notes
         key = runs_table_key(table.names, columns)
         wrong = unwanted_shape(table.file, table.names, columns)
