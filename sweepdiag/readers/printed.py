@@ -14,9 +14,11 @@ from sweepdiag.readers.printed_tables import table_of_lines
 from sweepdiag.readers.raw import Chooser, RawTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["read_printed"]
+    from sweepdiag.readers.printed_rows import PrintedRows
+
+__all__ = ["find_printed", "read_printed"]
 
 _KINDS = (
     dicts_of_lines,
@@ -29,10 +31,15 @@ _KINDS = (
 """From what says the most to what says the least."""
 
 
+def find_printed(lines: Sequence[str]) -> PrintedRows | None:
+    """Return the rows of a printed log; ``None`` if it is of no kind that is known."""
+    return next((found for kind in _KINDS if (found := kind(lines)) is not None), None)
+
+
 def read_printed(
     lines: Iterable[str], *, file: str, default_run: str, choose: Chooser
 ) -> RawTable | None:
-    """Return the rows of a printed log; ``None`` if it is of no kind that is known.
+    """Return the table of a printed log; ``None`` if it is of no kind that is known.
 
     Args:
         lines: The lines of the file.
@@ -40,8 +47,7 @@ def read_printed(
         default_run: Name of its run.
         choose: Told the names of the columns.
     """
-    lines = list(lines)
-    printed = next((found for kind in _KINDS if (found := kind(lines)) is not None), None)
+    printed = find_printed(list(lines))
     if printed is None:
         return None
     wanted = set(choose(printed.names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,7 @@ _FRAME = "the data frame"
 _SUMMED = 20.0
 """Training over validation loss, median of a run, from which they are hardly of one scale."""
 _FEW_ROWS = 10
+_DIGITS = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,11 +312,16 @@ class _Reader:
 
     def _file_notes(self) -> list[str]:
         """Return what was decided on the layout of files, with the files where not in all."""
-        n_files = len(self.parts)
-        lines = []
+        alike: dict[str, list[tuple[str, list[str]]]] = {}
         for note, files in self.notes.items():
-            more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-            lines.append(note if len(files) == n_files else f"{files[0]}{more}: {note}")
+            alike.setdefault(_DIGITS.sub("", note), []).append((note, files))
+        lines = []
+        for group in alike.values():
+            (note, files), n_files = group[0], sum(len(files) for _, files in group)
+            others = f"{n_files - 1} more" if len(group) == 1 else f"{n_files - 1} like it"
+            more = f" and {others}" if n_files > 1 else ""
+            is_of_all = len(group) == 1 and n_files == len(self.parts)
+            lines.append(note if is_of_all else f"{files[0]}{more}: {note}")
         return lines
 
     def _first_problem(self) -> str:

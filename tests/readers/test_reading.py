@@ -406,11 +406,55 @@ def test_of_the_text_and_json_of_a_folder_only_logs_are_read(tmp_path):
     (tmp_path / "det").mkdir()
     lines = '{"epoch": 1, "total_loss": 2}\n{"epoch": 2, "total_loss": 1}\n'
     (tmp_path / "det" / "metrics.json").write_text(lines)
-    with pytest.raises(ReaderError, match=r"no \.txt or \.log file that begins with a header"):
+    with pytest.raises(ReaderError, match=r"no \.txt or \.log file with losses"):
         read_curves(tmp_path / "printed")
     reading = read_curves(tmp_path)
     assert reading.files == ("a.log", "det/metrics.json")
     assert reading.problems.count == 0
+
+
+def printed_log(n=4):
+    return "".join(f"Epoch {e}: train loss {4 / e}, val loss {5 / e}\n" for e in range(1, n + 1))
+
+
+def test_printed_logs_of_a_folder_are_read(tmp_path):
+    texts = {
+        "a/files/output.log": printed_log(4),
+        "b/files/output.log": "x" * 400_000 + "\n" + printed_log(5) + "done\n",
+        "c/files/output.log": "Traceback: loss is 9\n",  # crashed
+        "requirements.txt": "torch==2.0\n",
+        "README.txt": "The loss of an epoch is printed.\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    reading = read_curves(tmp_path)
+    assert reading.runs["trial_id"].tolist() == ["a/files", "b/files"]
+    assert reading.curves.groupby("trial_id")["epoch"].max().tolist() == [4, 5]
+    assert reading.problems.count == 0
+    assert [note.split(": ")[0] for note in reading.notes] == ["a/files/output.log and 1 like it"]
+
+
+@pytest.mark.parametrize(
+    ("table", "content", "log", "is_read"),
+    [
+        ("metrics.csv", samples.KERAS, "train.log", False),
+        ("metrics.csv", "loss,val_loss\n2,3\n1,2\n", "train.log", False),
+        ("metrics.csv", samples.KERAS, "logs/train.log", False),
+        ("version_0/metrics.csv", samples.KERAS, "train.log", False),
+        ("summary.csv", "run,val_loss\na,3\nb,2\n", "a/train.log", True),
+        ("predictions.csv", "target,guess\n1,2\n", "train.log", True),
+        ("metrics.json", '{"val_loss": 1}', "train.log", True),
+        ("metrics.json", '{"epoch": 1, "loss": 1}\n{"epoch": 2, "loss": 1}\n', "log.txt", False),
+    ],
+)
+def test_a_printed_log_is_left_out_where_another_has_its_losses(
+    tmp_path, table, content, log, is_read
+):
+    for name, text in ((table, content), (log, printed_log())):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert (log in read_curves(tmp_path).files) == is_read
 
 
 def test_files_of_one_epoch_each_are_one_run(tmp_path):
