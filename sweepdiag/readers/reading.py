@@ -53,6 +53,8 @@ _FRAME = "the data frame"
 _SUMMED = 20.0
 """Training over validation loss, median of a run, from which they are hardly of one scale."""
 _FEW_ROWS = 10
+_RESULTS = 1.5
+"""Epochs per run, in the mean, below which rows are results and no curves."""
 _DIGITS = re.compile(r"\d+")
 
 
@@ -345,10 +347,10 @@ class _Reader:
         return rows, notes + restarts
 
     def _check_runs(self, rows: Rows) -> None:
-        """Check that a column that was taken for the runs' names does not number the rows.
+        """Check that a column that was taken for the runs' names leaves each several epochs.
 
         Raises:
-            ReaderError: If it differs in every row.
+            ReaderError: If it numbers the rows, or most runs have only one.
         """
         found = [name for _, columns in self.maps for name in columns.run]
         if "run" in self.given or not found or len(rows) <= _FEW_ROWS:
@@ -358,6 +360,13 @@ class _Reader:
                 f"column {found[0]!r}, taken for the name of the run, differs in every row, so "
                 "that every curve would have one point: say which column names a run (--columns "
                 "run=NAME), or that none does (--columns run=)"
+            )
+            raise ReaderError(message)
+        n_runs, n_points = len(set(rows.run)), _n_points(rows)
+        if n_points < _RESULTS * n_runs:
+            message = (
+                f"{rows.files[0]} is a table of results: its {n_runs} runs have {n_points} epochs "
+                "or steps in all, so that there are no curves. Expected a row per run and epoch"
             )
             raise ReaderError(message)
 
@@ -373,6 +382,12 @@ class _Reader:
             raise ConfigError(
                 unknown_name("column for --group-by", self.group_by, sorted(self.seen)[:50])
             )
+
+
+def _n_points(rows: Rows) -> int:
+    """Return how many places there are with a row, of all runs together."""
+    place = np.where(np.isfinite(rows.epoch), rows.epoch, rows.step)
+    return len(set(zip(rows.run, place.tolist(), strict=True)))
 
 
 def _scale_notes(curves: pd.DataFrame) -> list[str]:

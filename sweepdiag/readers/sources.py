@@ -49,6 +49,7 @@ _COMMON = {"metrics", "progress", "result", "trainer_state", "log", "logs", "his
 _COMMON |= {"results", "training_log", "curves", "train", "output"}
 _TRAINER = "trainer_state.json"
 _JSON_LOGS = {_TRAINER, "result.json", "history.json", "training_history.json"}
+_CATBOOST = {"learn_error.tsv", "test_error.tsv", "catboost_training.json"}
 _METRICS = "metrics.json"
 """Curves where it is the only log (Detectron2), else mostly the last values of one."""
 _EPOCH = re.compile(r"metrics_epoch_(\d+)\.json")
@@ -269,10 +270,18 @@ def _superseded(files: list[Path]) -> list[Path]:
         for file in files
         if file.name == _TRAINER
     }
+    catboost = {file.parent for file in files if file.name in _CATBOOST}
     for file in files:
-        # Ray Tune, Lightning and YOLO write event files beside a table, Hugging Face below it.
+        # Ray Tune, Lightning and YOLO write event files beside a table, Hugging Face and CatBoost
+        # below it.
         is_twice = is_event_file(file) and (
-            file.parent in others or not trainers.isdisjoint(file.parents)
+            file.parent in others
+            or file.parent.parent in catboost
+            or not trainers.isdisjoint(file.parents)
+        )
+        is_twice |= file.name == "time_left.tsv" and file.parent in catboost
+        is_twice |= (
+            file.name == "catboost_training.json" and file.with_name("learn_error.tsv") in files
         )
         is_summary = file.name == "progress.csv" and file.with_name("result.json") in files
         is_summary |= file.name.lower() == _METRICS and n_in_folder[file.parent] > 1

@@ -503,3 +503,25 @@ def test_training_losses_that_are_sums_are_told():
     summed = read_curves(frame(epoch=epochs, train_loss=[800, 700, 600, 500], val_loss=val))
     assert "training losses of 1 run are about 483 times those of validation" in summed.notes[-1]
     assert not read_curves(frame(epoch=epochs, train_loss=[9, 7, 6, 5], val_loss=val)).notes
+
+
+def test_a_table_with_the_last_epoch_of_each_run_holds_results(tmp_path):
+    rows = "".join(f"r{k % 10},{3.06 + 0.01 * (k > 9)},{k}\n" for k in range(14))
+    (tmp_path / "a.csv").write_text("run,epoch,loss\n" + rows)
+    with pytest.raises(ReaderError, match="table of results: its 10 runs have 14 epochs"):
+        read_curves(tmp_path / "a.csv")
+    assert len(read_curves(tmp_path / "a.csv", columns={"run": "run"}).runs) == 10
+
+
+def test_what_catboost_writes_beside_its_errors_is_no_problem(tmp_path):
+    for name, text in (
+        ("learn_error.tsv", "iter\tMultiClass\n0\t3\n1\t2\n"),
+        ("test_error.tsv", "iter\tMultiClass\n0\t4\n1\t3\n"),
+        ("time_left.tsv", "iter\tPassed\tRemaining\n0\t1\t2\n"),
+        ("learn/events.out.tfevents", ""),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    reading = read_curves(tmp_path)
+    assert reading.problems.count == 0
+    assert len(reading.curves) == 2
