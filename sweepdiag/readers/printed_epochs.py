@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["counted_lines", "epochs_of_lines"]
 
 _EPOCH = re.compile(r"(?<!best )(?<!best_)(?<![a-z])epoch\b[^\w\n]{0,4}(\d+)", re.IGNORECASE)
+_BAR = re.compile(r"\d+%\|.*")
+_BATCH = re.compile(r"\b(?:mini)?batch\b", re.IGNORECASE)
 _WHOLE_SHARE = 0.9
 """Share of epochs with both losses below which the lines are not what they were taken for."""
 
@@ -30,6 +32,8 @@ class _Epoch:
     train: list[tuple[str, str]] = field(default_factory=list)
     val: list[tuple[str, str]] = field(default_factory=list)
     together: list[tuple[tuple[str, str], tuple[str, str]]] = field(default_factory=list)
+    named: tuple[tuple[str, str], tuple[str, str]] | None = None
+    """Both losses, of the first line that gives them and names the epoch."""
 
     def losses(self) -> tuple[tuple[str, str], tuple[str, str]] | None:
         """Return both losses if that of validation is given once; those on one line before others.
@@ -40,18 +44,30 @@ class _Epoch:
             return None
         if len(self.together) == 1:
             return self.together[0]
+        return self.single() or _mean(self.train), self.val[0]
+
+    def single(self) -> tuple[str, str] | None:
+        """Return the training loss that alone is named once."""
         counts = Counter(name for name, _ in self.train)
         single = [pair for pair in self.train if counts[pair[0]] == 1]
-        return single[0] if len(single) == 1 else _mean(self.train), self.val[0]
+        return single[0] if len(single) == 1 else None
 
 
 def epochs_of_lines(lines: Sequence[str]) -> PrintedRows | None:
     """Return the epochs that lines name; ``None`` unless nearly all give each loss once.
 
     Lines as of Keras (``Epoch 3/50``, then ``loss: 0.1 - val_loss: 0.2``), of nnU-Net, and
-    ``Epoch 3: train loss 0.1, val loss 0.2`` are known.
+    ``Epoch 3: train loss 0.1, val loss 0.2`` are known. If that leaves the losses open, lines
+    count that give both by themselves, then lines without bars of progress. Without any
+    validation loss each epoch has to give one training loss.
     """
-    return _whole(_epochs(lines), "epochs")
+    epochs = _epochs(lines)
+    return (
+        _whole(epochs, "epochs")
+        or _lines_with_both(epochs)
+        or _whole(_epochs([_BAR.sub("", line) for line in lines]), "epochs")
+        or _of_training(_epochs([line for line in lines if not _BATCH.search(line)]))
+    )
 
 
 def counted_lines(lines: Sequence[str]) -> PrintedRows | None:
@@ -62,20 +78,52 @@ def counted_lines(lines: Sequence[str]) -> PrintedRows | None:
 
 
 def _whole(epochs: Sequence[_Epoch], what: str) -> PrintedRows | None:
-    """Return the epochs with each loss once, if nearly all are such."""
+    """Return the epochs with each loss once, if nearly all are such; the last may be cut off."""
     epochs = [epoch for epoch in epochs if epoch.train or epoch.val]
+    if epochs and not epochs[-1].val:
+        epochs = epochs[:-1]
     found = [(epoch, losses) for epoch in epochs if (losses := epoch.losses()) is not None]
-    if len(found) < LEAST_ROWS or len(found) < _WHOLE_SHARE * len(epochs):
+    if len(found) < _WHOLE_SHARE * len(epochs):
         return None
-    _, (train, val) = found[0]
+    return _rows(
+        found,
+        f"{len(found)} of {len(epochs)} {what} that name a loss name both once; all other lines "
+        "are left out",
+    )
+
+
+def _lines_with_both(epochs: Sequence[_Epoch]) -> PrintedRows | None:
+    """Return the lines that name an epoch and both losses, if there is one for each epoch."""
+    found = [(epoch, epoch.named) for epoch in epochs if epoch.named is not None]
+    n_both = sum(bool(epoch.train and epoch.val) for epoch in epochs)
+    is_doubled = any(len(epoch.together) > 1 for epoch in epochs)
+    if is_doubled or len(found) < _WHOLE_SHARE * n_both:
+        return None
+    note = f"{len(found)} lines that name an epoch and both losses; all other lines are left out"
+    return _rows(found, note)
+
+
+def _of_training(epochs: Sequence[_Epoch]) -> PrintedRows | None:
+    """Return the epochs with one training loss, if nearly all are such and none of validation."""
+    epochs = [epoch for epoch in epochs if epoch.train or epoch.val]
+    found = [(epoch, (loss,)) for epoch in epochs if (loss := epoch.single()) is not None]
+    if any(epoch.val for epoch in epochs) or len(found) < _WHOLE_SHARE * len(epochs):
+        return None
+    note = f"{len(found)} of {len(epochs)} epochs that name a training loss name it once"
+    return _rows(found, f"{note}; none names a validation loss")
+
+
+def _rows(
+    found: Sequence[tuple[_Epoch, Sequence[tuple[str, str]]]], note: str
+) -> PrintedRows | None:
+    """Return a row per epoch, with the names that the first gives its losses."""
+    if len(found) < LEAST_ROWS:
+        return None
     return PrintedRows(
-        names=("epoch", train[0], val[0]),
-        rows=[(str(epoch.number), t[1], v[1]) for epoch, (t, v) in found],
+        names=("epoch", *(name for name, _ in found[0][1])),
+        rows=[(str(epoch.number), *(v for _, v in losses)) for epoch, losses in found],
         lines=[epoch.line for epoch, _ in found],
-        note=(
-            f"{len(found)} of {len(epochs)} {what} that name a loss name both once; all other "
-            "lines are left out"
-        ),
+        note=note,
     )
 
 
@@ -89,6 +137,8 @@ def _epochs(lines: Iterable[str]) -> list[_Epoch]:
             epochs.append(_Epoch(number=int(named[1]), line=number))
         if epochs:
             _add(epochs[-1], text)
+            if named and epochs[-1].together and epochs[-1].named is None:
+                epochs[-1].named = epochs[-1].together[-1]
     return epochs
 
 

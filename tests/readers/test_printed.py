@@ -50,6 +50,11 @@ def test_epochs_with_both_losses_are_read(tmp_path, form, names):
         "Epoch {e} - train: loss {t} acc 0.5 - val: loss {v} acc 0.5\n",
         "[Epoch {e}]\nbatch loss: 9.0\nbatch loss: 8.0\ntrain loss: {t}\n[Val] loss: {v}\n",
         "train loss: {t}, val loss: {v}\nsaved\n",
+        "Epoch {e}: train loss {t}, val loss {v}\nsaved the best (val loss {v})\n",
+        (
+            "Epoch {e}: 10%|# | 1/9 [00:01, loss=9]\rEpoch {e}: 90%|# | 8/9 [00:01, loss=8]\n"
+            "Validation: 100%|# | 9/9 [00:01, val_loss=7]\nTrain Loss: {t}\nValid Loss: {v}\n"
+        ),
         "[{e}]\ttrain-rmse:{t}\teval-rmse:{v}\n",
         "[{e}]\ttraining's binary_logloss: {t}\tvalid_1's binary_logloss: {v}\n",
         "{e}:\tlearn: {t}\ttest: {v}\tbest: 0.1 (0)\ttotal: 10ms\tremaining: 1s\n",
@@ -76,7 +81,7 @@ def test_training_losses_within_an_epoch_are_averaged(tmp_path):
 @pytest.mark.parametrize(
     "form",
     [
-        "Epoch {e}: train loss {t}, val loss {v}\nval loss {t}\n",  # two validation losses
+        "Epoch {e}: train loss {t}\nval loss {v}\nval loss {t}\n",  # two validation losses
         "Epoch {e} | Batch 1 | Loss {t}\n",
         "Epoch {e}: mask loss {t}, val mask loss {v}\n",
     ],
@@ -192,3 +197,31 @@ def test_tables_with_blanks_between_their_columns_are_read(tmp_path, rule):
     assert reading.curves["train_loss"].tolist() == pytest.approx([4, 2, 1.3333, 1])
     assert reading.curves["val_loss"].tolist() == pytest.approx([5, 2.5, 1.6667, 1.25])
     assert "4 rows below a line with the names of 5 columns" in reading.notes[0]
+
+
+def test_of_epochs_that_are_named_again_the_lines_with_both_losses_count(tmp_path):
+    path = tmp_path / "job.log"
+    text = lines("Epoch {e}: train_loss={t} val_loss={v}\n")
+    path.write_text(2 * (text + "Early stopping at epoch 9 (best: epoch 4, val_loss=1.25)\n"))
+    reading = read_curves(path)
+    assert reading.runs["trial_id"].tolist() == ["job#1", "job#2"]
+    assert reading.curves["epoch"].tolist() == [1, 2, 3, 4] * 2
+    assert "8 lines that name an epoch and both losses" in reading.notes[0]
+
+
+def test_a_training_may_be_cut_off_within_an_epoch(tmp_path):
+    path = tmp_path / "job.log"
+    path.write_text(lines("Epoch {e}/9\nloss: {t} - val_loss: {v}\n") + "Epoch 5/9\nloss: 0.9\n")
+    assert len(read_curves(path).curves) == 4
+
+
+@pytest.mark.parametrize(
+    "form", ["Epoch {e}/4, Train Loss: {t}, Test Acc: 83 %\n", "Epoch {e}/4\n9/9 - loss: {t}\n"]
+)
+def test_epochs_with_a_training_loss_alone_are_read(tmp_path, form):
+    path = tmp_path / "job.log"
+    path.write_text(lines(form))
+    reading = read_curves(path)
+    assert reading.curves["train_loss"].tolist() == pytest.approx([4, 2, 1.3333, 1])
+    assert reading.curves["val_loss"].isna().all()
+    assert "none names a validation loss" in reading.notes[0]
