@@ -13,6 +13,7 @@ __all__ = [
     "first_of",
     "is_learning_rate",
     "is_of_losses",
+    "is_only_loss",
     "loss_of",
     "losses_among",
     "may_be_loss",
@@ -20,6 +21,7 @@ __all__ = [
     "metrics_of",
     "paired_losses",
     "part_of",
+    "part_of_log",
     "part_of_losses",
     "says_part",
     "summed_losses",
@@ -33,6 +35,11 @@ _PARTS = {"train": _TRAIN, "val": _VAL, "test": _VAL | _TEST}
 _LOSS = {"loss", "losses", "nll", "xent", "logloss", "mlogloss"}
 _LOSSES = _LOSS | {"error", "errors"}
 """Words by which files and folders say that they are of losses."""
+_LOG = {
+    "log", "logs", "logger", "metrics", "metric", "history", "result", "results", "curve",
+    "curves", "stats",
+}  # fmt: skip
+"""Words by which a file says that it is a log."""
 _HARMLESS = {"epoch", "mean", "avg", "average", "total", "per", "value"}
 """Words beside ``train`` and ``loss`` that do not make another quantity of it."""
 _PER_STEP = {"step", "batch"}
@@ -191,6 +198,17 @@ def part_of_losses(text: str) -> str:
     """Return the part that a text says where it says besides that it is of losses; else ''."""
     words = set(words_of(text))
     return _part(words - _LOSSES - _HARMLESS) if is_of_losses(text) else ""
+
+
+def part_of_log(text: str) -> str:
+    """Return the part that a text says where it says besides that it is a log; else ''."""
+    return _part(set(words_of(text)) - _LOSSES - _HARMLESS - _LOG)
+
+
+def is_only_loss(text: str) -> bool:
+    """Return whether a text says that it is of a loss, and of nothing else."""
+    words = set(words_of(text))
+    return bool(words & _LOSS) and words <= _LOSS | _HARMLESS | _LOG
 
 
 def is_of_losses(text: str) -> bool:

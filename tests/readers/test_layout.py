@@ -213,3 +213,16 @@ def test_a_long_table_has_a_column_per_metric(tmp_path):
     assert "each of 4 metrics is a column" in reading.notes[0]
     with pytest.raises(ReaderError, match="named like a loss"):
         read(tmp_path, "key,value,step\nreward,1,1\nreward,2,2\n")
+
+
+def test_a_long_table_may_say_the_part_in_another_column(tmp_path):
+    rows = "".join(
+        f"{mode},{i},loss,{k - i}\n{mode},{i},accuracy,0.{i}{k}\n"
+        for i in range(4)
+        for k, mode in ((4, "training"), (5, "validation"))
+    )
+    reading = read(tmp_path, "mode,epoch,metric,result\n" + rows)
+    assert reading.curves["train_loss"].tolist() == [4, 3, 2, 1]
+    assert reading.curves["val_loss"].tolist() == [5, 4, 3, 2]
+    assert reading.curves["val_metric"].tolist() == [0.05, 0.15, 0.25, 0.35]
+    assert len(reading.runs) == 1
