@@ -118,11 +118,13 @@ def count_over_rounds(
     if len(whole) != len(table):
         return table, columns, []
     rounds, epochs = whole.numbers(name)[0], table.numbers(epoch)[0]
+    if not np.isfinite(epochs).all() or not np.isfinite(rounds).all():
+        return table, columns, []
     is_again = epochs[1:] <= epochs[:-1]
     is_next = rounds[1:] > rounds[:-1]
     if not is_next.any() or (is_next & is_again).sum() < _SAME_SHARE * is_next.sum():
         return table, columns, []
-    if np.nanmin(epochs) == np.nanmax(epochs):
+    if np.min(epochs) == np.max(epochs):
         note = f"{epoch!r} stands still: {name!r} is taken for the epoch"
         table = dataclasses.replace(table, columns={**whole.columns, **table.columns})
         return (
@@ -130,10 +132,10 @@ def count_over_rounds(
             dataclasses.replace(columns, epoch=name),
             [f"{note} (--columns epoch=NAME says otherwise)"],
         )
-    n_in_round = np.nanmax(epochs) - np.nanmin(epochs) + 1
+    n_in_round = np.max(epochs) - np.min(epochs) + 1
     counted = f"{epoch} over {name}"
     note = f"{epoch!r} begins anew in each {name!r}: it is counted on over them"
-    cells = epochs + n_in_round * (rounds - np.nanmin(rounds))
+    cells = epochs + n_in_round * (rounds - np.min(rounds))
     return (
         table.with_columns({counted: cells}),
         dataclasses.replace(columns, epoch=counted),

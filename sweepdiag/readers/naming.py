@@ -77,7 +77,7 @@ def name_runs(
     used = np.flatnonzero(is_given(table.columns[losses[0]]))
     places = [table.numbers(name)[0][used] for name in axes]
     place = _coded(places)
-    n_before = _n_repeated(place)
+    n_before = _n_repeated(place) if np.isfinite(places[0]).any() else 0
     if n_before <= _REPEATED_SHARE * used.size:
         return table, columns, []
     found, n_left = _best_hint(table, columns, used, place)
