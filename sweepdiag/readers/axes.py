@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sweepdiag.readers.names import is_learning_rate, losses_among, may_be_loss, metric_mode
+from sweepdiag.readers.columns import ROUND_NAMES
+from sweepdiag.readers.names import (
+    first_of,
+    is_learning_rate,
+    losses_among,
+    may_be_loss,
+    metric_mode,
+)
 from sweepdiag.readers.naming import hints_among
 from sweepdiag.readers.rows import run_names
 
@@ -19,7 +26,15 @@ if TYPE_CHECKING:
     from sweepdiag.readers.columns import ColumnMap
     from sweepdiag.readers.raw import RawTable
 
-__all__ = ["ROW_ORDER", "UNNAMED", "count_rows", "counts_up", "lacks_axis", "restarting_axis"]
+__all__ = [
+    "ROW_ORDER",
+    "UNNAMED",
+    "count_over_rounds",
+    "count_rows",
+    "counts_up",
+    "lacks_axis",
+    "restarting_axis",
+]
 
 ROW_ORDER = "the order of the rows"
 """Name of the column that stands for epochs where a table has none."""
@@ -27,6 +42,8 @@ ROW_ORDER = "the order of the rows"
 UNNAMED = frozenset({"column 1", "Unnamed: 0", "__index_level_0__", "index", ""})
 """What the first column is called where pandas has written its index."""
 
+_SAME_SHARE = 0.9
+"""Share of rounds that have to begin the epochs anew."""
 _CURVE = 3
 """Rows per run, in the mean, below which a table without epochs holds results."""
 
@@ -76,6 +93,54 @@ def restarting_axis(
                 )
             return table, dataclasses.replace(columns, epoch=name), [note]
     return table, columns, []
+
+
+def count_over_rounds(
+    table: RawTable, columns: ColumnMap, everything: Callable[[], RawTable]
+) -> tuple[RawTable, ColumnMap, list[str]]:
+    """Count epochs on that begin anew in each round, as those of a client do.
+
+    Where there is one number alone the round is the epoch.
+
+    Args:
+        table: The table.
+        columns: What its columns hold.
+        everything: Reads the table with all of its columns.
+
+    Returns:
+        The table, what its columns hold, and in words what was decided.
+    """
+    epoch, names = columns.epoch, [name for name in table.names if name != columns.epoch]
+    name = first_of(ROUND_NAMES, names)
+    if epoch is None or name is None or name in columns.used() or not len(table):
+        return table, columns, []
+    whole = everything()
+    if len(whole) != len(table):
+        return table, columns, []
+    rounds, epochs = whole.numbers(name)[0], table.numbers(epoch)[0]
+    if not np.isfinite(epochs).all() or not np.isfinite(rounds).all():
+        return table, columns, []
+    is_again = epochs[1:] <= epochs[:-1]
+    is_next = rounds[1:] > rounds[:-1]
+    if not is_next.any() or (is_next & is_again).sum() < _SAME_SHARE * is_next.sum():
+        return table, columns, []
+    if np.min(epochs) == np.max(epochs):
+        note = f"{epoch!r} stands still: {name!r} is taken for the epoch"
+        table = dataclasses.replace(table, columns={**whole.columns, **table.columns})
+        return (
+            table,
+            dataclasses.replace(columns, epoch=name),
+            [f"{note} (--columns epoch=NAME says otherwise)"],
+        )
+    n_in_round = np.max(epochs) - np.min(epochs) + 1
+    counted = f"{epoch} over {name}"
+    note = f"{epoch!r} begins anew in each {name!r}: it is counted on over them"
+    cells = epochs + n_in_round * (rounds - np.min(rounds))
+    return (
+        table.with_columns({counted: cells}),
+        dataclasses.replace(columns, epoch=counted),
+        [f"{note} (--columns epoch=NAME says otherwise)"],
+    )
 
 
 def _n_begun(table: RawTable, name: str) -> int:

@@ -24,6 +24,7 @@ __all__ = [
     "METRICS",
     "QUANTITIES",
     "ROLES",
+    "ROUND_NAMES",
     "ColumnMap",
     "find_columns",
     "is_counter",
@@ -41,14 +42,14 @@ _RUN_NAMES = (
     "experiment_id", "experiment", "experiment_name", "exp_id", "exp_name", "exp", "config_id",
     "job_id", "id", "uid", "uuid", "run_uuid", "name", "number",
 )  # fmt: skip
-_ROUND_NAMES = (
+ROUND_NAMES = (
     "round", "rounds", "comm_round", "comm_rounds", "communication_round", "communication_rounds",
     "server_round", "global_round", "fl_round", "federated_round", "round_number", "round_idx",
     "boosting_round", "boosting_rounds", "tree", "trees",
 )  # fmt: skip
 """What counts in the place of epochs where clients train together, or trees are added."""
 _EPOCH_NAMES = (
-    "epoch", "epochs", "current_epoch", "n_epoch", "epoch_number", *_ROUND_NAMES,
+    "epoch", "epochs", "current_epoch", "n_epoch", "epoch_number", *ROUND_NAMES,
 )  # fmt: skip
 DATA_COUNTS = (
     "tokens", "tokens_seen", "n_tokens", "num_tokens", "total_tokens", "tokens_processed",

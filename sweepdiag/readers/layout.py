@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweepdiag.readers.axes import UNNAMED, count_rows, counts_up, lacks_axis, restarting_axis
+from sweepdiag.readers.axes import (
+    UNNAMED,
+    count_over_rounds,
+    count_rows,
+    counts_up,
+    lacks_axis,
+    restarting_axis,
+)
 from sweepdiag.readers.columns import DATA_COUNTS, LOSSES, METRICS
 from sweepdiag.readers.names import first_of, losses_among, metrics_of, says_part
 from sweepdiag.readers.naming import hints_among, name_blocks, name_runs
@@ -73,6 +80,9 @@ def settle(
         notes += said
     if columns.train_loss and not columns.val_loss and "val_loss" not in given:
         notes += _possible_validation(table.names)
+    if "epoch" not in given:
+        table, columns, said = count_over_rounds(table, columns, everything)
+        notes += said
     if not columns.run and "run" not in given:
         if lacks_axis(columns) and key is None:
             table, columns, said = restarting_axis(table, columns, everything)

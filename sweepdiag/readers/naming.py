@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,7 @@ _RUN_HINTS = (
     "folder", "dir", "directory", "run_dir", "log_dir", "logdir", "output_dir", "save_dir", "path",
     "file", "filename", "checkpoint", "model", "model_name", "method", "algorithm", "variant",
     "setting", "condition", "config", "fold", "seed", "dataset", "task",
+    "client", "client_id",
 )  # fmt: skip
 """Columns that tell runs apart where epochs repeat without them; else they are settings."""
 _REPEATED_SHARE = 0.05
@@ -38,6 +40,10 @@ _START_SHARE = 0.1
 """Share of all epochs within which a run begins."""
 _AT_START = 0.9
 """Share of runs that have to begin there: a phase of a training, or a rate, does not."""
+_N_LOOKED_AT = 3000
+"""Rows that are looked at first, since most columns differ in every one."""
+_SPARE = 10
+"""Changes within these that are allowed beyond those of runs."""
 _MOST_COLUMNS = 5
 """Columns that together may name a run."""
 
@@ -71,7 +77,7 @@ def name_runs(
     used = np.flatnonzero(is_given(table.columns[losses[0]]))
     places = [table.numbers(name)[0][used] for name in axes]
     place = _coded(places)
-    n_before = _n_repeated(place)
+    n_before = _n_repeated(place) if np.isfinite(places[0]).any() else 0
     if n_before <= _REPEATED_SHARE * used.size:
         return table, columns, []
     found, n_left = _best_hint(table, columns, used, place)
@@ -144,9 +150,14 @@ def _together(
     for other in places[1:]:
         is_back &= ~(other[1:] > other[:-1])
     most_changes = 2 * int(is_back.sum())  # there and back again, where two write in turns
+    first, most_at_first = used[:_N_LOOKED_AT], 2 * int(is_back[:_N_LOOKED_AT].sum()) + _SPARE
     able = {}
     for name in table.names:
-        codes = _codes_of(table, name) if _may_tell_apart(table, columns, name) else None
+        if not _may_tell_apart(table, columns, name):
+            continue
+        cells = [table.columns[name][i] for i in first.tolist()]
+        n_changes = sum(after != before for before, after in itertools.pairwise(cells))
+        codes = _codes_of(table, name) if n_changes <= most_at_first else None
         if codes is not None and codes[used].max() * _CURVE < used.size:
             able[name] = codes[used]
     group, n_left = np.zeros(used.size, dtype=np.int64), _n_repeated(place)

@@ -33,7 +33,9 @@ _KINDS = (
 
 def find_printed(lines: Sequence[str]) -> PrintedRows | None:
     """Return the rows of a printed log; ``None`` if it is of no kind that is known."""
-    return next((found for kind in _KINDS if (found := kind(lines)) is not None), None)
+    names_loss = any("loss" in line.lower() for line in lines)
+    kinds = _KINDS if names_loss else (rounds_of_lines,)
+    return next((found for kind in kinds if (found := kind(lines)) is not None), None)
 
 
 def read_printed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from sweepdiag.readers.printed_rows import LEAST_ROWS, PrintedRows, losses_in, plain, role_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["counted_lines", "epochs_of_lines"]
 
@@ -21,6 +21,16 @@ _BAR = re.compile(r"\d+%\|.*")
 _BATCH = re.compile(r"\b(?:mini)?batch\b", re.IGNORECASE)
 _WHOLE_SHARE = 0.9
 """Share of epochs with both losses below which the lines are not what they were taken for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Line:
+    """A line that names an epoch or a loss, and what it says: pairs of a name and a value."""
+
+    number: int
+    text: str
+    epoch: int | None
+    losses: tuple[tuple[str, str], ...]
 
 
 @dataclass(slots=True)
@@ -61,20 +71,27 @@ def epochs_of_lines(lines: Sequence[str]) -> PrintedRows | None:
     count that give both by themselves, then lines without bars of progress. Without any
     validation loss each epoch has to give one training loss.
     """
-    epochs = _epochs(lines)
+    read = list(_lines_of(lines))
+    epochs = _epochs(read)
     return (
         _whole(epochs, "epochs")
         or _lines_with_both(epochs)
-        or _whole(_epochs([_BAR.sub("", line) for line in lines]), "epochs")
-        or _of_training(_epochs([line for line in lines if not _BATCH.search(line)]))
+        or _whole(_epochs(map(_without_bar, read)), "epochs")
+        or _of_training(_epochs(line for line in read if not _BATCH.search(line.text)))
     )
 
 
 def counted_lines(lines: Sequence[str]) -> PrintedRows | None:
     """Return the lines with both losses, counted, if no line names an epoch."""
-    if any(_EPOCH.search(plain(line)) for line in lines):
-        return None
-    return _whole(_counted(lines), "lines (no epoch is named, so these are counted)")
+    epochs: list[_Epoch] = []
+    for line in _lines_of(lines):
+        if line.epoch is not None:
+            return None
+        epoch = _Epoch(number=len(epochs) + 1, line=line.number)
+        _add(epoch, line.losses)
+        if epoch.train and epoch.val:
+            epochs.append(epoch)
+    return _whole(epochs, "lines (no epoch is named, so these are counted)")
 
 
 def _whole(epochs: Sequence[_Epoch], what: str) -> PrintedRows | None:
@@ -127,40 +144,45 @@ def _rows(
     )
 
 
-def _epochs(lines: Iterable[str]) -> list[_Epoch]:
-    """Return what is said of each epoch, in the order of the lines."""
-    epochs: list[_Epoch] = []
+def _lines_of(lines: Iterable[str]) -> Iterator[_Line]:
+    """Yield the lines that name an epoch or a loss."""
     for number, line in enumerate(lines, start=1):
         text = plain(line)
         named = _EPOCH.search(text)
-        if named and (not epochs or epochs[-1].number != int(named[1])):
-            epochs.append(_Epoch(number=int(named[1]), line=number))
+        losses = tuple(pair for pair in losses_in(text) if role_of(pair[0]))
+        if named or losses:
+            epoch = None if named is None else int(named[1])
+            yield _Line(number=number, text=text, epoch=epoch, losses=losses)
+
+
+def _epochs(lines: Iterable[_Line]) -> list[_Epoch]:
+    """Return what is said of each epoch, in the order of the lines."""
+    epochs: list[_Epoch] = []
+    for line in lines:
+        if line.epoch is not None and (not epochs or epochs[-1].number != line.epoch):
+            epochs.append(_Epoch(number=line.epoch, line=line.number))
         if epochs:
-            _add(epochs[-1], text)
-            if named and epochs[-1].together and epochs[-1].named is None:
+            _add(epochs[-1], line.losses)
+            if line.epoch is not None and epochs[-1].together and epochs[-1].named is None:
                 epochs[-1].named = epochs[-1].together[-1]
     return epochs
 
 
-def _counted(lines: Iterable[str]) -> list[_Epoch]:
-    """Return an epoch for each line that gives a training and a validation loss."""
-    epochs: list[_Epoch] = []
-    for number, line in enumerate(lines, start=1):
-        epoch = _Epoch(number=len(epochs) + 1, line=number)
-        _add(epoch, plain(line))
-        if epoch.train and epoch.val:
-            epochs.append(epoch)
-    return epochs
+def _without_bar(line: _Line) -> _Line:
+    """Return a line with the losses that stand before its bar of progress alone."""
+    if "%|" not in line.text:
+        return line
+    losses = tuple(losses_in(_BAR.sub("", line.text)))
+    return replace(line, losses=tuple(pair for pair in losses if role_of(pair[0])))
 
 
 def _mean(pairs: Sequence[tuple[str, str]]) -> tuple[str, str]:
     return pairs[0][0], repr(float(np.mean([float(value) for _, value in pairs])))
 
 
-def _add(epoch: _Epoch, text: str) -> None:
-    pairs = list(losses_in(text))
-    train = [pair for pair in pairs if role_of(pair[0]) == "train"]
-    val = [pair for pair in pairs if role_of(pair[0]) == "val"]
+def _add(epoch: _Epoch, losses: Sequence[tuple[str, str]]) -> None:
+    train = [pair for pair in losses if role_of(pair[0]) == "train"]
+    val = [pair for pair in losses if role_of(pair[0]) == "val"]
     epoch.train += train
     epoch.val += val
     if len(train) == len(val) == 1:

@@ -56,8 +56,13 @@ def losses_in(text: str) -> Iterator[tuple[str, str]]:
     for match in _LOSS.finditer(text):
         name, before = match["name"], text[end : match.start()]
         end = match.end()
-        parts = [] if says_part(name) else _PART.findall(before)
+        parts = [] if _says_part(name) else _PART.findall(before)
         yield " ".join([*parts[-1:], name]), match["value"]
+
+
+@lru_cache(maxsize=1000)
+def _says_part(name: str) -> bool:
+    return says_part(name)
 
 
 @lru_cache(maxsize=1000)

@@ -89,10 +89,12 @@ def _steps(lines: Sequence[str]) -> list[_Step]:
         if len(line) > _MAX_LENGTH or "loss" not in line.lower():
             continue
         text = plain(line)
+        named = _STEP.search(text)
+        if not named and not steps:
+            continue
         losses = [pair for pair in losses_in(text) if role_of(pair[0])]
-        named, of_epoch = _STEP.search(text), _EPOCH.search(text)
         if losses and named:
-            at = int(named[1])
+            at, of_epoch = int(named[1]), _EPOCH.search(text)
             epoch = int(of_epoch[1]) if of_epoch else None
             if not steps or (steps[-1].number, steps[-1].epoch) != (at, epoch):
                 total = int(named[2]) if named[2] else None

@@ -49,7 +49,8 @@ def table_of_lines(lines: Sequence[str]) -> PrintedRows | None:
 
 def _is_header(words: list[str]) -> bool:
     """Return whether words are names of columns: an epoch first, and a loss among them."""
-    if len(words) < 2 or len(set(words)) < len(words) or not all(map(_NAME.fullmatch, words)):
+    is_open = len(words) > 1 and any("loss" in word.lower() for word in words)
+    if not is_open or len(set(words)) < len(words) or not all(map(_NAME.fullmatch, words)):
         return False
     columns = find_columns(words, {})
     return columns.has_loss and words[0] in {columns.epoch, columns.step}

@@ -335,7 +335,8 @@ def _has_curves(file: Path) -> bool:
     """Return whether a log has losses by epoch or step, as far as can be seen at once."""
     if file.name.lower() == _METRICS:  # mostly the last values alone
         return is_json_lines(file) and file.read_bytes().strip().count(b"\n") > 0
-    return file.suffix.lower() not in {".csv", ".tsv"} or has_curves_by_header(file)
+    is_text = file.suffix.lower() in _TEXT
+    return not is_text or has_curves_by_header(file) or has_records_of_losses(file)
 
 
 def _is_summary(file: Path, folders: set[Path]) -> bool:

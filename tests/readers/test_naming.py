@@ -120,3 +120,25 @@ def test_a_metric_without_a_number_is_a_setting(tmp_path):
     assert reading.problems.count == 0
     assert reading.columns[0][1].train_metric == "accuracy"
     assert reading.runs["precision"].tolist() == ["fp16", "int8"]
+
+
+@pytest.mark.parametrize("val", ["", ",val_loss"])
+def test_epochs_of_clients_are_counted_on_over_rounds(tmp_path, val):
+    rows = "".join(
+        f"{r},{client},{e},{9 - 2 * r - e}{',1' if val else ''}\n"
+        for r in range(3)
+        for client in "ab"
+        for e in (0, 1)
+    )
+    reading = read(tmp_path, f"round,client_id,epoch,loss{val}\n{rows}")
+    assert reading.runs["trial_id"].tolist() == ["a", "b"]
+    assert reading.curves["epoch"].tolist() == list(range(6)) * 2
+    assert reading.curves["train_loss"].tolist() == [9, 8, 7, 6, 5, 4] * 2
+    assert "'epoch' begins anew in each 'round'" in reading.notes[0]
+
+
+def test_rounds_stand_for_epochs_that_stand_still(tmp_path):
+    reading = read(tmp_path, "round,epoch,loss\n" + "".join(f"{r},1,{9 - r}\n" for r in range(5)))
+    assert reading.curves["epoch"].tolist() == [0, 1, 2, 3, 4]
+    both = "".join(f"{r},{r},{9 - r}\n" for r in range(5))
+    assert read(tmp_path, "round,epoch,loss\n" + both).notes == ()
