@@ -13,6 +13,7 @@ from sweepdiag.readers.names import (
     metrics_of,
     paired_losses,
     summed_losses,
+    without_summaries,
 )
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ DATA_COUNTS = (
 )  # fmt: skip
 """Names of how much was trained with so far, or of how much there is: the cells tell which."""
 _STEP_NAMES = (
-    "step", "global_step", "trainer_global_step", "training_iteration", "iteration", "iterations",
-    "iter", "steps", "n_iter", "num_steps", "update", "updates", "t", "time_step",
+    "step", "global_step", "trainer_global_step", "train_global_step", "training_iteration",
+    "iteration", "iterations", "iter", "steps", "n_iter", "num_steps", "update", "updates", "t", "time_step",
     "total_timesteps", "time_total_timesteps", "timesteps_total", "num_timesteps", "current_steps",
     *DATA_COUNTS,
 )  # fmt: skip
@@ -149,7 +150,7 @@ def find_columns(names: Sequence[str], given: Mapping[str, str]) -> ColumnMap:
                 raise ConfigError(unknown_name(f"column for {role}", name, names[:50]))
     parts = {role: _parts(role, text, names) for role, text in given.items()}
     taken = {name for columns in parts.values() for name in columns}
-    free = [name for name in names if name not in taken]
+    free = without_summaries([name for name in names if name not in taken])
     for role, usual in _USUAL_NAMES.items():
         parts.setdefault(role, _one(first_of(usual, free)))
     if parts["epoch"] and "step" not in given and first_of(DATA_COUNTS, parts["step"]):

@@ -25,11 +25,12 @@ __all__ = [
     "part_of_losses",
     "says_part",
     "summed_losses",
+    "without_summaries",
     "words_of",
 ]
 
 _TRAIN = {"train", "training", "trn", "tr", "learn"}
-_VAL = {"val", "valid", "validation", "eval", "evaluation", "dev"}
+_VAL = {"val", "valid", "validation", "eval", "evaluation", "dev", "vl", "va"}
 _TEST = {"test", "testing", "holdout", "heldout"}
 _PARTS = {"train": _TRAIN, "val": _VAL, "test": _VAL | _TEST}
 _LOSS = {"loss", "losses", "nll", "xent", "logloss", "mlogloss"}
@@ -42,6 +43,7 @@ _LOG = {
 """Words by which a file says that it is a log."""
 _HARMLESS = {"epoch", "mean", "avg", "average", "total", "per", "value"}
 """Words beside ``train`` and ``loss`` that do not make another quantity of it."""
+_RUNTIME = ["train", "runtime"]
 _PER_STEP = {"step", "batch"}
 _TIMES = {
     "time", "wall", "date", "timestamp", "runtime", "duration", "elapsed", "eta", "seconds",
@@ -91,6 +93,17 @@ def loss_of(names: Sequence[str], *, is_train: bool) -> str | None:
             if (kind and words_left and words_left <= kind) or (not kind and not rest):
                 ranked.append((rank, len(words), place, name))
     return min(ranked)[-1] if ranked else None
+
+
+def without_summaries(names: Sequence[str]) -> list[str]:
+    """Return the columns without a training loss that sums the whole of a training up.
+
+    Hugging Face's Trainer ends its log with a record of ``train_runtime`` and ``train_loss``, the
+    mean over all of it; the losses of the curve are called ``loss``.
+    """
+    summaries = {(*words[:-1], "loss") for words in map(words_of, names) if words[-2:] == _RUNTIME}
+    kept = [name for name in names if tuple(words_of(name)) not in summaries]
+    return kept if loss_of(kept, is_train=True) is not None else list(names)
 
 
 def summed_losses(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
