@@ -174,6 +174,7 @@ def _decode(content: bytes, file: str, problems: ProblemList) -> str:
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             return content.decode(encoding, errors="replace").removeprefix("\N{BOM}")
+    content = content.lstrip(b"\0")  # of a log that was cut to nothing while it was written to
     if b"\0" in content[:4096]:
         message = f"{file} is no text file: there are null bytes in it"
         raise ReaderError(message)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["open_columns", "settle"]
 
 _N_SHOWN = 8
+_CURVE = 3
+"""Rows from which an epoch that is the same in all of them counts nothing."""
 
 
 def open_columns(names: Sequence[str], columns: ColumnMap, given: Mapping[str, str]) -> set[str]:
@@ -82,6 +84,8 @@ def settle(
         notes += _possible_validation(table.names)
     if "epoch" not in given:
         table, columns, said = count_over_rounds(table, columns, everything)
+        notes += said
+        columns, said = _without_idle_epoch(table, columns, everything)
         notes += said
     if not columns.run and "run" not in given:
         if lacks_axis(columns) and key is None:
@@ -136,6 +140,22 @@ def _settle_metric(
         f"for the validation's (--columns train_metric={metric} says otherwise)"
     )
     return columns, [note]
+
+
+def _without_idle_epoch(
+    table: RawTable, columns: ColumnMap, everything: Callable[[], RawTable]
+) -> tuple[ColumnMap, list[str]]:
+    """Return no epoch where it is the same in all rows of numbers, as of a call of fit for each."""
+    epoch = columns.epoch
+    if epoch is None or columns.run or columns.step or len(table) < _CURVE:
+        return columns, []
+    values = table.numbers(epoch)[0]
+    if not np.isfinite(values).all() or (values != values[0]).any():
+        return columns, []
+    whole = everything()
+    if any(whole.numbers(name)[2] for name in whole.names):  # texts may tell runs apart
+        return columns, []
+    return dataclasses.replace(columns, epoch=None), [f"{epoch!r} stands still and is left out"]
 
 
 def _without_idle_count(

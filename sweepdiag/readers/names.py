@@ -41,7 +41,7 @@ _LOG = {
     "curves", "stats",
 }  # fmt: skip
 """Words by which a file says that it is a log."""
-_HARMLESS = {"epoch", "mean", "avg", "average", "total", "per", "value"}
+_HARMLESS = {"epoch", "mean", "avg", "average", "total", "per", "value", "phase", "set"}
 """Words beside ``train`` and ``loss`` that do not make another quantity of it."""
 _RUNTIME = ["train", "runtime"]
 _PER_STEP = {"step", "batch"}

@@ -8,6 +8,7 @@ import numpy as np
 
 from sweepdiag.readers.printed_dicts import dicts_of_lines
 from sweepdiag.readers.printed_epochs import counted_lines, epochs_of_lines
+from sweepdiag.readers.printed_markdown import markdown_of_lines
 from sweepdiag.readers.printed_rounds import rounds_of_lines
 from sweepdiag.readers.printed_steps import steps_of_lines
 from sweepdiag.readers.printed_tables import table_of_lines
@@ -23,6 +24,7 @@ __all__ = ["find_printed", "read_printed"]
 _KINDS = (
     dicts_of_lines,
     table_of_lines,
+    markdown_of_lines,
     rounds_of_lines,
     epochs_of_lines,
     steps_of_lines,

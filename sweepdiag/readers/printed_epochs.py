@@ -48,12 +48,14 @@ class _Epoch:
     def losses(self) -> tuple[tuple[str, str], tuple[str, str]] | None:
         """Return both losses if that of validation is given once; those on one line before others.
 
-        Of several training losses the one is taken that is named once, or else the mean.
+        Of several training losses the one is taken that is named once, or else the mean. A test
+        loss after the last epoch is another one.
         """
+        if len(self.together) == 1:
+            name = self.together[0][1][0]
+            return self.together[0] if [n for n, _ in self.val].count(name) == 1 else None
         if len(self.val) != 1 or not self.train:
             return None
-        if len(self.together) == 1:
-            return self.together[0]
         return self.single() or _mean(self.train), self.val[0]
 
     def single(self) -> tuple[str, str] | None:

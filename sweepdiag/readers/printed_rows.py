@@ -18,14 +18,16 @@ LEAST_ROWS = 3
 """Rows from which printed lines are a log."""
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\x08")
 _LOSS = re.compile(
-    r"(?<![a-z])(?P<name>(?:[a-z]+[ _]){0,6}loss)\s*[:=]?\s*"
+    r"(?<![a-z])(?P<name>(?:[a-z]+[ _]){0,6}loss)(?:\s+is\b|\s*[:=])?\s*"
     r"(?P<value>[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|nan|inf))"
     r"(?![\w-])",
     re.IGNORECASE,
 )
 """A loss with the words before it: of ``best val loss`` none is to be taken for ``val loss``. They
 are counted, since a search over all words of a long line takes time by its square."""
-_PART = re.compile(r"\b(?:train(?:ing)?|val(?:id(?:ation)?)?|eval|dev|test)\b", re.IGNORECASE)
+_PART = re.compile(
+    r"\b(?:train(?:ing)?|val(?:id(?:ation)?)?|eval(?:uation)?|dev|test)\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, kw_only=True)

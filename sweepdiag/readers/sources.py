@@ -180,7 +180,7 @@ def find_sources(path: Path) -> list[Source]:
 
 def _is_known(file: Path) -> bool:
     """Return whether a file that was asked for by name is of a known kind."""
-    has_ending = file.suffix.lower() in {*_SUFFIXES, *_TEXT}
+    has_ending = file.suffix.lower() in {*_SUFFIXES, *_TEXT, ".md"}
     return has_ending or is_event_file(file) or run_folder(file) is not None
 
 

@@ -225,3 +225,44 @@ def test_epochs_with_a_training_loss_alone_are_read(tmp_path, form):
     assert reading.curves["train_loss"].tolist() == pytest.approx([4, 2, 1.3333, 1])
     assert reading.curves["val_loss"].isna().all()
     assert "none names a validation loss" in reading.notes[0]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "Epoch [{e}]/[4] \t Training Phase Loss: {t}\n[{e}] \t Validation Phase Loss: {v}\n",
+        "Epoch {e} - Average Loss: {t}\nEvaluation Epoch {e} - Average Loss: {v}\n",
+        "Epoch {e}, train loss is {t}\nEpoch {e}, val loss is {v}, val mse is 0.5.\n",
+    ],
+)
+def test_losses_are_named_in_other_ways(tmp_path, form):
+    path = tmp_path / "train.log"
+    path.write_text(lines(form))
+    curves = read_curves(path).curves
+    assert curves["train_loss"].tolist() == pytest.approx([4, 2, 1.3333, 1])
+    assert curves["val_loss"].tolist() == pytest.approx([5, 2.5, 1.6667, 1.25])
+
+
+def test_a_test_loss_after_the_last_epoch_does_not_hide_that_epoch(tmp_path):
+    path = tmp_path / "train.log"
+    form = "Epoch {e}/4\n9/9 [====] - 3s - loss: {t} - val_loss: {v}\n"
+    path.write_text(lines(form) + "Test loss: 0.25\n")
+    assert read_curves(path).curves["val_loss"].tolist()[-1] == 1.25
+
+
+def test_the_table_of_a_model_card_is_read(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text(
+        "---\nlicense: mit\n---\n# model\n| a | b |\n|---|---|\n| 1 | 2 |\n\n"
+        "| Training Loss | Epoch | Step | Validation Loss |\n|:---:|:---:|:---:|:---:|\n"
+        "| No log | 1.0 | 10 | 0.9 |\n| 0.7 | 2.0 | 20 | 0.8 |\n| 0.6 | 3.0 | 30 | 0.85 |\n\nEnd\n"
+    )
+    curves = read_curves(path).curves
+    assert curves["val_loss"].tolist() == [0.9, 0.8, 0.85]
+    assert curves["train_loss"].tolist()[1:] == [0.7, 0.6]
+
+
+def test_null_bytes_before_a_log_are_left_out(tmp_path):
+    path = tmp_path / "train.log"
+    path.write_bytes(bytes(5000) + lines("Epoch {e}: train loss {t}, val loss {v}\n").encode())
+    assert len(read_curves(path).curves) == 4
