@@ -61,8 +61,9 @@ DATA_COUNTS = (
 """Names of how much was trained with so far, or of how much there is: the cells tell which."""
 _STEP_NAMES = (
     "step", "global_step", "trainer_global_step", "train_global_step", "training_iteration",
-    "iteration", "iterations", "iter", "steps", "n_iter", "num_steps", "update", "updates", "t", "time_step",
-    "total_timesteps", "time_total_timesteps", "timesteps_total", "num_timesteps", "current_steps",
+    "iteration", "iterations", "iter", "steps", "n_iter", "num_steps", "update", "updates", "t",
+    "time_step", "total_timesteps", "time_total_timesteps", "timesteps_total", "num_timesteps",
+    "current_steps",
     *DATA_COUNTS,
 )  # fmt: skip
 _SEED_NAMES = (

@@ -92,8 +92,8 @@ def fill_gaps(table: PointTable, *, is_other: BoolArray) -> tuple[PointTable, li
     n_placeholders = _clear_placeholders(table)
     if n_placeholders:
         notes.append(
-            f"val_loss of {plural(n_placeholders, 'run')} is 0 between other values: no validation "
-            "took place there"
+            f"val_loss of {plural(n_placeholders, 'run')} is 0 between other values: no "
+            "validation took place there"
         )
     table, n_aligned = _align(table)
     if n_aligned:

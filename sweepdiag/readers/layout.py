@@ -145,7 +145,7 @@ def _settle_metric(
 def _without_idle_epoch(
     table: RawTable, columns: ColumnMap, everything: Callable[[], RawTable]
 ) -> tuple[ColumnMap, list[str]]:
-    """Return no epoch where it is the same in all rows of numbers, as of a call of fit for each."""
+    """Return no epoch where it is the same in all rows of numbers, as if fit is called anew."""
     epoch = columns.epoch
     if epoch is None or columns.run or columns.step or len(table) < _CURVE:
         return columns, []

@@ -1,4 +1,4 @@
-"""Tables of Markdown among other text, as of the model cards that Hugging Face's Trainer writes."""
+"""Tables of Markdown among other text, as of model cards by Hugging Face's Trainer."""
 
 from __future__ import annotations
 
