@@ -30,11 +30,11 @@ _SECOND = frozenset({"rate", "size", "dim", "units", "decay", "smoothing", "laye
                      "steps", "clip", "factor", "ratio"})  # fmt: skip
 """Words that say too little without the one before: ``weight_decay_0.1``."""
 _COUNTS = frozenset({
-    "attempt", "checkpoint", "ckpt", "config", "copy", "cfg", "epoch", "epochs", "exp",
+    "again", "attempt", "checkpoint", "ckpt", "config", "copy", "cfg", "epoch", "epochs", "exp",
     "experiment", "file", "gpu", "history", "id", "idx", "index", "job", "log", "logs", "metrics",
-    "model", "net", "no", "node", "num", "part", "process", "rank", "rep", "repeat", "result",
-    "results", "run", "runs", "set", "step", "sweep", "task", "train", "training", "trial", "try",
-    "v", "version", "worker",
+    "model", "net", "no", "node", "num", "part", "process", "rank", "rep", "repeat", "rerun",
+    "restart", "result", "results", "resume", "resumed", "retry", "run", "runs", "set", "step",
+    "sweep", "task", "train", "training", "trial", "try", "v", "version", "worker",
 })  # fmt: skip
 """Words whose number counts runs or says where one ran."""
 _USUAL = {

@@ -111,6 +111,8 @@ def recommend(
         least_of_learned=least_of_learned,
     )
     in_region = region_stop(region=outcome.region, stops=stops)
+    if not axes and len(stops) == 1:
+        in_region = stops[0]
     following = next_sweep(
         axes=axes,
         outcome=outcome,

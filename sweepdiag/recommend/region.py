@@ -277,14 +277,23 @@ def _fates_text(fates: Sequence[Fate]) -> str:
 
 
 def _without_axes(candidates: Candidates, best: int, name: str) -> RegionOutcome:
-    value = abs(float(candidates.worst[best]))
+    worst = abs(float(candidates.worst[best]))
+    n_seeds = int(candidates.n_judged[best])
+    if len(candidates.config_ids) == 1 and n_seeds > 1:
+        middle = abs(float(candidates.best[best]))
+        answer = (
+            f"One configuration with {n_seeds} seeds: the best {name} is {value_text(middle)} in "
+            f"the median, {value_text(worst)} in the worst of them"
+        )
+    else:
+        answer = (
+            "No axes are known, so there is no region to give. The best run is "
+            f"{candidates.config_ids[best]}, with a {name} of {worst:.3g}"
+        )
     return RegionOutcome(
         region=None,
         cause=RegionCause.NO_AXES,
-        answer=(
-            "No axes are known, so there is no region to give. The best run is "
-            f"{candidates.config_ids[best]}, with a {name} of {value:.3g}"
-        ),
+        answer=answer,
         candidates=candidates,
         best_config_id=candidates.config_ids[best],
     )

@@ -1,0 +1,146 @@
+"""What the runs of a sweep of other programs differ in, and which of them are seeds."""
+
+import itertools
+
+import pandas as pd
+import pytest
+
+import sweepdiag
+from sweepdiag.pipeline.axis_choice import without_settings
+from sweepdiag.pipeline.imported_axes import find_axes
+from sweepdiag.pipeline.runs import seeds_of, trials_of
+from tests.pipeline.test_imported import curve
+
+
+def grid(**columns):
+    """One run per combination of the values of some columns."""
+    rows = itertools.product(*columns.values())
+    table = pd.DataFrame(rows, columns=list(columns))
+    return table.assign(trial_id=[f"run_{i}" for i in range(len(table))])
+
+
+def axes_of(runs, *, asked=None):
+    seeds = seeds_of(runs, "seed")
+    found = find_axes(runs, asked=asked, not_axes=["seed"], seeds=seeds)
+    return found, trials_of(runs, found, seed_column="seed")["config_id"].nunique()
+
+
+def test_runs_of_equal_settings_with_one_seed_are_no_seeds():
+    runs = grid(lr=[0.1, 0.2], hidden_by_the_log=[0, 1]).assign(seed=42)
+    found, n = axes_of(runs.drop(columns="hidden_by_the_log"))
+    assert not found.axes
+    assert n == 4
+    (note,) = found.notes
+    assert note.endswith("have the same seed (run_0 and run_1), so they differ in something else")
+    assert axes_of(runs.drop(columns=["hidden_by_the_log", "seed"]))[1] == 2
+    found, n = axes_of(runs.drop(columns="hidden_by_the_log"), asked=["lr"])
+    assert ([axis.name for axis in found.axes], n) == (["lr"], 2)
+
+
+def test_one_training_that_was_begun_anew_changes_no_axes():
+    runs = grid(lr=[0.1, 0.2, 0.3], seed=[0, 1])
+    again = pd.concat([runs, runs.iloc[:1].assign(trial_id="rerun_9")], ignore_index=True)
+    found, n = axes_of(again)
+    assert n == 3
+    assert found.notes == (
+        "runs with equal lr have the same seed (run_0 and rerun_9): they count as repeats",
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "n_configurations"),
+    [
+        (["base_0", "base_1", "aug_0", "aug_1"], 4),
+        (["a_0", "a_1", "a_2", "a_3"], 2),
+        (["silver-sun-1", "golden-sea-2", "calm-moon-3", "vital-tree-4"], 2),
+    ],
+)
+def test_words_in_names_tell_configurations_apart(names, n_configurations):
+    runs = pd.DataFrame({"trial_id": names, "lr": [0.1, 0.2, 0.1, 0.2]})
+    found, n = axes_of(runs)
+    assert n == n_configurations
+    if n == 4:
+        assert found.values["variant"] == ["base", "base", "aug", "aug"]
+
+
+def test_a_text_that_alone_tells_few_runs_apart_is_an_axis():
+    runs = grid(system=["one", "two", "three"]).assign(schedule=["a", "b", "b"])
+    found, n = axes_of(runs)
+    assert ([axis.name for axis in found.axes], n) == (["system", "schedule"], 3)
+
+
+def test_texts_that_many_runs_share_with_none_are_told():
+    runs = grid(lr=[0.1, 0.2, 0.3, 0.4], seed=[0, 1]).assign(remark=list("abcdefgh"))
+    assert axes_of(runs)[0].notes == (
+        "runs that count as seeds of one configuration differ in remark",
+    )
+
+
+def test_columns_that_say_the_same_are_one_axis():
+    runs = grid(layers=[1, 2, 3], decay=[0, 1]).assign(
+        n_parameters=lambda t: 100 * t["layers"] ** 2, width=lambda t: 8 * t["layers"]
+    )
+    found, n = axes_of(runs)
+    assert ([axis.name for axis in found.axes], n) == (["decay", "capacity"], 6)
+    assert ("n_parameters", "it goes with width") in found.left_out
+    drawn = pd.DataFrame({"trial_id": list("abcd"), "lr": [1.0, 2, 3, 4], "wd": [2.0, 1, 4, 3]})
+    assert len(axes_of(drawn)[0].axes) == 2
+
+
+def test_a_fraction_that_differs_in_every_run_is_a_result_where_others_tell_runs_apart():
+    runs = grid(width=[1, 2], kind=["x", "y"], seed=[0, 1])
+    runs["coherence"] = [0.31, 0.12, 0.44, 0.57, 0.93, 0.68, 0.26, 0.75]
+    found, n = axes_of(runs)
+    assert ([axis.name for axis in found.axes], n) == (["capacity", "kind"], 4)
+    assert [axis.name for axis in axes_of(runs.drop(columns="kind"))[0].axes] == [
+        "capacity",
+        "coherence",
+    ]
+
+
+def test_how_long_a_run_was_trained_is_an_axis_only_if_nothing_else_tells_it_apart():
+    runs = grid(lr=[0.1, 0.2, 0.3], decay=[0, 1])
+    told = runs.assign(**{"config/epochs": [10, 10, 10, 20, 20, 30]})
+    assert [axis.name for axis in axes_of(told)[0].axes] == ["lr", "decay"]
+    found, n = axes_of(grid(lr=[0.1, 0.2, 0.3], epochs=[10, 20, 30]))
+    assert ([axis.name for axis in found.axes], n) == (["lr", "epochs"], 9)
+
+
+def test_few_runs_without_settings_are_left_out():
+    runs = grid(lr=[0.1, 0.2, 0.3], decay=[0, 1]).assign(act=list("ababab"))
+    runs.loc[5, ["lr", "decay"]] = None
+    is_lacking, columns = without_settings(runs, ["lr", "decay", "act"])
+    assert is_lacking.tolist() == [False] * 5 + [True]
+    assert columns == ["lr", "decay"]
+    runs.loc[4, ["lr", "decay"]] = None
+    assert not without_settings(runs, ["lr", "decay", "act"])[0].any()
+
+
+def test_a_sweep_says_which_runs_have_no_settings(tmp_path):
+    parts = [curve(f"r{i}", seed=i, lr=0.1 * (1 + i // 2), seed_number=i % 2) for i in range(6)]
+    parts[5] = parts[5].drop(columns="lr")
+    result = sweepdiag.diagnose(pd.concat(parts), one_sweep=True, output=tmp_path / "out")
+    assert len(result.verdicts) == 5
+    lines = result.data.origin.lines
+    assert "1 run is left out, whose settings are unknown: r5 (no value of lr)" in lines
+    parts[4] = parts[4].drop(columns="lr")
+    lines = sweepdiag.diagnose(
+        pd.concat(parts), one_sweep=True, output=tmp_path / "out"
+    ).data.origin.lines
+    assert any("lr (2 runs have no value)" in line for line in lines)
+
+
+@pytest.mark.parametrize("column", ["seed", "fold"])
+def test_runs_that_differ_in_their_seeds_alone_are_one_configuration(column, tmp_path):
+    names = [42, 43, 44] if column == "seed" else ["fold_0", "fold_1", "fold_2"]
+    parts = [curve(f"r{i}", seed=i).assign(**{column: name}) for i, name in enumerate(names)]
+    table = pd.concat(parts)
+    result = sweepdiag.diagnose(table, one_sweep=True, output=tmp_path / "out")
+    assert result.configurations["n_judged"].tolist() == [3]
+    assert result.recommendation.answer.startswith("One configuration with 3 seeds: ")
+    assert "stop" in result.recommendation.answer
+    assert "axes: none; the runs are seeds of one configuration" in result.data.origin.lines
+    without = sweepdiag.diagnose(
+        table, one_sweep=True, columns={"seed": ""}, output=tmp_path / "out"
+    )
+    assert len(without.configurations) == 3
