@@ -38,6 +38,7 @@ _NO_SETTINGS = frozenset({
 _MOST_CATEGORIES = 30
 _FEW_CATEGORIES = 6
 """So many texts may be settings, however few runs there are."""
+_SEED = "(seed)"
 _MOST_LACKING = 0.2
 """Share of runs that may lack settings: they are left out of the sweep."""
 
@@ -70,18 +71,19 @@ def without_settings(
 def reason_against(values: pd.Series[Any], name: str, *, is_asked: bool) -> str:
     """Return why a column is no axis; empty if it is one."""
     n_distinct = values.nunique()
+    words = set(re.findall(r"[a-z]+", PREFIX.sub("", name).lower()))
+    if n_distinct <= 1 and not is_asked and not values.isna().any():
+        return "constant"
+    if words & _NO_SETTINGS and not is_asked and n_distinct:
+        return "not named like a setting"
     if values.isna().any():
         n_missing = int(values.isna().sum())
-        return "constant" if n_distinct == 0 else f"{n_missing} runs have no value"
-    if n_distinct <= 1 and not is_asked:
-        return "constant"
+        who = "1 run has" if n_missing == 1 else f"{n_missing} runs have"
+        return f"{who} no value" if n_distinct else "constant"
     if values.dtype.kind == "f" and np.isinf(values).any():
         return "it has infinite values"
     if is_asked:
         return ""
-    words = set(re.findall(r"[a-z]+", PREFIX.sub("", name).lower()))
-    if words & _NO_SETTINGS:
-        return "not named like a setting"
     is_text = values.dtype.kind not in "biuf"
     most = min(max(len(values) / 2, _FEW_CATEGORIES), _MOST_CATEGORIES)
     if is_text and n_distinct > most:
@@ -116,9 +118,13 @@ def same_as_others(
 
 
 def results_among(
-    runs: pd.DataFrame, columns: Sequence[str], seeds: Sequence[int] | None
+    runs: pd.DataFrame,
+    columns: Sequence[str],
+    *,
+    usual: Sequence[str],
+    seeds: Sequence[int] | None,
 ) -> list[str]:
-    """Return columns that are rather results: fractions, of which hardly any two runs share one.
+    """Return columns that are rather results: numbers, of which hardly any two runs share one.
 
     Only where the other columns, whose values come again and again, tell all runs apart (with
     their seeds). Settings may be drawn for each run, but then few others tell runs apart.
@@ -126,17 +132,18 @@ def results_among(
     Args:
         runs: One row per run.
         columns: Columns that may be axes.
+        usual: Those among them with names that the checks of a sweep know: settings they are.
         seeds: Seed of each run, if they are known.
     """
-    repeated = [name for name in columns if 2 * runs[name].nunique() <= len(runs)]
-    fractions = [
+    table = runs[list(columns)].assign(**({} if seeds is None else {_SEED: seeds}))
+    repeated = [name for name in table if 2 * table[name].nunique() <= len(table)]
+    if not set(repeated) - {_SEED} or table[repeated].duplicated().any():
+        return []
+    return [
         name
         for name in columns
-        if name not in repeated and runs[name].dtype.kind == "f" and (runs[name] % 1 != 0).any()
+        if name not in {*repeated, *usual} and runs[name].dtype.kind in "iuf"
     ]
-    told = runs[repeated].assign(_seed=seeds if seeds is not None else 0)
-    is_told = bool(repeated) and not told.duplicated().any()
-    return fractions if is_told else []
 
 
 def lengths_of_training(runs: pd.DataFrame, columns: Sequence[str]) -> list[str]:

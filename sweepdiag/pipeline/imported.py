@@ -266,8 +266,10 @@ class _Job:
         """Return the column of seeds, which may stand in a table of runs."""
         if self.has_no_seed:
             return None
-        seeds = [columns.seed for _, columns in self.reading.columns if columns.seed]
-        return seeds[0] if seeds else seed_column(list(self.reading.runs.columns))
+        runs = self.reading.runs
+        known = [name for name in runs.columns if runs[name].notna().any()]
+        seeds = [columns.seed for _, columns in self.reading.columns if columns.seed in known]
+        return seeds[0] if seeds else seed_column(known)
 
     def _alone(self, folder: RunFolder, recorded: Recorded) -> CurvesResult:
         judged = judge(recorded)

@@ -146,16 +146,11 @@ def _chosen(
         left_out.extend((name, why[name]) for name in chosen if name in why)
         chosen[:] = [name for name in chosen if name not in why]
 
-    results = results_among(runs, chosen, seeds)
-    drop(
-        dict.fromkeys(
-            results, "a result: nearly every run has its own, and others tell them apart"
-        )
-    )
     usual = [c for c, n in zip(chosen, _axis_names(chosen), strict=True) if n in _ALIASES]
-    drop(
-        {n: f"it goes with {one}" for n, one in same_as_others(runs, chosen, usual=usual).items()}
-    )
+    results = results_among(runs, chosen, usual=usual, seeds=seeds)
+    drop(dict.fromkeys(results, "nearly every run has its own, and others tell runs apart"))
+    same = same_as_others(runs, chosen, usual=usual)
+    drop({name: f"it goes with {other}" for name, other in same.items()})
     drop(dict.fromkeys(lengths_of_training(runs, chosen), "how long a run was to be trained"))
     return chosen, left_out
 

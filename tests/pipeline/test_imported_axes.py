@@ -87,15 +87,19 @@ def test_columns_that_say_the_same_are_one_axis():
     assert len(axes_of(drawn)[0].axes) == 2
 
 
-def test_a_fraction_that_differs_in_every_run_is_a_result_where_others_tell_runs_apart():
+def test_a_number_that_differs_in_every_run_is_a_result_where_others_tell_runs_apart():
     runs = grid(width=[1, 2], kind=["x", "y"], seed=[0, 1])
     runs["coherence"] = [0.31, 0.12, 0.44, 0.57, 0.93, 0.68, 0.26, 0.75]
+    runs["n_bytes"] = [310, 120, 440, 570, 930, 260, 680, 750]
     found, n = axes_of(runs)
     assert ([axis.name for axis in found.axes], n) == (["capacity", "kind"], 4)
     assert [axis.name for axis in axes_of(runs.drop(columns="kind"))[0].axes] == [
         "capacity",
         "coherence",
+        "n_bytes",
     ]
+    drawn = runs[["trial_id", "kind", "coherence"]].assign(seed=range(8))
+    assert [axis.name for axis in axes_of(drawn)[0].axes] == ["kind", "coherence"]
 
 
 def test_how_long_a_run_was_trained_is_an_axis_only_if_nothing_else_tells_it_apart():
@@ -128,6 +132,17 @@ def test_a_sweep_says_which_runs_have_no_settings(tmp_path):
         pd.concat(parts), one_sweep=True, output=tmp_path / "out"
     ).data.origin.lines
     assert any("lr (2 runs have no value)" in line for line in lines)
+
+
+def test_a_column_of_seeds_without_any_is_none(tmp_path):
+    names = [f"w{width}_s{seed}" for width in (8, 32) for seed in (0, 1)]
+    for i, name in enumerate(names):
+        (tmp_path / name).mkdir()
+        table = curve("x", seed=i).drop(columns="run").assign(**{"meta/seed": None})
+        table.to_csv(tmp_path / name / "history.csv", index=False)
+    result = sweepdiag.diagnose(tmp_path, one_sweep=True, output=tmp_path / "out")
+    assert [axis.name for axis in result.data.axes] == ["w"]
+    assert result.trials["seed"].tolist() == [0, 1, 0, 1]
 
 
 @pytest.mark.parametrize("column", ["seed", "fold"])
