@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sweepdiag.features.late_gain import LEAST_OF_LEARNED
+from sweepdiag.features.seed_spread import LARGEST_FACTOR
 from sweepdiag.recommend._words import axis_name, sentence, value_text
 from sweepdiag.recommend.criteria import compare_criteria
 from sweepdiag.recommend.next_sweep import Budget, Cause, NextSweep, next_sweep
@@ -156,7 +157,12 @@ def _answer(outcome: RegionOutcome, stop: StopEpoch | None, cause: Cause | None)
         text += f". As good outside this box: {_equals_text(outcome)}"
     if outcome.cause is RegionCause.FOUND and not outcome.is_noise_known:
         text += ". With one seed each, luck may have had a part in this"
-    if outcome.is_noise_too_large:
+    if outcome.seed_factor > LARGEST_FACTOR:
+        text += (
+            ". Seeds differ more than threefold: either training is a matter of luck, or "
+            "something else differs between runs of equal settings"
+        )
+    elif outcome.is_noise_too_large:
         text += ". Seed noise is too large to separate the configurations: more seeds are needed"
     return sentence(text)
 

@@ -159,3 +159,16 @@ def test_runs_that_differ_in_their_seeds_alone_are_one_configuration(column, tmp
         table, one_sweep=True, columns={"seed": ""}, output=tmp_path / "out"
     )
     assert len(without.configurations) == 3
+
+
+def test_seeds_that_differ_by_factors_are_doubted(tmp_path):
+    parts = []
+    for i, (lr, scale) in enumerate(itertools.product((0.1, 0.2, 0.3), (1, 30))):
+        table = curve(f"run{i}", seed=i, noise=0.001, lr=lr)
+        table[["train_loss", "val_loss"]] *= scale
+        parts.append(table)
+    result = sweepdiag.diagnose(pd.concat(parts), one_sweep=True, output=tmp_path / "out")
+    assert "Seeds differ more than threefold" in result.recommendation.answer
+    (finding,) = (f for f in result.findings if f.code == "SD502")
+    assert finding.title == "Runs of equal settings differ widely"
+    assert "seeds differ by a factor of 30 in val_loss" in finding.evidence
