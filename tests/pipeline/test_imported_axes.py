@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -9,6 +10,7 @@ import sweepdiag
 from sweepdiag.pipeline.axis_choice import without_settings
 from sweepdiag.pipeline.imported_axes import find_axes
 from sweepdiag.pipeline.runs import seeds_of, trials_of
+from sweepdiag.records import FindingState
 from tests.pipeline.test_imported import curve
 
 
@@ -172,3 +174,41 @@ def test_seeds_that_differ_by_factors_are_doubted(tmp_path):
     (finding,) = (f for f in result.findings if f.code == "SD502")
     assert finding.title == "Runs of equal settings differ widely"
     assert "seeds differ by a factor of 30 in val_loss" in finding.evidence
+
+
+def test_losses_are_not_compared_along_what_changes_them_without_a_word(tmp_path):
+    parts = [
+        curve(f"run{i}", seed=i, lr=lr, label_smoothing=smooth)
+        for i, (lr, smooth) in enumerate(itertools.product((0.1, 0.2), (0.0, 0.1)))
+    ]
+    result = sweepdiag.diagnose(pd.concat(parts), one_sweep=True, output=tmp_path / "out")
+    assert (
+        "Losses at different label smoothing are not comparable: choose label smoothing by a "
+        "metric" in result.recommendation.answer
+    )
+    without = pd.concat(parts).drop(columns="label_smoothing")
+    answer = sweepdiag.diagnose(without, one_sweep=True, output=tmp_path / "out").recommendation
+    assert "not comparable" not in answer.answer
+
+
+def test_overfitting_from_the_first_evaluation_is_called_just_that(tmp_path):
+    epochs = np.arange(100, 4001, 100)
+    parts = [
+        pd.DataFrame(
+            {
+                "run": f"run{i}",
+                "epoch": epochs,
+                "train_loss": 0.3 * np.exp(-epochs / 1500),
+                "val_loss": 0.5 + 0.01 * i + 0.1 * (1 - np.exp(-(epochs - 100) / 900)),
+                "width": width,
+            }
+        )
+        for i, width in enumerate((64, 32, 16))
+    ]
+    result = sweepdiag.diagnose(pd.concat(parts), one_sweep=True, output=tmp_path / "out")
+    found = {finding.code: finding for finding in result.findings}
+    assert found["SD307"].state is FindingState.PASSED
+    assert found["SD307"].evidence.endswith("most configurations that learn overfit")
+    assert found["SD402"].action == (
+        "Train for 500 epochs, and evaluate more often: the best value is the first, at epoch 100."
+    )

@@ -251,6 +251,24 @@ def test_no_tick_labels_overlap(sweep):
             assert left.x1 < right.x0
 
 
+@pytest.mark.parametrize("n_panels", [2, 4])
+def test_no_titles_of_panels_overlap(sweep, n_panels):
+    names = tuple(f"C:/data/of/many/beans/{i}/data.yaml" for i in range(n_panels))
+    table = sweep.configurations
+    table = table.assign(capacity=[names[i % n_panels] for i in range(len(table))])
+    axes = (*sweep.axes[:2], Axis(name="capacity", values=names, scale=Scale.CATEGORICAL,
+                                  is_structural=True))  # fmt: skip
+    info = class_heatmap_info(dataclasses.replace(sweep, axes=axes, configurations=table))
+    figure = class_heatmap_draw(info)
+    figure.canvas.draw()
+    titles = [t for t in figure.findobj(is_text) if t.get_text().startswith("capacity =")]
+    boxes = [title.get_window_extent() for title in titles]
+    assert len(boxes) == n_panels
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.overlaps(other)
+    assert max(box.x1 for box in boxes) <= figure.bbox.x1
+
+
 def is_text(artist):
     from matplotlib.text import Text
 
