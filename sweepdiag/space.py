@@ -52,9 +52,8 @@ TRAINING_AXES = MEMBER_AXES | {"batch_size"}
 """Axes that training itself understands; every other axis must be an argument of ``model``."""
 
 TRAINING_LENGTHS = frozenset({
-    "epochs", "iterations", "iters", "max_epoch", "max_epochs", "max_iter", "max_iters",
-    "max_steps", "n_epoch", "n_epochs", "n_iter", "n_steps", "num_epoch", "num_epochs",
-    "num_iterations", "num_steps", "num_train_epochs", "total_epochs", "total_steps",
+    "epochs", "max_epoch", "max_epochs", "max_iter", "max_iters", "max_steps", "n_epoch",
+    "n_epochs", "num_epoch", "num_epochs", "num_train_epochs", "total_epochs", "total_steps",
     "train_epochs", "train_steps", "training_steps",
 })  # fmt: skip
 """Names of how long a training was to last."""

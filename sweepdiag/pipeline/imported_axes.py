@@ -160,12 +160,10 @@ def _variants(
 ) -> list[AxisValue] | None:
     """Return the words in names that tell runs apart which nothing else does; ``None`` without."""
     words = words_in_names(names)
-    cells = cells_of(values, len(names))
-    telling = [
-        word
-        for word in dict.fromkeys(w for own in words for w in own)
-        if any(len({word in words[run] for run in cell}) > 1 for cell in cells)
-    ]
+    telling: set[str] = set()
+    for cell in cells_of(values, len(names)):
+        shared = set(words[cell[0]]).intersection(*(words[run] for run in cell))
+        telling.update(word for run in cell for word in words[run] if word not in shared)
     if not telling:
         return None
     return [" ".join(w for w in own if w in telling) or _PLAIN for own in words]
@@ -185,7 +183,7 @@ def _with_notes(
         first, again = repeats[0]
         what = (
             f"runs with equal {join(found.values)} have the same seed "
-            f"({runs['trial_id'][first]} and {runs['trial_id'][again]})"
+            f"({runs['trial_id'].iloc[first]} and {runs['trial_id'].iloc[again]})"
         )
         if len(repeats) > _MOST_REPEATED * len(runs) and not is_asked:
             return _refused(found.left_out, f"{what}, so they differ in something else")

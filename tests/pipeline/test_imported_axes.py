@@ -212,3 +212,15 @@ def test_overfitting_from_the_first_evaluation_is_called_just_that(tmp_path):
     assert found["SD402"].action == (
         "Train for 500 epochs, and evaluate more often: the best value is the first, at epoch 100."
     )
+
+
+def test_the_next_sweep_and_sd501_extend_no_length_of_training(tmp_path):
+    parts = [
+        curve(f"run{i}", seed=i, fall=8 / n).assign(width=width, epochs=10 * n)
+        for i, (width, n) in enumerate(itertools.product((8, 16, 32), (1, 2, 3)))
+    ]
+    result = sweepdiag.diagnose(pd.concat(parts), one_sweep=True, output=tmp_path / "out")
+    assert [axis.name for axis in result.data.axes] == ["capacity", "epochs"]
+    assert list(result.recommendation.next_parameters) == ["capacity"]
+    (finding,) = (f for f in result.findings if f.code == "SD501")
+    assert "epochs" not in finding.numbers["edges"]
