@@ -28,13 +28,21 @@ __all__ = [
 PREFIX = re.compile(r"^(?:configs?|hparams?|params?|hyperparameters|args)[/._]", re.IGNORECASE)
 """What programs put before all names of settings."""
 _NO_SETTINGS = frozenset({
-    "acc", "accuracy", "argmax", "argmin", "best", "created", "date", "device", "dir", "diverged",
-    "duration", "error", "eval", "experiment", "file", "final", "gpu", "group", "host", "hostname",
-    "id", "loss", "metric", "name", "nan", "node", "nonfinite", "path", "pid", "rebound",
-    "runtime", "seconds", "state", "status", "test", "time", "timestamp", "train", "training",
-    "url", "uuid", "val", "valid", "validation", "walltime",
+    "acc", "accuracy", "argmax", "argmin", "auc", "auroc", "best", "ci", "created", "date",
+    "device", "dir", "diverged", "duration", "error", "eval", "evaluated", "experiment", "file",
+    "final", "gpu", "group", "host", "hostname", "id", "iou", "loss", "mae", "metric", "metrics",
+    "name", "nan", "node", "nonfinite", "path", "perplexity", "pid", "ppl", "rebound", "result",
+    "rmse", "runtime", "seconds", "state", "status", "test", "time", "timestamp", "train",
+    "training", "url", "uuid", "val", "valid", "validation", "walltime",
 })  # fmt: skip
 """Words of columns that tell how a run came out or where it ran, not how it was set up."""
+_OF_PARTS = frozenset({"loss", "train", "training", "val", "validation"})
+_OF_SETTINGS = frozenset({
+    "alpha", "batch", "coef", "coeff", "epochs", "fn", "frac", "fraction", "func", "function",
+    "gamma", "kind", "lambda", "ratio", "reduction", "size", "split", "steps", "subset", "type",
+    "weight", "weights",
+})  # fmt: skip
+"""Words beside which those of `_OF_PARTS` name a setting: ``train_batch_size``, ``loss_fn``."""
 _MOST_CATEGORIES = 30
 _FEW_CATEGORIES = 6
 """So many texts may be settings, however few runs there are."""
@@ -71,10 +79,10 @@ def without_settings(
 def reason_against(values: pd.Series[Any], name: str, *, is_asked: bool) -> str:
     """Return why a column is no axis; empty if it is one."""
     n_distinct = values.nunique()
-    words = set(re.findall(r"[a-z]+", PREFIX.sub("", name).lower()))
     if n_distinct <= 1 and not is_asked and not values.isna().any():
         return "constant"
-    if words & _NO_SETTINGS and not is_asked and n_distinct:
+    is_text = values.dtype.kind not in "biuf"
+    if _is_named_otherwise(name, is_text=is_text) and not is_asked and n_distinct:
         return "not named like a setting"
     if values.isna().any():
         n_missing = int(values.isna().sum())
@@ -84,11 +92,19 @@ def reason_against(values: pd.Series[Any], name: str, *, is_asked: bool) -> str:
         return "it has infinite values"
     if is_asked:
         return ""
-    is_text = values.dtype.kind not in "biuf"
     most = min(max(len(values) / 2, _FEW_CATEGORIES), _MOST_CATEGORIES)
     if is_text and n_distinct > most:
         return f"it has {n_distinct} different texts in {len(values)} runs"
     return ""
+
+
+def _is_named_otherwise(name: str, *, is_text: bool) -> bool:
+    """Return whether a column is named like a result or a place; a loss in words is a choice."""
+    words = set(re.findall(r"[a-z]+", PREFIX.sub("", name).lower()))
+    found = words & _NO_SETTINGS
+    if words & _OF_SETTINGS:
+        found -= _OF_PARTS
+    return bool(found - {"loss"} if is_text else found)
 
 
 def same_as_others(
@@ -106,10 +122,12 @@ def same_as_others(
         usual: Those among them with names that the checks of a sweep know.
     """
     ordered = sorted(columns, key=lambda name: name not in usual)
+    n_values = {name: runs[name].nunique() for name in columns}
     kept: list[str] = []
     same: dict[str, str] = {}
     for name in ordered:
-        twin = next((other for other in kept if _is_one_to_one(runs[other], runs[name])), None)
+        alike = (other for other in kept if n_values[other] == n_values[name])
+        twin = next((other for other in alike if _is_one_to_one(runs[other], runs[name])), None)
         if twin is None:
             kept.append(name)
         else:

@@ -147,6 +147,20 @@ def test_a_column_of_seeds_without_any_is_none(tmp_path):
     assert result.trials["seed"].tolist() == [0, 1, 0, 1]
 
 
+def test_names_of_results_beside_words_of_settings_are_settings():
+    runs = grid(loss=["mse", "huber"], train_batch_size=[8, 16], aux_loss_weight=[0.1, 0.2])
+    runs["train_loss"] = runs["loss_at_end"] = [0.1, 0.2, 0.3, 0.4] * 2
+    found, n = axes_of(runs)
+    assert [axis.name for axis in found.axes] == ["loss", "batch_size", "aux_loss_weight"]
+    assert n == 8
+
+
+def test_columns_named_like_results_are_no_axes_of_folds():
+    runs = grid(seed=[0, 1, 2]).assign(labels_evaluated=[28, 30, 32])
+    found, n = axes_of(runs)
+    assert (found.axes, n) == ((), 1)
+
+
 @pytest.mark.parametrize("column", ["seed", "fold"])
 def test_runs_that_differ_in_their_seeds_alone_are_one_configuration(column, tmp_path):
     names = [42, 43, 44] if column == "seed" else ["fold_0", "fold_1", "fold_2"]
