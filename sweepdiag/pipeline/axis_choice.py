@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,8 @@ _MOST_CATEGORIES = 30
 _FEW_CATEGORIES = 6
 """So many texts may be settings, however few runs there are."""
 _SEED = "(seed)"
+_GRID_FILL = 0.75
+"""Share of a grid's points from which columns are a grid."""
 _MOST_LACKING = 0.2
 """Share of runs that may lack settings: they are left out of the sweep."""
 
@@ -144,8 +147,8 @@ def results_among(
 ) -> list[str]:
     """Return columns that are rather results: numbers, of which hardly any two runs share one.
 
-    Only where the other columns, whose values come again and again, tell all runs apart (with
-    their seeds). Settings may be drawn for each run, but then few others tell runs apart.
+    Only where the other columns, whose values come again and again, are a grid that tells all runs
+    apart (with their seeds). Settings may be drawn for each run, but then so are the others.
 
     Args:
         runs: One row per run.
@@ -154,8 +157,12 @@ def results_among(
         seeds: Seed of each run, if they are known.
     """
     table = runs[list(columns)].assign(**({} if seeds is None else {_SEED: seeds}))
-    repeated = [name for name in table if 2 * table[name].nunique() <= len(table)]
-    if not set(repeated) - {_SEED} or table[repeated].duplicated().any():
+    repeated = [str(name) for name in table if 2 * table[name].nunique() <= len(table)]
+    names = [name for name in repeated if name != _SEED]
+    others = table[names].drop(columns=list(same_as_others(runs, names, usual=usual)))
+    if others.empty or table[repeated].duplicated().any():
+        return []
+    if len(others.drop_duplicates()) < _GRID_FILL * math.prod(others.nunique()):
         return []
     return [
         name

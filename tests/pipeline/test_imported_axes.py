@@ -92,6 +92,7 @@ def test_columns_that_say_the_same_are_one_axis():
 def test_a_number_that_differs_in_every_run_is_a_result_where_others_tell_runs_apart():
     runs = grid(width=[1, 2], kind=["x", "y"], seed=[0, 1])
     runs["coherence"] = [0.31, 0.12, 0.44, 0.57, 0.93, 0.68, 0.26, 0.75]
+    runs["params"] = 100 * runs["width"]
     runs["n_bytes"] = [310, 120, 440, 570, 930, 260, 680, 750]
     found, n = axes_of(runs)
     assert ([axis.name for axis in found.axes], n) == (["capacity", "kind"], 4)
@@ -102,6 +103,11 @@ def test_a_number_that_differs_in_every_run_is_a_result_where_others_tell_runs_a
     ]
     drawn = runs[["trial_id", "kind", "coherence"]].assign(seed=range(8))
     assert [axis.name for axis in axes_of(drawn)[0].axes] == ["kind", "coherence"]
+    rng = np.random.default_rng(0)
+    drawn = pd.DataFrame({name: rng.integers(0, 4, 30) for name in "abcde"})
+    drawn = drawn.assign(trial_id=[f"run_{i}" for i in range(30)], decay=rng.random(30))
+    assert not drawn[list("abcde")].duplicated().any()
+    assert "decay" in axes_of(drawn)[0].columns
 
 
 def test_how_long_a_run_was_trained_is_an_axis_only_if_nothing_else_tells_it_apart():
