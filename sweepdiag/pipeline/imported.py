@@ -334,21 +334,19 @@ class _Job:
         is_lacking, columns = without_settings(runs, asked)
         if not is_lacking.any():
             return runs, curves, []
-        gone = runs.loc[is_lacking, "trial_id"]
-        return (
-            runs[~is_lacking].reset_index(drop=True),
-            curves[~curves["trial_id"].isin(gone)].reset_index(drop=True),
-            lacking_lines(list(gone), columns),
-        )
+        gone = list(runs.loc[is_lacking, "trial_id"])
+        return *_without(gone, runs, curves), lacking_lines(gone, columns)
 
     def _together(self, folder: RunFolder, groups: dict[str, CurvesResult]) -> CurvesResult:
         """Return all sweeps on one page: the verdicts of each, and no statement on them all."""
         from sweepdiag.rules import judge_configurations
 
-        trials = self._recorded(self.reading.runs, self.reading.curves, RunAxes(), "sweep")
         verdicts = _concat(
             [group.verdicts[_VERDICT_COLUMNS].assign(group=name) for name, group in groups.items()]
         )
+        runs = self.reading.runs
+        gone = list(runs.loc[~runs["trial_id"].isin(verdicts["trial_id"]), "trial_id"])
+        trials = self._recorded(*_without(gone, runs, self.reading.curves), RunAxes(), "sweep")
         verdicts["config_id"] = verdicts["trial_id"]
         shared: dict[str, Any] = {
             "axes": (),
@@ -374,7 +372,11 @@ class _Job:
             findings=not_applicable(_GROUPS),
             advice=stops_alone(shared, f"in {len(groups)} sweeps by {self.group_by}"),
             title=self.reading.name,
-            lines=[*reading_lines(self.reading), *group_lines(folder, groups)],
+            lines=[
+                *reading_lines(self.reading),
+                *(lacking_lines(gone, ()) if gone else ()),
+                *group_lines(folder, groups),
+            ],
         )
         return dataclasses.replace(result, groups=groups)
 
@@ -440,6 +442,12 @@ def _concat(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.concat(parts, ignore_index=True)
+
+
+def _without(gone: Sequence[str], *tables: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return runs and curves without those of some runs."""
+    runs, curves = (t[~t["trial_id"].isin(gone)].reset_index(drop=True) for t in tables)
+    return runs, curves
 
 
 def _slug(name: str, number: int) -> str:

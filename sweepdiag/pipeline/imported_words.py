@@ -83,7 +83,7 @@ def lacking_lines(runs: Sequence[str], columns: Sequence[str]) -> list[str]:
     n, some = len(runs), ", ".join(runs[:N_SHOWN]) + (", …" if len(runs) > N_SHOWN else "")
     settings = ", ".join(columns[:N_SHOWN]) + (", …" if len(columns) > N_SHOWN else "")
     who = f"{plural(n, 'run')} {'is' if n == 1 else 'are'} left out, whose settings are unknown"
-    return [f"{who}: {some} (no value of {settings})"]
+    return [f"{who}: {some}" + (f" (no value of {settings})" if settings else "")]
 
 
 def group_lines(folder: RunFolder, groups: Mapping[str, CurvesResult]) -> list[str]:

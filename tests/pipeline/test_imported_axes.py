@@ -142,6 +142,19 @@ def test_a_sweep_says_which_runs_have_no_settings(tmp_path):
     assert any("lr (2 runs have no value)" in line for line in lines)
 
 
+def test_runs_without_settings_are_left_out_of_the_page_of_several_sweeps_too(tmp_path):
+    parts = [
+        curve(f"{task}{i}", seed=i, task=task, lr=0.1 * (1 + i // 2))
+        for task in "ab"
+        for i in range(6)
+    ]
+    parts[5] = parts[5].drop(columns="lr")
+    result = sweepdiag.diagnose(pd.concat(parts), group_by="task", output=tmp_path / "out")
+    assert len(result.trials) == len(result.verdicts) == 11
+    left_out = "1 run is left out, whose settings are unknown: a5"
+    assert left_out in result.data.origin.lines
+
+
 def test_a_column_of_seeds_without_any_is_none(tmp_path):
     names = [f"w{width}_s{seed}" for width in (8, 32) for seed in (0, 1)]
     for i, name in enumerate(names):
