@@ -25,6 +25,7 @@ __all__ = [
     "LEARNING_RATES",
     "MEMBER_AXES",
     "TRAINING_AXES",
+    "TRAINING_LENGTHS",
     "AxisLimits",
     "axes_of_configurations",
     "axis_limits",
@@ -49,6 +50,13 @@ MEMBER_AXES = frozenset({"lr", "momentum", "weight_decay"})
 
 TRAINING_AXES = MEMBER_AXES | {"batch_size"}
 """Axes that training itself understands; every other axis must be an argument of ``model``."""
+
+TRAINING_LENGTHS = frozenset({
+    "epochs", "max_epoch", "max_epochs", "max_iter", "max_iters", "max_steps", "n_epoch",
+    "n_epochs", "num_epoch", "num_epochs", "num_train_epochs", "total_epochs", "total_steps",
+    "train_epochs", "train_steps", "training_steps",
+})  # fmt: skip
+"""Names of how long a training was to last."""
 
 _SWEEP_SETTINGS = {"optimizer", "schedule", "loss", "epochs", "warmup_epochs", "beta1", "beta2"}
 """What somebody might vary that a plan holds fixed."""
@@ -366,7 +374,8 @@ def axis_limits(name: str, tried: Sequence[float], n_train: int | None) -> AxisL
     """Return what the tried values suggest is legal.
 
     A batch is not larger than the training set. 0 and 1 are off and on. Counts stay at 1 or
-    more, fractions below 1, and what was never negative stays so.
+    more, fractions below 1, and what was never negative stays so. How long to train is a question
+    of its own, so such an axis ends where it was tried.
 
     Args:
         name: The axis.
@@ -376,6 +385,8 @@ def axis_limits(name: str, tried: Sequence[float], n_train: int | None) -> AxisL
     Returns:
         The lowest and the highest value; infinite where nothing is known of one.
     """
+    if name in TRAINING_LENGTHS:
+        return AxisLimits(low=min(tried), high=max(tried))
     if name in LEARNING_RATES:
         return AxisLimits(
             low=0.0 if all(value >= 0 for value in tried) else -math.inf, high=math.inf

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sweepdiag.errors import ConfigError, unknown_name
+from sweepdiag.pipeline.axis_choice import without_settings
+from sweepdiag.pipeline.imported_axes import RunAxes, find_axes
 from sweepdiag.pipeline.imported_folder import claim_output, write_group, write_imported
 from sweepdiag.pipeline.imported_words import (
     MAX_GROUP_REPORTS,
     N_SHOWN,
     axis_lines,
     group_lines,
+    lacking_lines,
     not_applicable,
     reading_lines,
     stops_alone,
@@ -28,7 +31,7 @@ from sweepdiag.pipeline.judging import (
     judge,
     tag_edge,
 )
-from sweepdiag.pipeline.runs import RunAxes, find_axes, group_runs, seed_column, trials_of
+from sweepdiag.pipeline.runs import group_runs, seed_column, seeds_of, trials_of
 from sweepdiag.readers import metric_mode, read_curves
 from sweepdiag.records import SweepFacts
 from sweepdiag.rules import Thresholds
@@ -172,6 +175,7 @@ def diagnose(
         asked=axes,
         monitor=_monitor(reading, monitor),
         thresholds=limits,
+        has_no_seed=(columns or {}).get("seed") == "",
     )
     on_stage("judging curves")
     result = job.result(folder, is_sweep=is_sweep)
@@ -217,11 +221,12 @@ class _Job:
     asked: Sequence[str] | None
     monitor: str
     thresholds: Thresholds
+    has_no_seed: bool
 
     def result(self, folder: RunFolder, *, is_sweep: bool) -> CurvesResult:
         runs, curves = self.reading.runs, self.reading.curves
         if not is_sweep:
-            return self._alone(folder, self._recorded(runs, curves, RunAxes(values={}), "alone"))
+            return self._alone(folder, self._recorded(runs, curves, RunAxes(), "alone"))
         named = {self.reading.name: runs}
         if self.group_by is not None:
             named = group_runs(runs, self.group_by)
@@ -259,8 +264,12 @@ class _Job:
 
     def _seed_column(self) -> str | None:
         """Return the column of seeds, which may stand in a table of runs."""
-        seeds = [columns.seed for _, columns in self.reading.columns if columns.seed]
-        return seeds[0] if seeds else seed_column(list(self.reading.runs.columns))
+        if self.has_no_seed:
+            return None
+        runs = self.reading.runs
+        known = [name for name in runs.columns if runs[name].notna().any()]
+        seeds = [columns.seed for _, columns in self.reading.columns if columns.seed in known]
+        return seeds[0] if seeds else seed_column(known)
 
     def _alone(self, folder: RunFolder, recorded: Recorded) -> CurvesResult:
         judged = judge(recorded)
@@ -280,7 +289,13 @@ class _Job:
     ) -> CurvesResult:
         from sweepdiag.recommend import recommend
 
-        axes = find_axes(runs, asked=self.asked, not_axes=self._not_axes())
+        runs, curves, told = self._with_settings(runs, curves)
+        axes = find_axes(
+            runs,
+            asked=self.asked,
+            not_axes=self._not_axes(),
+            seeds=seeds_of(runs, self._seed_column()),
+        )
         recorded = self._recorded(runs, curves, axes, "sweep")
         judged = judge(recorded)
         shared = recorded.shared(judged)
@@ -304,21 +319,34 @@ class _Job:
             findings=tuple(sorted(findings, key=lambda finding: finding.code)),
             advice=advice,
             title=title,
-            lines=[*reading_lines(self.reading), *axis_lines(axes)],
+            lines=[*reading_lines(self.reading), *told, *axis_lines(axes)],
         )
         tag_edge(result.data)
         return result
+
+    def _with_settings(
+        self, runs: pd.DataFrame, curves: pd.DataFrame
+    ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+        """Return the runs whose settings are known, with what is said of the others."""
+        asked = self.asked
+        if asked is None:
+            asked = [n for n in runs.columns if n not in {"trial_id", *self._not_axes()}]
+        is_lacking, columns = without_settings(runs, asked)
+        if not is_lacking.any():
+            return runs, curves, []
+        gone = list(runs.loc[is_lacking, "trial_id"])
+        return *_without(gone, runs, curves), lacking_lines(gone, columns)
 
     def _together(self, folder: RunFolder, groups: dict[str, CurvesResult]) -> CurvesResult:
         """Return all sweeps on one page: the verdicts of each, and no statement on them all."""
         from sweepdiag.rules import judge_configurations
 
-        trials = self._recorded(
-            self.reading.runs, self.reading.curves, RunAxes(values={}), "sweep"
-        )
         verdicts = _concat(
             [group.verdicts[_VERDICT_COLUMNS].assign(group=name) for name, group in groups.items()]
         )
+        runs = self.reading.runs
+        gone = list(runs.loc[~runs["trial_id"].isin(verdicts["trial_id"]), "trial_id"])
+        trials = self._recorded(*_without(gone, runs, self.reading.curves), RunAxes(), "sweep")
         verdicts["config_id"] = verdicts["trial_id"]
         shared: dict[str, Any] = {
             "axes": (),
@@ -344,7 +372,11 @@ class _Job:
             findings=not_applicable(_GROUPS),
             advice=stops_alone(shared, f"in {len(groups)} sweeps by {self.group_by}"),
             title=self.reading.name,
-            lines=[*reading_lines(self.reading), *group_lines(folder, groups)],
+            lines=[
+                *reading_lines(self.reading),
+                *(lacking_lines(gone, ()) if gone else ()),
+                *group_lines(folder, groups),
+            ],
         )
         return dataclasses.replace(result, groups=groups)
 
@@ -410,6 +442,12 @@ def _concat(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.concat(parts, ignore_index=True)
+
+
+def _without(gone: Sequence[str], *tables: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return runs and curves without those of some runs."""
+    runs, curves = (t[~t["trial_id"].isin(gone)].reset_index(drop=True) for t in tables)
+    return runs, curves
 
 
 def _slug(name: str, number: int) -> str:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sweepdiag.records import Finding, FindingState, Recommendation, Severity
+from sweepdiag.wording import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from sweepdiag.pipeline.imported import CurvesResult
-    from sweepdiag.pipeline.runs import RunAxes
+    from sweepdiag.pipeline.imported_axes import RunAxes
     from sweepdiag.readers import Reading
     from sweepdiag.store import RunFolder
 
@@ -21,6 +22,7 @@ __all__ = [
     "N_SHOWN",
     "axis_lines",
     "group_lines",
+    "lacking_lines",
     "not_applicable",
     "reading_lines",
     "stops_alone",
@@ -54,13 +56,18 @@ def reading_lines(reading: Reading) -> list[str]:
 
 def axis_lines(axes: RunAxes) -> list[str]:
     """Return which columns are axes, and which are none and why."""
-    if not axes.axes:
-        return ["axes: none; no column differs between runs and is constant in each"]
     pairs = [
         axis.name if axis.name == column else f"{axis.name} = {column}"
         for axis, column in zip(axes.axes, axes.columns, strict=True)
     ]
-    lines = ["axes: " + ", ".join(pairs)]
+    if axes.is_one_configuration:
+        lines = ["axes: none; the runs are seeds of one configuration"]
+    elif pairs:
+        lines = ["axes: " + ", ".join(pairs)]
+    elif axes.left_out or axes.notes:
+        lines = ["axes: none"]
+    else:
+        lines = ["axes: none; no column differs between runs and is constant in each"]
     if axes.left_out:
         reasons = dict.fromkeys(why for _, why in axes.left_out)
         parts = [
@@ -68,7 +75,15 @@ def axis_lines(axes: RunAxes) -> list[str]:
             for why in reasons
         ]
         lines.append("no axes: " + "; ".join(parts))
-    return lines
+    return [*lines, *axes.notes]
+
+
+def lacking_lines(runs: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Return which runs are left out of a sweep for lack of settings."""
+    n, some = len(runs), ", ".join(runs[:N_SHOWN]) + (", …" if len(runs) > N_SHOWN else "")
+    settings = ", ".join(columns[:N_SHOWN]) + (", …" if len(columns) > N_SHOWN else "")
+    who = f"{plural(n, 'run')} {'is' if n == 1 else 'are'} left out, whose settings are unknown"
+    return [f"{who}: {some}" + (f" (no value of {settings})" if settings else "")]
 
 
 def group_lines(folder: RunFolder, groups: Mapping[str, CurvesResult]) -> list[str]:

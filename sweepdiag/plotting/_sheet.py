@@ -30,6 +30,7 @@ __all__ = ["PanelSheet", "label_panel", "make_sheet"]
 
 _PER_ROW = 4
 _MARGIN_IN, _GAP_IN, _LINE_IN = 0.15, 0.25, 0.17
+_TITLE_GAP_IN = 0.1
 _MIN_LETTER_IN, _MIN_STAR_IN = 0.17, 0.36
 _MAX_WIDTH_IN, _MIN_WIDTH_IN, _MAX_PANEL_IN, _MIN_PANEL_IN = 15.0, 7.2, 7.0, 1.5
 _CELL_WIDTH_IN, _CELL_HEIGHT_IN = 0.56, 0.42
@@ -122,8 +123,7 @@ def label_panel(sheet: PanelSheet, grid: Grid, index: int) -> None:
     """Write the title and the axis labels of a panel whose cells have been drawn."""
     axes = sheet.panels[index]
     axes.set(xlim=(0, grid.shape[2]), ylim=(0, grid.shape[1]))
-    titles = drawn_labels([grid.panel_title(panel) for panel in range(grid.shape[0])])
-    axes.set_title(titles[index], size=LABEL_PT, loc="left", pad=4, color=INK)
+    axes.set_title(_panel_titles(grid)[index], size=LABEL_PT, loc="left", pad=4, color=INK)
     axes.tick_params(length=2.5, width=0.6, pad=2)
     _label_columns(axes, grid.columns, sheet.cell_in[0])
     _label_rows(axes, grid.rows, sheet.cell_in[1], is_first=index % sheet.n_across == 0)
@@ -132,14 +132,12 @@ def label_panel(sheet: PanelSheet, grid: Grid, index: int) -> None:
 def _plan_layout(
     grid: Grid, *, notes: Sequence[str], legend: Sequence[LegendEntry], right_in: float
 ) -> _Layout:
-    n_panels, n_rows, n_columns = grid.shape
-    n_across = min(n_panels, _PER_ROW)
-    n_down = -(-n_panels // n_across)
+    n_panels, n_rows, _ = grid.shape
     left = 0.55 + max(text_width_in(label, TICK_PT) for label in _tick_texts(grid.rows))
     gap_x = _GAP_IN + (0.2 if grid.columns.is_binned else 0.0)
+    n_across, panel_width = _panels_across(grid, left + right_in + 2 * _MARGIN_IN, gap_x)
+    n_down = -(-n_panels // n_across)
     around = left + right_in + 2 * _MARGIN_IN + (n_across - 1) * gap_x
-    room = min((_MAX_WIDTH_IN - around) / n_across, _MAX_PANEL_IN)
-    panel_width = min(max(n_columns * _CELL_WIDTH_IN, _MIN_PANEL_IN), room)
     highest = 5.2 if n_down == 1 else 3.4
     lowest = max(0.5, text_width_in(_row_name(grid.rows), LABEL_PT))
     panel_height = min(max(n_rows * _CELL_HEIGHT_IN, lowest), highest)
@@ -158,6 +156,23 @@ def _plan_layout(
         gap_y=title_room + axis_room + 0.05,
         width=width,
     )
+
+
+def _panels_across(grid: Grid, sides_in: float, gap_in: float) -> tuple[int, float]:
+    """Return how many panels stand side by side, and how wide each is: titles must not touch."""
+    n_panels, _, n_columns = grid.shape
+    widest = max(text_width_in(title, LABEL_PT) for title in _panel_titles(grid))
+    least = max(_MIN_PANEL_IN, widest + _TITLE_GAP_IN - gap_in)
+    for n_across in range(min(n_panels, _PER_ROW), 0, -1):
+        around = sides_in + (n_across - 1) * gap_in
+        room = min((_MAX_WIDTH_IN - around) / n_across, _MAX_PANEL_IN)
+        if room >= least or n_across == 1:
+            break
+    return n_across, min(max(n_columns * _CELL_WIDTH_IN, least), room)
+
+
+def _panel_titles(grid: Grid) -> tuple[str, ...]:
+    return drawn_labels([grid.panel_title(panel) for panel in range(grid.shape[0])])
 
 
 def _write_title(figure: Figure, title: str, notes: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ of curves (one per run and epoch). What cannot be read on the way is listed, not
 from sweepdiag.readers.columns import METRICS, ROLES, ColumnMap, find_columns, metric_mode
 from sweepdiag.readers.problems import MAX_LISTED, Problem, ProblemList
 from sweepdiag.readers.reading import Reading, read_curves
+from sweepdiag.readers.run_names import words_in_names
 from sweepdiag.readers.sources import MARKER
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "find_columns",
     "metric_mode",
     "read_curves",
+    "words_in_names",
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sweepdiag.readers.numbers import is_missing_text, parse_numbers
-from sweepdiag.readers.settings import settings_in_names
+from sweepdiag.readers.run_names import settings_in_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -13,18 +13,22 @@ from sweepdiag.readers.names import (
     metrics_of,
     paired_losses,
     summed_losses,
+    without_summaries,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = [
+    "DATA_COUNTS",
     "LOSSES",
     "METRICS",
     "QUANTITIES",
     "ROLES",
+    "ROUND_NAMES",
     "ColumnMap",
     "find_columns",
+    "is_counter",
     "metric_mode",
 ]
 
@@ -39,11 +43,28 @@ _RUN_NAMES = (
     "experiment_id", "experiment", "experiment_name", "exp_id", "exp_name", "exp", "config_id",
     "job_id", "id", "uid", "uuid", "run_uuid", "name", "number",
 )  # fmt: skip
-_EPOCH_NAMES = ("epoch", "epochs", "current_epoch", "n_epoch", "epoch_number")
+ROUND_NAMES = (
+    "round", "rounds", "comm_round", "comm_rounds", "communication_round", "communication_rounds",
+    "server_round", "global_round", "fl_round", "federated_round", "round_number", "round_idx",
+    "boosting_round", "boosting_rounds", "tree", "trees",
+)  # fmt: skip
+"""What counts in the place of epochs where clients train together, or trees are added."""
+_EPOCH_NAMES = (
+    "epoch", "epochs", "current_epoch", "n_epoch", "epoch_number", *ROUND_NAMES,
+)  # fmt: skip
+DATA_COUNTS = (
+    "tokens", "tokens_seen", "n_tokens", "num_tokens", "total_tokens", "tokens_processed",
+    "train_tokens", "num_input_tokens_seen", "samples_seen", "examples_seen", "n_examples_seen",
+    "n_samples_seen", "images_seen", "n_examples", "num_examples", "n_samples", "num_samples",
+    "samples", "examples",
+)  # fmt: skip
+"""Names of how much was trained with so far, or of how much there is: the cells tell which."""
 _STEP_NAMES = (
-    "step", "global_step", "trainer_global_step", "training_iteration", "iteration", "iterations",
-    "iter", "steps", "n_iter", "num_steps", "update", "updates", "t", "time_step",
-    "total_timesteps", "time_total_timesteps", "timesteps_total", "num_timesteps", "current_steps",
+    "step", "global_step", "trainer_global_step", "train_global_step", "training_iteration",
+    "iteration", "iterations", "iter", "steps", "n_iter", "num_steps", "update", "updates", "t",
+    "time_step", "total_timesteps", "time_total_timesteps", "timesteps_total", "num_timesteps",
+    "current_steps",
+    *DATA_COUNTS,
 )  # fmt: skip
 _SEED_NAMES = (
     "seed", "random_seed", "seed_id", "random_state", "rng_seed", "replicate", "fold", "fold_id",
@@ -52,6 +73,7 @@ _SEED_NAMES = (
 _USUAL_NAMES = {
     "run": _RUN_NAMES, "epoch": _EPOCH_NAMES, "step": _STEP_NAMES, "seed": _SEED_NAMES,
 }  # fmt: skip
+_COUNTERS = {*_EPOCH_NAMES, *_STEP_NAMES, "batch", "batch_idx", "batch_index", "minibatch"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,9 +151,11 @@ def find_columns(names: Sequence[str], given: Mapping[str, str]) -> ColumnMap:
                 raise ConfigError(unknown_name(f"column for {role}", name, names[:50]))
     parts = {role: _parts(role, text, names) for role, text in given.items()}
     taken = {name for columns in parts.values() for name in columns}
-    free = [name for name in names if name not in taken]
+    free = without_summaries([name for name in names if name not in taken])
     for role, usual in _USUAL_NAMES.items():
         parts.setdefault(role, _one(first_of(usual, free)))
+    if parts["epoch"] and "step" not in given and first_of(DATA_COUNTS, parts["step"]):
+        parts["step"] = ()  # beside epochs it is mostly the size of the data
     parts = {role: _one(loss_of(free, is_train=role == "train_loss")) for role in LOSSES} | parts
     if not any(parts[role] for role in LOSSES) and not given.keys() & set(LOSSES):
         parts |= dict(zip(LOSSES, summed_losses(free), strict=True))
@@ -148,6 +172,11 @@ def find_columns(names: Sequence[str], given: Mapping[str, str]) -> ColumnMap:
         sums={role: columns for role, columns in parts.items() if len(columns) > 1},
         **{role: " + ".join(columns) or None for role, columns in parts.items()},
     )
+
+
+def is_counter(name: str) -> bool:
+    """Return whether a column is named like a count of epochs, steps or the like."""
+    return first_of(tuple(_COUNTERS), [name]) is not None
 
 
 def _one(name: str | None) -> tuple[str, ...]:

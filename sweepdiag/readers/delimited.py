@@ -14,7 +14,7 @@ import numpy as np
 
 from sweepdiag.errors import ReaderError
 from sweepdiag.readers.columns import find_columns
-from sweepdiag.readers.printed import read_printed
+from sweepdiag.readers.printed import find_printed, read_printed
 from sweepdiag.readers.problems import MAX_LEFT_OUT, ProblemList
 from sweepdiag.readers.raw import Chooser, RawTable
 
@@ -22,10 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["has_header_of_losses", "read_delimited"]
+__all__ = ["has_curves_by_header", "has_header_of_losses", "has_printed_losses", "read_delimited"]
 
 _DELIMITERS = (",", ";", "\t", "|")
 _N_LOOKED_AT = 65_536
+_N_PRINTED = 4 * _N_LOOKED_AT
+"""Bytes at the beginning and at the end of printed output, before which its program may stand."""
+_WORDS_OF_LOGS = (b"loss", b"learn:", b"[0]", b"[1]")
+"""What stands in the lines of printed logs; those of boosting count from 0 in brackets."""
 _GIVES_NUMBER = re.compile(r"[:=]\s*[-+]?\.?\d")
 """What no name of a column has, but a line printed for people: ``loss: 0.1``."""
 _MARKS = (
@@ -38,14 +42,44 @@ _MARKS = (
 
 def has_header_of_losses(path: Path) -> bool:
     """Return whether a text file begins like a table with losses, not like printed output."""
+    names = _names_in(path)
+    return len(names) > 1 and find_columns(names, {}).has_loss
+
+
+def has_curves_by_header(path: Path) -> bool:
+    """Return whether a text file begins like a table of losses by epoch or step."""
+    columns = find_columns(_names_in(path), {})
+    return columns.has_loss and bool(columns.epoch or columns.step)
+
+
+def _names_in(path: Path) -> list[str]:
+    """Return the names of the columns of a text file; none where it cannot be read."""
     try:
         with path.open("rb") as stream:
             begin = stream.read(_N_LOOKED_AT)
         text = _decode(begin, path.name, ProblemList())
         names, _, _ = _header(list(io.StringIO(text, newline="")), path.name)
     except (ReaderError, OSError):
+        return []
+    return names
+
+
+def has_printed_losses(path: Path) -> bool:
+    """Return whether a text file begins, or ends, like a printed log that can be read."""
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(_N_PRINTED)
+            n_left = max(path.stat().st_size - _N_PRINTED, 0)
+            if n_left and not content.startswith(tuple(mark for mark, _ in _MARKS)):
+                stream.seek(-min(n_left, _N_PRINTED), io.SEEK_END)
+                content += b"\n" + stream.read()
+        lowered = content.lower()
+        if not any(word in lowered for word in _WORDS_OF_LOGS) and b"\0" not in content:
+            return False
+        lines = list(io.StringIO(_decode(content, path.name, ProblemList()), newline=""))
+    except (ReaderError, OSError):
         return False
-    return len(names) > 1 and find_columns(names, {}).has_loss
+    return find_printed(lines) is not None
 
 
 def read_delimited(
@@ -67,10 +101,20 @@ def read_delimited(
 
     Returns:
         The table.
+
+    Raises:
+        ReaderError: If it is no text, or most of its lines are no rows.
     """
     text = _decode(path.read_bytes(), file, problems)
     lines = list(io.StringIO(text, newline=""))
-    header, delimiter, first = _header(lines, file)
+    try:
+        header, delimiter, first = _header(lines, file)
+    except ReaderError:
+        # A program or a message may stand before printed lines, which is no header at all.
+        printed = read_printed(lines, file=file, default_run=default_run, choose=choose)
+        if printed is None:
+            raise
+        return printed
     if any(map(_GIVES_NUMBER.search, header)) or not find_columns(header, {}).has_loss:
         printed = read_printed(lines, file=file, default_run=default_run, choose=choose)
         if printed is not None:
@@ -130,6 +174,7 @@ def _decode(content: bytes, file: str, problems: ProblemList) -> str:
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             return content.decode(encoding, errors="replace").removeprefix("\N{BOM}")
+    content = content.lstrip(b"\0")  # of a log that was cut to nothing while it was written to
     if b"\0" in content[:4096]:
         message = f"{file} is no text file: there are null bytes in it"
         raise ReaderError(message)

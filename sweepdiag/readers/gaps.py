@@ -22,6 +22,8 @@ __all__ = ["BoolArray", "FloatArray", "IntArray", "PointTable", "fill_gaps"]
 _DENSE = 2.0
 """Training losses per validation loss from which they are averaged between validations."""
 _LACKING_SHARE = 0.1
+_N_BACK = 2
+"""How often a loss has to come back from 0 for its zeros, half of it or more, to be none."""
 _CURVE = 3
 """Training losses from which they are a curve without validation losses."""
 
@@ -87,6 +89,12 @@ def fill_gaps(table: PointTable, *, is_other: BoolArray) -> tuple[PointTable, li
     table = table.select(_is_worth_keeping(table, is_other))
     table = table.select(~_is_of_other_things(table))
     table, notes = _without_closing_test(table)
+    n_placeholders = _clear_placeholders(table)
+    if n_placeholders:
+        notes.append(
+            f"val_loss of {plural(n_placeholders, 'run')} is 0 between other values: no "
+            "validation took place there"
+        )
     table, n_aligned = _align(table)
     if n_aligned:
         notes.append(
@@ -95,6 +103,27 @@ def fill_gaps(table: PointTable, *, is_other: BoolArray) -> tuple[PointTable, li
         )
     table, told = _end_where_measured(table)
     return table, [*notes, *told]
+
+
+def _clear_placeholders(table: PointTable) -> int:
+    """Take zeros between losses above 0 for epochs without validation; return in how many runs.
+
+    Args:
+        table: The points; its validation losses are written to.
+    """
+    if "val_loss" not in table.values:
+        return 0
+    values, is_given = table.values["val_loss"], table.is_given["val_loss"]
+    n_runs = 0
+    for run in np.unique(table.code[is_given & (values == 0)]).tolist():
+        places = np.flatnonzero((table.code == run) & is_given)
+        is_zero = values[places] == 0
+        n_back = int((is_zero[:-1] & ~is_zero[1:]).sum())
+        is_placeholder = 2 * is_zero.sum() >= places.size and (values[places] >= 0).all()
+        if n_back >= _N_BACK and is_placeholder:
+            values[places[is_zero]], is_given[places[is_zero]] = np.nan, False
+            n_runs += 1
+    return n_runs
 
 
 def _mark_never_finite(table: PointTable) -> None:

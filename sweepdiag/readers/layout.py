@@ -3,43 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweepdiag.readers.columns import LOSSES
-from sweepdiag.readers.names import first_of, losses_among, says_part
+from sweepdiag.readers.axes import (
+    UNNAMED,
+    count_over_rounds,
+    count_rows,
+    counts_up,
+    lacks_axis,
+    restarting_axis,
+)
+from sweepdiag.readers.columns import DATA_COUNTS, LOSSES, METRICS
+from sweepdiag.readers.names import first_of, losses_among, metrics_of, says_part
+from sweepdiag.readers.naming import hints_among, name_blocks, name_runs
 from sweepdiag.readers.numbers import is_given
 from sweepdiag.readers.parts import part_column, spread_parts
-from sweepdiag.readers.rows import run_names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Mapping, Sequence
 
     from sweepdiag.readers.columns import ColumnMap
     from sweepdiag.readers.raw import RawTable
 
-__all__ = ["ROW_ORDER", "open_columns", "settle"]
+__all__ = ["open_columns", "settle"]
 
-ROW_ORDER = "the order of the rows"
-"""Name of the column that stands for epochs where a table has none."""
-
-_UNNAMED = frozenset({"column 1", "Unnamed: 0", "__index_level_0__", "index", ""})
-"""What the first column is called where pandas has written its index."""
-
-_RUN_HINTS = (
-    "folder", "dir", "directory", "run_dir", "log_dir", "logdir", "output_dir", "save_dir", "path",
-    "file", "filename", "checkpoint", "model", "model_name", "method", "algorithm", "variant",
-    "setting", "condition", "config", "fold", "seed", "dataset", "task",
-)  # fmt: skip
-"""Columns that tell runs apart where epochs repeat without them; else they are settings."""
 _N_SHOWN = 8
 _CURVE = 3
-"""Rows per run, in the mean, below which a table without epochs holds results."""
-_REPEATED_SHARE = 0.05
-"""Share of losses given again at their epoch from which they are of several runs."""
+"""Rows from which an epoch that is the same in all of them counts nothing."""
 
 
 def open_columns(names: Sequence[str], columns: ColumnMap, given: Mapping[str, str]) -> set[str]:
@@ -50,14 +42,18 @@ def open_columns(names: Sequence[str], columns: ColumnMap, given: Mapping[str, s
         columns: What they hold by their names.
         given: What the user says, by role.
     """
-    hints = set() if columns.run or "run" in given else set(_hints(names))
+    hints = set() if columns.run or "run" in given else set(hints_among(names))
     part = part_column(names, columns, given)
-    index = names[0] if _lacks_axis(columns) and names[0] in _UNNAMED else None
-    return hints | {name for name in (part, index) if name is not None}
+    index = names[0] if lacks_axis(columns) and names[0] in UNNAMED else None
+    others = {name for name in _other_metrics(names, columns, _unsure_metrics(columns)) if name}
+    return hints | others | {name for name in (part, index) if name is not None}
 
 
 def settle(
-    table: RawTable, columns: ColumnMap, given: Mapping[str, str]
+    table: RawTable,
+    columns: ColumnMap,
+    given: Mapping[str, str],
+    everything: Callable[[], RawTable],
 ) -> tuple[RawTable, ColumnMap, list[str]]:
     """Return a table and what its columns hold, with what was open decided by its cells.
 
@@ -65,11 +61,14 @@ def settle(
         table: The table; read with the columns that ``open_columns`` named.
         columns: What its columns hold by their names.
         given: What the user says, by role. It is never decided otherwise.
+        everything: Reads the table with all of its columns.
 
     Returns:
         The table, with columns of its own for what is derived from others; what the columns hold;
         and in words what was decided.
     """
+    columns = _without_idle_count(table, columns, given)
+    columns = _without_text(table, columns, given)
     notes = []
     if columns.sums and not given.keys() & set(LOSSES):
         notes.append(_sum_note(columns))
@@ -83,52 +82,24 @@ def settle(
         notes += said
     if columns.train_loss and not columns.val_loss and "val_loss" not in given:
         notes += _possible_validation(table.names)
-    if not columns.run and "run" not in given:
-        columns, said = _name_runs(table, columns)
+    if "epoch" not in given:
+        table, columns, said = count_over_rounds(table, columns, everything)
         notes += said
-    if _lacks_axis(columns):
-        table, columns, said = _count_rows(table, columns, part=key)
+        columns, said = _without_idle_epoch(table, columns, everything)
+        notes += said
+    if not columns.run and "run" not in given:
+        if lacks_axis(columns) and key is None:
+            table, columns, said = restarting_axis(table, columns, everything)
+            notes += said
+        if lacks_axis(columns):
+            columns, said = name_blocks(table, columns)
+        else:
+            table, columns, said = name_runs(table, columns, everything)
+        notes += said
+    if lacks_axis(columns):
+        table, columns, said = count_rows(table, columns, part=key)
         notes += said
     return table, columns, notes
-
-
-def _hints(names: Sequence[str]) -> list[str]:
-    found = (first_of([hint], names) for hint in _RUN_HINTS)
-    return list(dict.fromkeys(name for name in found if name is not None))
-
-
-def _name_runs(table: RawTable, columns: ColumnMap) -> tuple[ColumnMap, list[str]]:
-    """Take a column for the name of the run if losses repeat at their epochs without it."""
-    hints = [name for name in _hints(table.names) if name in table.columns]
-    losses = [name for role in LOSSES for name in columns.columns_of(role)]
-    if not hints or not losses or not (columns.epoch or columns.step):
-        return columns, []
-    used = np.flatnonzero(is_given(table.columns[losses[0]]))
-    places = [table.numbers(name)[0][used] for name in (columns.epoch, columns.step) if name]
-    n_before = _n_repeated(places)
-    if n_before <= _REPEATED_SHARE * used.size:
-        return columns, []
-    left = {}
-    for name in hints:
-        cells = run_names(table, dataclasses.replace(columns, run=(name,)))[used]
-        left[name] = _n_repeated([*places, np.unique(cells, return_inverse=True)[1]])
-    best = min(left, key=lambda name: left[name])
-    if left[best] > n_before / 2:
-        return columns, []
-    note = f"epochs repeat, and {best!r} tells their rows apart: it names the run"
-    return dataclasses.replace(columns, run=(best,)), [
-        f"{note} (--columns run=NAME says otherwise)"
-    ]
-
-
-def _n_repeated(columns: Sequence[NDArray[Any]]) -> int:
-    """Return how many rows repeat another one."""
-    table = np.stack([np.asarray(column, dtype=np.float64) for column in columns], axis=1)
-    return len(table) - len(np.unique(np.nan_to_num(table, nan=-1.0), axis=0))
-
-
-def _lacks_axis(columns: ColumnMap) -> bool:
-    return columns.has_loss and columns.epoch is None and columns.step is None
 
 
 def _sum_note(columns: ColumnMap) -> str:
@@ -171,46 +142,62 @@ def _settle_metric(
     return columns, [note]
 
 
-def _count_rows(
-    table: RawTable, columns: ColumnMap, *, part: str | None
-) -> tuple[RawTable, ColumnMap, list[str]]:
-    """Take the order of the rows of each run, and part, for the epoch, where there are several."""
-    counted = columns.run if part is None else (*columns.run, part)
-    order = _places_in_run(run_names(table, dataclasses.replace(columns, run=counted)))
-    if not len(table) or order.max() < 2 or (not columns.run and _is_of_results(table)):
-        return table, columns, []
-    first = table.names[0]
-    if first in _UNNAMED and first in table.columns and _counts(table, first, order):
-        note = f"the first column, {first!r}, numbers the rows: it is taken for the epoch"
-        return table, dataclasses.replace(columns, epoch=first), [note]
-    note = (
-        "no column is named like an epoch or step: the order of the rows counts as the epoch, "
-        "from 1 (--columns epoch=NAME says otherwise)"
-    )
-    return (
-        table.with_columns({ROW_ORDER: order}),
-        dataclasses.replace(columns, epoch=ROW_ORDER),
-        [note],
-    )
+def _without_idle_epoch(
+    table: RawTable, columns: ColumnMap, everything: Callable[[], RawTable]
+) -> tuple[ColumnMap, list[str]]:
+    """Return no epoch where it is the same in all rows of numbers, as if fit is called anew."""
+    epoch = columns.epoch
+    if epoch is None or columns.run or columns.step or len(table) < _CURVE:
+        return columns, []
+    values = table.numbers(epoch)[0]
+    if not np.isfinite(values).all() or (values != values[0]).any():
+        return columns, []
+    whole = everything()
+    if any(whole.numbers(name)[2] for name in whole.names):  # texts may tell runs apart
+        return columns, []
+    return dataclasses.replace(columns, epoch=None), [f"{epoch!r} stands still and is left out"]
 
 
-def _is_of_results(table: RawTable) -> bool:
-    """Return whether a column that may tell runs apart leaves each too few rows for a curve."""
-    hints = [name for name in _hints(table.names) if name in table.columns]
-    counts = [len(set(map(str, table.columns[name]))) for name in hints]
-    return any(n > 1 and len(table) < _CURVE * n for n in counts)
+def _without_idle_count(
+    table: RawTable, columns: ColumnMap, given: Mapping[str, str]
+) -> ColumnMap:
+    """Return no step where the count of data stands still: it is how much there is."""
+    step = columns.step
+    if step is None or "step" in given or not first_of(DATA_COUNTS, [step]):
+        return columns
+    is_counting = counts_up(table, columns, step)
+    return columns if is_counting else dataclasses.replace(columns, step=None)
 
 
-def _places_in_run(runs: NDArray[np.object_]) -> NDArray[np.float64]:
-    """Return how many rows of its run a row is, from 1."""
-    counts: dict[Any, int] = {}
-    places = np.empty(len(runs))
-    for i, run in enumerate(runs):
-        places[i] = counts[run] = counts.get(run, 0) + 1
-    return places
+def _unsure_metrics(columns: ColumnMap) -> list[str]:
+    """Return the metrics that may be settings by their names, as ``precision`` may."""
+    names = (columns.train_metric, columns.val_metric)
+    return [name for name in names if name and not says_part(name)]
 
 
-def _counts(table: RawTable, name: str, order: NDArray[np.float64]) -> bool:
-    """Return whether a column counts the rows of each run up from the same number."""
-    values, _, bad = table.numbers(name)
-    return not bad and bool((values - order == values[0] - order[0]).all())
+def _other_metrics(
+    names: Sequence[str], columns: ColumnMap, without: Sequence[str]
+) -> tuple[str | None, str | None]:
+    """Return the metrics of training and validation if some columns are none."""
+    if not without:
+        return columns.train_metric, columns.val_metric
+    metrics = {columns.train_metric, columns.val_metric}
+    taken = columns.used() - metrics
+    others = [name for name in names if name not in taken and name not in without]
+    return metrics_of(others, has_val_loss=columns.val_loss is not None)
+
+
+def _without_text(table: RawTable, columns: ColumnMap, given: Mapping[str, str]) -> ColumnMap:
+    """Return metrics that have a number: a column without one is a setting."""
+    texts = [name for name in _unsure_metrics(columns) if not _has_number(table, name)]
+    if not texts or given.keys() & set(METRICS):
+        return columns
+    found = _other_metrics(table.names, columns, texts)
+    train, val = (name if name in table.columns else None for name in found)
+    return dataclasses.replace(columns, train_metric=train, val_metric=val)
+
+
+def _has_number(table: RawTable, name: str) -> bool:
+    """Return whether a column has a number, or no cell at all."""
+    values, is_missing, bad = table.numbers(name)
+    return len(bad) + int(is_missing.sum()) < values.size or not bad

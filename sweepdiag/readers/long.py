@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["long_columns", "spread_metrics"]
 
 _KEYS = ("key", "metric", "metric_name", "tag", "variable", "measure", "quantity", "name")
-_VALUES = ("value", "metric_value", "scalar")
+_VALUES = ("value", "metric_value", "scalar", "result", "score", "val")
 _MOST = 500
 """Metrics that are spread; further ones are hardly metrics."""
 

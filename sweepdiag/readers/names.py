@@ -13,6 +13,7 @@ __all__ = [
     "first_of",
     "is_learning_rate",
     "is_of_losses",
+    "is_only_loss",
     "loss_of",
     "losses_among",
     "may_be_loss",
@@ -20,21 +21,29 @@ __all__ = [
     "metrics_of",
     "paired_losses",
     "part_of",
+    "part_of_log",
     "part_of_losses",
     "says_part",
     "summed_losses",
+    "without_summaries",
     "words_of",
 ]
 
 _TRAIN = {"train", "training", "trn", "tr", "learn"}
-_VAL = {"val", "valid", "validation", "eval", "evaluation", "dev"}
+_VAL = {"val", "valid", "validation", "eval", "evaluation", "dev", "vl", "va"}
 _TEST = {"test", "testing", "holdout", "heldout"}
 _PARTS = {"train": _TRAIN, "val": _VAL, "test": _VAL | _TEST}
 _LOSS = {"loss", "losses", "nll", "xent", "logloss", "mlogloss"}
 _LOSSES = _LOSS | {"error", "errors"}
 """Words by which files and folders say that they are of losses."""
-_HARMLESS = {"epoch", "mean", "avg", "average", "total", "per", "value"}
+_LOG = {
+    "log", "logs", "logger", "metrics", "metric", "history", "result", "results", "curve",
+    "curves", "stats",
+}  # fmt: skip
+"""Words by which a file says that it is a log."""
+_HARMLESS = {"epoch", "mean", "avg", "average", "total", "per", "value", "phase", "set"}
 """Words beside ``train`` and ``loss`` that do not make another quantity of it."""
+_RUNTIME = ["train", "runtime"]
 _PER_STEP = {"step", "batch"}
 _TIMES = {
     "time", "wall", "date", "timestamp", "runtime", "duration", "elapsed", "eta", "seconds",
@@ -84,6 +93,17 @@ def loss_of(names: Sequence[str], *, is_train: bool) -> str | None:
             if (kind and words_left and words_left <= kind) or (not kind and not rest):
                 ranked.append((rank, len(words), place, name))
     return min(ranked)[-1] if ranked else None
+
+
+def without_summaries(names: Sequence[str]) -> list[str]:
+    """Return the columns without a training loss that sums the whole of a training up.
+
+    Hugging Face's Trainer ends its log with a record of ``train_runtime`` and ``train_loss``, the
+    mean over all of it; the losses of the curve are called ``loss``.
+    """
+    summaries = {(*words[:-1], "loss") for words in map(words_of, names) if words[-2:] == _RUNTIME}
+    kept = [name for name in names if tuple(words_of(name)) not in summaries]
+    return kept if loss_of(kept, is_train=True) is not None else list(names)
 
 
 def summed_losses(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -191,6 +211,17 @@ def part_of_losses(text: str) -> str:
     """Return the part that a text says where it says besides that it is of losses; else ''."""
     words = set(words_of(text))
     return _part(words - _LOSSES - _HARMLESS) if is_of_losses(text) else ""
+
+
+def part_of_log(text: str) -> str:
+    """Return the part that a text says where it says besides that it is a log; else ''."""
+    return _part(set(words_of(text)) - _LOSSES - _HARMLESS - _LOG)
+
+
+def is_only_loss(text: str) -> bool:
+    """Return whether a text says that it is of a loss, and of nothing else."""
+    words = set(words_of(text))
+    return bool(words & _LOSS) and words <= _LOSS | _HARMLESS | _LOG
 
 
 def is_of_losses(text: str) -> bool:

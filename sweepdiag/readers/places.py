@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from sweepdiag.readers.columns import LOSSES, METRICS, QUANTITIES
 from sweepdiag.readers.names import (
     is_of_losses,
+    is_only_loss,
     losses_among,
     part_of,
+    part_of_log,
     part_of_losses,
     says_part,
 )
@@ -61,13 +63,16 @@ def places_of(files: Sequence[Path], top: Path) -> list[Place]:
 
     A folder's name counts where one beside it is of another part: ``metrics/train/loss.tsv`` and
     ``metrics/eval/loss.tsv``. A file's own counts where it says too that it is of losses:
-    ``learn_error.tsv`` and ``test_error.tsv``. Such files of one place are of one run.
+    ``learn_error.tsv`` and ``test_error.tsv``; or where one beside it is of another part:
+    ``train_log.csv`` and ``val_log.csv``, or ``loss.csv`` and ``val_loss.csv``. Such files of one
+    place are of one run.
 
     Args:
         files: The files.
         top: The folder that was asked for, or that of the file that was.
     """
-    found = [_place(file, top) for file in files]
+    twins = _twins(files)
+    found = [_place(file, top, twins.get(file, "")) for file in files]
     parts: dict[str, set[str]] = {}
     for place in found:
         parts.setdefault(place.run, set()).add(place.part)
@@ -83,17 +88,38 @@ def _is_joined(place: Place, parts: set[str]) -> bool:
     return {"train", held_out} <= parts and place.part in {"train", held_out}
 
 
-def _place(file: Path, top: Path) -> Place:
+def _twins(files: Sequence[Path]) -> dict[Path, str]:
+    """Return the part of each file whose name says so only beside one of another part."""
+    by_folder: dict[Path, list[Path]] = {}
+    for file in files:
+        if not is_event_file(file):
+            by_folder.setdefault(file.parent, []).append(file)
+    twins = {}
+    for folder in by_folder.values():
+        plain = {file: part_of_losses(file.stem) for file in folder}
+        parts = {file: plain[file] or part_of_log(file.stem) for file in folder}
+        known = set(parts.values()) - {""}
+        is_lacking = "train" not in known and bool({"val", "test"} & set(plain.values()))
+        for file in folder:
+            if not parts[file] and is_lacking and is_only_loss(file.stem):
+                twins[file] = "train"
+            elif parts[file] and not plain[file] and len(known) > 1:
+                twins[file] = parts[file]
+    return twins
+
+
+def _place(file: Path, top: Path, twin: str) -> Place:
     exported = _EXPORTED.fullmatch(file.stem)
     if exported:
         part = part_of_losses(exported["tag"])
         part = part or (part_of(exported["part"]) if is_of_losses(exported["tag"]) else "")
         run = _run_name(file.parent / (exported["run"] or "."), top)
         return Place(part=part, word=file.name, is_of_losses=True, run=run) if part else NOWHERE
-    part = part_of_losses(file.stem)
+    part = part_of_losses(file.stem) or twin
     if part:
         run = _run_name(file.parent, top)
-        return Place(part=part, word=file.name, is_of_losses=True, run=run)
+        says_loss = is_of_losses(file.stem)
+        return Place(part=part, word=file.name, is_of_losses=says_loss, run=run)
     # What TensorBoard calls a file says nothing: its folder is the log.
     log = file.parent if is_event_file(file) else file.with_suffix("")
     for folder in file.parents[: len(file.relative_to(top).parts)]:

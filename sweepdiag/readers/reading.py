@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,9 @@ _FRAME = "the data frame"
 _SUMMED = 20.0
 """Training over validation loss, median of a run, from which they are hardly of one scale."""
 _FEW_ROWS = 10
+_RESULTS = 1.5
+"""Epochs per run, in the mean, below which rows are results and no curves."""
+_DIGITS = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +236,7 @@ class _Reader:
         table, columns, told = take_place(
             table, columns, place, given=self.given, everything=again
         )
-        table, columns, notes = settle(table, columns, self.given)
+        table, columns, notes = settle(table, columns, self.given, again)
         notes = told + notes
         key = runs_table_key(table.names, columns)
         wrong = unwanted_shape(table.file, table.names, columns)
@@ -310,11 +314,16 @@ class _Reader:
 
     def _file_notes(self) -> list[str]:
         """Return what was decided on the layout of files, with the files where not in all."""
-        n_files = len(self.parts)
-        lines = []
+        alike: dict[str, list[tuple[str, list[str]]]] = {}
         for note, files in self.notes.items():
-            more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-            lines.append(note if len(files) == n_files else f"{files[0]}{more}: {note}")
+            alike.setdefault(_DIGITS.sub("", note), []).append((note, files))
+        lines = []
+        for group in alike.values():
+            (note, files), n_files = group[0], sum(len(files) for _, files in group)
+            others = f"{n_files - 1} more" if len(group) == 1 else f"{n_files - 1} like it"
+            more = f" and {others}" if n_files > 1 else ""
+            is_of_all = len(group) == 1 and n_files == len(self.parts)
+            lines.append(note if is_of_all else f"{files[0]}{more}: {note}")
         return lines
 
     def _first_problem(self) -> str:
@@ -338,10 +347,10 @@ class _Reader:
         return rows, notes + restarts
 
     def _check_runs(self, rows: Rows) -> None:
-        """Check that a column that was taken for the runs' names does not number the rows.
+        """Check that a column that was taken for the runs' names leaves each several epochs.
 
         Raises:
-            ReaderError: If it differs in every row.
+            ReaderError: If it numbers the rows, or most runs have only one.
         """
         found = [name for _, columns in self.maps for name in columns.run]
         if "run" in self.given or not found or len(rows) <= _FEW_ROWS:
@@ -351,6 +360,13 @@ class _Reader:
                 f"column {found[0]!r}, taken for the name of the run, differs in every row, so "
                 "that every curve would have one point: say which column names a run (--columns "
                 "run=NAME), or that none does (--columns run=)"
+            )
+            raise ReaderError(message)
+        n_runs, n_points = len(set(rows.run)), _n_points(rows)
+        if n_points < _RESULTS * n_runs:
+            message = (
+                f"{rows.files[0]} is a table of results: its {n_runs} runs have {n_points} epochs "
+                "or steps in all, so that there are no curves. Expected a row per run and epoch"
             )
             raise ReaderError(message)
 
@@ -366,6 +382,12 @@ class _Reader:
             raise ConfigError(
                 unknown_name("column for --group-by", self.group_by, sorted(self.seen)[:50])
             )
+
+
+def _n_points(rows: Rows) -> int:
+    """Return how many places there are with a row, of all runs together."""
+    place = np.where(np.isfinite(rows.epoch), rows.epoch, rows.step)
+    return len(set(zip(rows.run, place.tolist(), strict=True)))
 
 
 def _scale_notes(curves: pd.DataFrame) -> list[str]:

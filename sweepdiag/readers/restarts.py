@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sweepdiag.readers.columns import LOSSES
 from sweepdiag.readers.points import run_codes
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ _START_SHARE = 0.1
 """Share of the epochs so far within which a training that begins anew begins."""
 _N_REPEATED = 2
 """Epochs that must be repeated: a single one is a row that was logged again."""
+_LEAST_FALL = 0.2
+"""Fall of a loss in the first part, relative to its start, from which its end tells from it."""
+_REGAINED = 0.3
+"""Share of that fall that a loss may lose where a training is continued."""
 _CLOSE = 3e-3
 """Relative difference within which processes of one training log the same loss."""
 _CLOSE_SHARE = 0.9
@@ -31,7 +36,9 @@ def split_restarts(rows: Rows) -> tuple[Rows, list[str]]:
 
     A training begins anew where, in the order of a file, the epochs of a run go back to about
     where they began and give the same losses a second time, and steps do not go on. One that was
-    resumed later than that goes on: of its repeated epochs the last count.
+    resumed later than that goes on: of its repeated epochs the last count. Where losses go on
+    from where the part before ended, one training was continued, call by call, with epochs that
+    count from the start in each: they are counted on.
 
     Args:
         rows: All rows, in the order of their files.
@@ -55,13 +62,31 @@ def split_restarts(rows: Rows) -> tuple[Rows, list[str]]:
     given = np.stack([~missing[order] for missing in rows.missing.values()], axis=1)
     stretch = np.concatenate(([0], np.flatnonzero(~is_same) + 1, [order.size]))
     number = np.ones(order.size, dtype=np.int64)
+    counted = axis.copy()
+    continued = set()
     for begin, end in itertools.pairwise(stretch.tolist()):
         breaks = backward[np.searchsorted(backward, begin) : np.searchsorted(backward, end)]
         if breaks.size and _repeats(epoch[begin:end], given[begin:end]):
-            number[begin:end] = _numbered(epoch[begin:end], given[begin:end], breaks - begin)
+            parts = _numbered(epoch[begin:end], given[begin:end], breaks - begin)
+            rows_of_run = order[begin:end]
+            # Training losses tell it best: those of validation may rise.
+            loss = next(rows.values[name] for name in LOSSES if name in rows.values)
+            if parts[-1] > 1 and has_epochs and _goes_on(loss[rows_of_run], parts):
+                counted[rows_of_run] = _counted_on(epoch[begin:end], parts)
+                continued.add(int(code[begin]))
+            else:
+                number[begin:end] = parts
+    notes = []
+    if continued:
+        rows = dataclasses.replace(rows, epoch=counted)
+        n, name = len(continued), runs[min(continued)]
+        notes.append(
+            f"the epochs of {_count(n, 'run')} begin anew where losses go on ({name}): trained in "
+            "several calls, so they are counted on"
+        )
     restarted = set(code[number > 1].tolist())
     if not restarted:
-        return rows, []
+        return rows, notes
     names = rows.run.copy()
     for i, k in zip(order.tolist(), number.tolist(), strict=True):
         if codes[i] in restarted:
@@ -73,7 +98,7 @@ def split_restarts(rows: Rows) -> tuple[Rows, list[str]]:
         f"the {what} of {_count(len(restarted), 'run')} begin anew within a file: "
         f"{n_begun} trainings, named {first}#1, {first}#2, … (--columns run=NAME says otherwise)"
     )
-    return dataclasses.replace(rows, run=names), [note]
+    return dataclasses.replace(rows, run=names), [*notes, note]
 
 
 def without_copies(rows: Rows) -> tuple[Rows, str] | None:
@@ -134,6 +159,33 @@ def _numbered(
             number[at:] += 1
             begin = at
     return number
+
+
+def _goes_on(loss: NDArray[np.float64], parts: NDArray[np.int64]) -> bool:
+    """Return whether a loss begins each part about where it ended the one before.
+
+    Args:
+        loss: The loss in the order of the rows.
+        parts: Which part each row is of, from 1.
+    """
+    given = np.isfinite(loss)
+    values, part = loss[given], parts[given]
+    begins = np.flatnonzero(np.diff(part)) + 1
+    if not begins.size or begins.size < parts[-1] - 1:
+        return False
+    start, before = values[0], values[begins - 1]
+    fall = start - before
+    is_low = fall >= _LEAST_FALL * abs(start)
+    return bool((is_low & (values[begins] - before <= _REGAINED * fall)).all())
+
+
+def _counted_on(epoch: NDArray[np.float64], parts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return epochs that go on from part to part."""
+    counted = epoch.copy()
+    for k in range(2, int(parts[-1]) + 1):
+        own, last = parts == k, counted[parts == k - 1].max()
+        counted[own] += last + 1 - epoch[own].min()
+    return counted
 
 
 def _is_again(before: NDArray[np.float64], after: NDArray[np.float64]) -> bool:

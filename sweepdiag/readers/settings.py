@@ -1,10 +1,8 @@
-"""Settings of runs beside their logs: files of them, and names such as ``lr=0.1,bs=64``."""
+"""Settings of runs in files beside their logs."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +10,10 @@ from sweepdiag.config.yaml_reading import MAX_BYTES, read_text
 from sweepdiag.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["settings_beside", "settings_in_names"]
+__all__ = ["settings_beside"]
 
 _FILES = (
     "hparams.yaml", "hparams.json", "params.json", "params.yaml", "args.yaml", "args.json",
@@ -28,15 +26,6 @@ _PARAMS, _META = "params", "meta.yaml"
 _PREFIX = "config"
 _LONGEST = 200
 """Characters from which a text is no value of a setting."""
-_ASSIGNED = re.compile(r"(?:.*\d_)?(?P<name>[A-Za-z][\w.]*)=(?P<value>[^=]+)")
-"""One of ``train_8_lr=0.1,width=64`` between the commas: what Ray Tune and Hydra call folders."""
-_KNOWN = re.compile(
-    r"(?<![A-Za-z])(?P<name>lr|learning_?rate|bs|batch_?size|batch|wd|weight_?decay|width|depth|"
-    r"hidden(?:_?(?:size|dim|units))?|dropout|momentum|seed|fold)[_=-]?"
-    r"(?P<value>(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)(?![A-Za-z\d]|\.\d)",
-    re.IGNORECASE,
-)
-"""A setting of a usual name with its number: ``lr0.01``, ``bs_64``."""
 
 
 @lru_cache(maxsize=100_000)
@@ -59,36 +48,6 @@ def settings_beside(folder: Path, top: Path) -> Mapping[str, Any]:
     if (folder / _META).is_file() and (folder / _PARAMS).is_dir():
         own |= {f"{_PREFIX}/{name}": value for name, value in _read_params(folder / _PARAMS)}
     return {**above, **own}
-
-
-def settings_in_names(runs: Sequence[str]) -> dict[str, list[Any]]:
-    """Return the settings that the names of runs tell, each with a value per run.
-
-    Args:
-        runs: Names such as ``lr_0.1_bs_64`` or ``train_8_lr=0.1,width=64``.
-
-    Returns:
-        Values by name of the setting, only of those that every name tells once.
-    """
-    found = [dict(_named(run)) for run in runs]
-    shared = [name for name in (found[0] if found else {}) if all(name in one for one in found)]
-    return {name: [one[name] for one in found] for name in shared}
-
-
-def _named(run: str) -> Iterator[tuple[str, Any]]:
-    assigned = [match for part in re.split(r"[,/&;]", run) if (match := _ASSIGNED.fullmatch(part))]
-    matches = assigned or list(_KNOWN.finditer(run))
-    counts = Counter(match["name"].lower() for match in matches)
-    for match in matches:
-        if counts[match["name"].lower()] == 1:
-            yield match["name"], _value(match["value"])
-
-
-def _value(text: str) -> Any:
-    try:
-        return float(text)
-    except ValueError:
-        return text.strip()
 
 
 def _read(path: Path) -> Iterator[tuple[str, Any]]:
@@ -120,4 +79,11 @@ def _read_params(folder: Path) -> Iterator[tuple[str, Any]]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.stat().st_size <= _LONGEST:
             name = path.relative_to(folder).as_posix()
-            yield name, _value(path.read_text(encoding="utf-8", errors="replace"))
+            yield name, _number_or_text(path.read_text(encoding="utf-8", errors="replace"))
+
+
+def _number_or_text(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        return text.strip()

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweepdiag.errors import ReaderError
-from sweepdiag.readers.columns import find_columns
-from sweepdiag.readers.delimited import has_header_of_losses, read_delimited
+from sweepdiag.readers.delimited import (
+    has_curves_by_header,
+    has_header_of_losses,
+    has_printed_losses,
+    read_delimited,
+)
 from sweepdiag.readers.json_logs import (
     has_records_of_losses,
     holds_curves,
@@ -37,14 +41,16 @@ MARKER = "diagnosis.json"
 """File that marks a folder as written by ``sweepdiag diagnose``: its tables are no logs."""
 
 _TEXT = {".csv", ".tsv", ".txt", ".log"}
+_FREE_TEXT = {".txt", ".log"}
 _PARQUET = {".parquet", ".pq"}
 _LINES = {".jsonl", ".ndjson"}
 _SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson", ".json")
 # Names that libraries give every run's file, so that the folder names the run.
 _COMMON = {"metrics", "progress", "result", "trainer_state", "log", "logs", "history", "training"}
-_COMMON |= {"results", "training_log", "curves", "train"}
+_COMMON |= {"results", "training_log", "curves", "train", "output"}
 _TRAINER = "trainer_state.json"
 _JSON_LOGS = {_TRAINER, "result.json", "history.json", "training_history.json"}
+_CATBOOST = {"learn_error.tsv", "test_error.tsv", "catboost_training.json"}
 _METRICS = "metrics.json"
 """Curves where it is the only log (Detectron2), else mostly the last values of one."""
 _EPOCH = re.compile(r"metrics_epoch_(\d+)\.json")
@@ -145,12 +151,16 @@ def find_sources(path: Path) -> list[Source]:
         (place,) = places_of([path], path.parent)
         run = _run_of(path, path.parent)
         return [Source(path=path, file=path.name, default_run=run, top=path.parent, place=place)]
-    found = _superseded(_files_of(path))
+    logs, printed = _files_of(path)
+    logs = _superseded(logs)
+    printed = _only_printed(printed, logs)
+    folders = {file.parent for file in printed}
+    found = sorted([*printed, *(log for log in logs if not _is_summary(log, folders))])
     if not found:
         message = (
             f"{path} holds no file that ends in {', '.join(_SUFFIXES)} and may be a log, no event "
-            "file of TensorBoard, and no .txt or .log file that begins with a header or a JSON "
-            "object with a loss"
+            "file of TensorBoard, and no .txt or .log file with losses (a header, JSON, or lines "
+            "that name them)"
         )
         raise ReaderError(message)
     parts = _parts_of(found)
@@ -170,7 +180,7 @@ def find_sources(path: Path) -> list[Source]:
 
 def _is_known(file: Path) -> bool:
     """Return whether a file that was asked for by name is of a known kind."""
-    has_ending = file.suffix.lower() in {*_SUFFIXES, *_TEXT}
+    has_ending = file.suffix.lower() in {*_SUFFIXES, *_TEXT, ".md"}
     return has_ending or is_event_file(file) or run_folder(file) is not None
 
 
@@ -202,19 +212,39 @@ def _name_of(file: Path, top: Path) -> str:
     return re.sub(r"tfevents.*", "tfevents.*", name)
 
 
-def _files_of(folder: Path) -> list[Path]:
-    """Return the files that may be logs; hidden ones and earlier diagnoses are passed over."""
-    files = []
+def _files_of(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the files that may be logs, and those that may be printed ones.
+
+    Hidden files and earlier diagnoses are passed over.
+    """
+    logs: list[Path] = []
+    printed: list[Path] = []
     for file in sorted(folder.rglob("*")):
         inside = file.relative_to(folder)
         if any(part.startswith(".") for part in inside.parts) or not file.is_file():
             continue
-        if not _may_be_log(file):
+        is_log = _may_be_log(file)
+        if not is_log and not (file.suffix.lower() in _FREE_TEXT and has_printed_losses(file)):
             continue
         parents = [folder / parent for parent in inside.parents]
         if not any((parent / MARKER).exists() for parent in parents):
-            files.append(file)
-    return files
+            (logs if is_log else printed).append(file)
+    return logs, printed
+
+
+def _only_printed(printed: list[Path], logs: list[Path]) -> list[Path]:
+    """Return the printed logs whose losses no other log has, be it in a folder above or below."""
+    if not printed:
+        return []
+    tables = [file for file in logs if file.suffix.lower() in {".csv", ".tsv"}]
+    beside = {file.parent for file in tables if _has_losses(file)}
+    around = {file.parent for file in logs if _has_curves(file)}
+    above = {parent for folder in around for parent in (folder, *folder.parents)}
+    return [
+        file
+        for file in printed
+        if file.parent not in beside | above and around.isdisjoint(file.parents)
+    ]
 
 
 def _may_be_log(file: Path) -> bool:
@@ -224,7 +254,7 @@ def _may_be_log(file: Path) -> bool:
         return True
     if suffix == ".json":
         return _is_usual(file) or holds_curves(file)
-    if suffix in {".txt", ".log"}:
+    if suffix in _FREE_TEXT:
         return has_header_of_losses(file) or has_records_of_losses(file)
     return suffix in _SUFFIXES
 
@@ -249,10 +279,18 @@ def _superseded(files: list[Path]) -> list[Path]:
         if file.name == _TRAINER
     }
     copies = _copies([file for file in files if _is_other_json(file)])
+    catboost = {file.parent for file in files if file.name in _CATBOOST}
     for file in files:
-        # Ray Tune, Lightning and YOLO write event files beside a table, Hugging Face below it.
+        # Ray Tune, Lightning and YOLO write event files beside a table, Hugging Face and CatBoost
+        # below it.
         is_twice = is_event_file(file) and (
-            file.parent in others or not trainers.isdisjoint(file.parents)
+            file.parent in others
+            or file.parent.parent in catboost
+            or not trainers.isdisjoint(file.parents)
+        )
+        is_twice |= file.name == "time_left.tsv" and file.parent in catboost
+        is_twice |= (
+            file.name == "catboost_training.json" and file.with_name("learn_error.tsv") in files
         )
         is_summary = file.name == "progress.csv" and file.with_name("result.json") in files
         is_summary |= file.name.lower() == _METRICS and n_in_folder[file.parent] > 1
@@ -285,16 +323,25 @@ def _is_log_by_name(file: Path) -> bool:
     suffix = file.suffix.lower()
     if suffix == ".json":
         return _is_usual(file) and file.name.lower() != _METRICS
-    if suffix not in {".csv", ".tsv"}:
-        return suffix in _SUFFIXES
-    with file.open(encoding="utf-8", errors="replace") as stream:
-        columns = find_columns(re.split(r"[,;\t|]", stream.readline().strip()), {})
-    return columns.has_loss and bool(columns.epoch or columns.step)
+    return suffix in _SUFFIXES and _has_curves(file)
 
 
 def _has_losses(file: Path) -> bool:
     """Return whether a log has losses, as far as can be seen at once."""
     return file.suffix.lower() not in {".csv", ".tsv"} or has_header_of_losses(file)
+
+
+def _has_curves(file: Path) -> bool:
+    """Return whether a log has losses by epoch or step, as far as can be seen at once."""
+    if file.name.lower() == _METRICS:  # mostly the last values alone
+        return is_json_lines(file) and file.read_bytes().strip().count(b"\n") > 0
+    is_text = file.suffix.lower() in _TEXT
+    return not is_text or has_curves_by_header(file) or has_records_of_losses(file)
+
+
+def _is_summary(file: Path, folders: set[Path]) -> bool:
+    """Return whether a file beside the logs in some folders has but the last values of one."""
+    return file.name.lower() == _METRICS and file.parent in folders and not _has_curves(file)
 
 
 def _latest_checkpoints(files: list[Path]) -> set[Path]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sweepdiag.features.late_gain import LEAST_OF_LEARNED
+from sweepdiag.features.seed_spread import LARGEST_FACTOR
+from sweepdiag.recommend._comparable import incomparable_text
 from sweepdiag.recommend._words import axis_name, sentence, value_text
 from sweepdiag.recommend.criteria import compare_criteria
 from sweepdiag.recommend.next_sweep import Budget, Cause, NextSweep, next_sweep
@@ -111,6 +113,8 @@ def recommend(
         least_of_learned=least_of_learned,
     )
     in_region = region_stop(region=outcome.region, stops=stops)
+    if not axes and len(stops) == 1:
+        in_region = stops[0]
     following = next_sweep(
         axes=axes,
         outcome=outcome,
@@ -125,7 +129,12 @@ def recommend(
         n_configurations=n_configurations,
     )
     return Recommendation(
-        answer=_answer(outcome, in_region, cause),
+        answer=_answer(
+            outcome,
+            in_region,
+            cause,
+            caution=incomparable_text(axes, monitor=monitor, metric=facts.metric),
+        ),
         region=outcome.region,
         stop_epochs=stops,
         region_stop=in_region,
@@ -135,7 +144,9 @@ def recommend(
     )
 
 
-def _answer(outcome: RegionOutcome, stop: StopEpoch | None, cause: Cause | None) -> str:
+def _answer(
+    outcome: RegionOutcome, stop: StopEpoch | None, cause: Cause | None, caution: str = ""
+) -> str:
     if cause is not None and outcome.cause in _EXPLAINED:
         return f"{_EXPLAINED[outcome.cause]}: {_cause_text(cause)}"
     text = outcome.answer
@@ -152,11 +163,24 @@ def _answer(outcome: RegionOutcome, stop: StopEpoch | None, cause: Cause | None)
         text = f"First mend {cause.code}: {title}. As things are: {_lowered(text)}"
     if outcome.equals:
         text += f". As good outside this box: {_equals_text(outcome)}"
+    return ". ".join([sentence(text).rstrip("."), *_cautions(outcome, caution)]) + "."
+
+
+def _cautions(outcome: RegionOutcome, caution: str) -> list[str]:
+    """Return what limits the answer, as sentences without their full stops."""
+    texts = [sentence(caution).rstrip(".")] if caution and outcome.region is not None else []
     if outcome.cause is RegionCause.FOUND and not outcome.is_noise_known:
-        text += ". With one seed each, luck may have had a part in this"
-    if outcome.is_noise_too_large:
-        text += ". Seed noise is too large to separate the configurations: more seeds are needed"
-    return sentence(text)
+        texts.append("With one seed each, luck may have had a part in this")
+    if outcome.seed_factor > LARGEST_FACTOR:
+        texts.append(
+            "Seeds differ more than threefold: either training is a matter of luck, or something "
+            "else differs between runs of equal settings"
+        )
+    elif outcome.is_noise_too_large:
+        texts.append(
+            "Seed noise is too large to separate the configurations: more seeds are needed"
+        )
+    return texts
 
 
 def _cause_text(cause: Cause) -> str:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
+from sweepdiag.features.seed_spread import seed_factor
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -74,6 +76,11 @@ class Noise:
     def is_known(self) -> bool:
         """Return whether there were at least two seeds."""
         return math.isfinite(self.seed_sd)
+
+    @property
+    def factor(self) -> float:
+        """Return how many times the loss of one seed another's is; NaN if it is not known."""
+        return seed_factor(self.seed_sd) if self.is_log else math.nan
 
 
 class Acceptable(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from sweepdiag.features.seed_spread import LARGEST_FACTOR
 from sweepdiag.recommend._noise import LOSS_CAP, LOSS_FLOOR, METRIC_FLOOR, Noise
 from sweepdiag.recommend._words import axis_name, join, percent_of, sentence, value_text
 from sweepdiag.records import VerdictClass
@@ -64,15 +65,15 @@ def _noise_reason(candidates: Candidates, noise: Noise, monitor: str) -> str:
             f"{100 * floor:g} % count as ties"
         )
     size = float(candidates.worst[candidates.robust_best()])
-    sd = (
-        percent_of(math.expm1(noise.seed_sd), 1.0)
-        if noise.is_log
-        else percent_of(noise.seed_sd, size)
-    )
-    spread = (
-        f"seeds differ by {sd} {'' if noise.is_log else 'of the best '}(standard deviation, "
-        f"pooled over {counted(noise.n_pooled, 'configuration')})"
-    )
+    if noise.factor > LARGEST_FACTOR:
+        spread = f"seeds differ by a factor of {noise.factor:.2g}, typically ("
+    elif noise.is_log:
+        sd = percent_of(math.expm1(noise.seed_sd), 1.0)
+        spread = f"seeds differ by {sd} (standard deviation, "
+    else:
+        sd = percent_of(noise.seed_sd, size)
+        spread = f"seeds differ by {sd} of the best (standard deviation, "
+    spread += f"pooled over {counted(noise.n_pooled, 'configuration')})"
     if noise.is_tie:
         return f"{spread}, which explains all differences between configurations"
     return spread

@@ -18,6 +18,7 @@ from sweepdiag.recommend._zoom import (
 )
 from sweepdiag.recommend.region import RegionCause, RegionOutcome
 from sweepdiag.records import Axis, AxisValue, Region, Scale, StopEpoch, SweepFacts
+from sweepdiag.space import TRAINING_LENGTHS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence, Set
@@ -157,6 +158,8 @@ def _zoomed(
 
     plans = _unchanged(axes)
     for index, side in enumerate(region.axes):
+        if side.name not in plans:
+            continue
         plans[side.name] = zoomed_axis(
             candidates.axes[index],
             side,
@@ -189,7 +192,12 @@ def _drawn_shares(candidates: Candidates, *, is_drawn: bool) -> dict[int, float]
 
 
 def _unchanged(axes: tuple[Axis, ...]) -> dict[str, AxisPlan]:
-    return {axis.name: AxisPlan(block=unchanged_block(axis), reasons=()) for axis in axes}
+    """Return the axes as they were; how long to train is a setting of the sweep and no axis."""
+    return {
+        axis.name: AxisPlan(block=unchanged_block(axis), reasons=())
+        for axis in axes
+        if axis.name not in TRAINING_LENGTHS
+    }
 
 
 def _same_again(axes: tuple[Axis, ...], cause: Cause, *, is_drawn: bool) -> NextSweep:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,7 @@ class RegionOutcome:
         candidates: The tried configurations that it was found among.
         is_noise_known: Whether at least two seeds show how much a run varies.
         is_noise_too_large: Whether seed noise asked for more tolerance than is ever given.
+        seed_factor: How many times the loss of one seed another's is; NaN if it is not known.
         best_config_id: The configuration whose worst seed is best, if any trains.
         equals: Configurations outside the box that are as good as the best, best first.
     """
@@ -73,6 +75,7 @@ class RegionOutcome:
     candidates: Candidates
     is_noise_known: bool = False
     is_noise_too_large: bool = False
+    seed_factor: float = math.nan
     best_config_id: str | None = None
     equals: tuple[str, ...] = ()
 
@@ -144,6 +147,7 @@ def recommend_region(
         candidates=candidates,
         is_noise_known=noise.is_known,
         is_noise_too_large=is_capped,
+        seed_factor=noise.factor,
         best_config_id=candidates.config_ids[best],
         equals=_equals(candidates, is_good, box),
     )
@@ -277,14 +281,23 @@ def _fates_text(fates: Sequence[Fate]) -> str:
 
 
 def _without_axes(candidates: Candidates, best: int, name: str) -> RegionOutcome:
-    value = abs(float(candidates.worst[best]))
+    worst = abs(float(candidates.worst[best]))
+    n_seeds = int(candidates.n_judged[best])
+    if len(candidates.config_ids) == 1 and n_seeds > 1:
+        middle = abs(float(candidates.best[best]))
+        answer = (
+            f"One configuration with {n_seeds} seeds: the best {name} is {value_text(middle)} in "
+            f"the median, {value_text(worst)} in the worst of them"
+        )
+    else:
+        answer = (
+            "No axes are known, so there is no region to give. The best run is "
+            f"{candidates.config_ids[best]}, with a {name} of {worst:.3g}"
+        )
     return RegionOutcome(
         region=None,
         cause=RegionCause.NO_AXES,
-        answer=(
-            "No axes are known, so there is no region to give. The best run is "
-            f"{candidates.config_ids[best]}, with a {name} of {value:.3g}"
-        ),
+        answer=answer,
         candidates=candidates,
         best_config_id=candidates.config_ids[best],
     )

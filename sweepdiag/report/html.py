@@ -103,10 +103,7 @@ def render_html(data: ReportData) -> str:
         "origin": _origin(data),
         "policy": _policy(scripts),
         "scripts": [Markup(script) for script in scripts],
-        "stopping": [
-            (row.name, *(percent(share) for share in (row.used, row.median_cost, row.mean_cost)))
-            for row in compare_stopping(data)
-        ],
+        "stopping": [(row.name, *row.cells) for row in compare_stopping(data)],
         "table": configuration_table(data),
     }
     page["sections"] = _sections(page)

@@ -219,6 +219,10 @@ def describe_problems(origin: Origin, folder: Path | None = None) -> str:
     return f"{text}:"
 
 
+_MOST_COST = 9.99
+"""Costs beyond this are told as such."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CriterionRow:
     """What an early-stopping criterion would have done to the curves that learn something.
@@ -234,6 +238,15 @@ class CriterionRow:
     used: float
     median_cost: float
     mean_cost: float
+
+    @property
+    def cells(self) -> tuple[str, str, str]:
+        """Share of the epochs and both costs as text: costs of losses near 0 have no end."""
+        return percent(self.used), _cost_text(self.median_cost), _cost_text(self.mean_cost)
+
+
+def _cost_text(cost: float) -> str:
+    return f"> {percent(_MOST_COST)}" if cost > _MOST_COST else percent(cost)
 
 
 def compare_stopping(data: ReportData) -> list[CriterionRow]:

@@ -68,13 +68,17 @@ def render_text(data: ReportData, *, width: int = 88) -> str:
 
 
 def _head(data: ReportData, width: int) -> list[str]:
-    title = textwrap.shorten(clean(data.title), width // 2, placeholder="...")
+    title = _shortened(clean(data.title), width // 2)
     memory = describe_memory(data)
     told = f"{count_trials(data)}; peak memory {memory}" if memory else count_trials(data)
     lines = _wrap(f"{title}: {told}", width)
     if data.interrupted:
         lines += _wrap("Interrupted: what follows rests on the trials that are done.", width)
     return lines
+
+
+def _shortened(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1].rstrip()}…"
 
 
 def _answer(data: ReportData, width: int) -> list[str]:
@@ -214,11 +218,9 @@ def _stopping(data: ReportData) -> list[str]:
         return []
     name = max(len(row.name) for row in rows)
     lines = [f"{_INDENT}{'':<{name}}  epochs  cost: median     mean"]
-    lines += [
-        f"{_INDENT}{row.name:<{name}}  {percent(row.used):>6}  {percent(row.median_cost):>12} "
-        f"{percent(row.mean_cost):>8}"
-        for row in rows
-    ]
+    for row in rows:
+        used, median, mean = row.cells
+        lines.append(f"{_INDENT}{row.name:<{name}}  {used:>6}  {median:>12} {mean:>8}")
     return ["What stopping early would have done to the curves that learn", *lines]
 
 

@@ -117,7 +117,8 @@ def test_the_next_sweep_of_imported_curves_can_be_run_as_soon_as_it_has_a_worklo
         for decay, drop, act in settings
     ]  # fmt: skip
     out = tmp_path / "out"
-    result = sweepdiag.diagnose(pd.concat(parts), one_sweep=True, output=out)
+    axes = ["weight decay", "model.dropout", "model_dropout", "3d", "état"]
+    result = sweepdiag.diagnose(pd.concat(parts), one_sweep=True, axes=axes, output=out)
     (line,) = (line for line in result.data.origin.lines if line.startswith("axes: "))
     assert line.split(", ")[1:] == [
         "model_dropout = model.dropout", "model_dropout_2 = model_dropout", "param_3d = 3d",

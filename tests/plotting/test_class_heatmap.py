@@ -251,6 +251,25 @@ def test_no_tick_labels_overlap(sweep):
             assert left.x1 < right.x0
 
 
+@pytest.mark.parametrize("n_panels", [2, 4])
+def test_no_titles_of_panels_overlap(n_panels):
+    data = sample_report(lrs=(0.01, 0.1), n_seeds=1)
+    names = tuple(f"C:/data/of/many/beans/{i}/data.yaml" for i in range(n_panels))
+    kinds = Axis(name="kind", values=names, scale=Scale.CATEGORICAL, is_structural=True)
+    table = data.configurations
+    table = table.assign(kind=[names[i % n_panels] for i in range(len(table))])
+    axes = (*(axis for axis in data.axes if axis.name != "capacity"), kinds)
+    data = dataclasses.replace(data, axes=axes, configurations=table)
+    figure = class_heatmap_draw(class_heatmap_info(data))
+    figure.canvas.draw()
+    titles = [text for text in figure.findobj(is_text) if text.get_text().startswith("kind =")]
+    boxes = [title.get_window_extent() for title in titles]
+    assert len(boxes) == n_panels
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.overlaps(other)
+    assert max(box.x1 for box in boxes) <= figure.bbox.x1
+
+
 def is_text(artist):
     from matplotlib.text import Text
 

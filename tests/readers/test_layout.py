@@ -213,3 +213,43 @@ def test_a_long_table_has_a_column_per_metric(tmp_path):
     assert "each of 4 metrics is a column" in reading.notes[0]
     with pytest.raises(ReaderError, match="named like a loss"):
         read(tmp_path, "key,value,step\nreward,1,1\nreward,2,2\n")
+
+
+def test_a_long_table_may_say_the_part_in_another_column(tmp_path):
+    rows = "".join(
+        f"{mode},{i},loss,{k - i}\n{mode},{i},accuracy,0.{i}{k}\n"
+        for i in range(4)
+        for k, mode in ((4, "training"), (5, "validation"))
+    )
+    reading = read(tmp_path, "mode,epoch,metric,result\n" + rows)
+    assert reading.curves["train_loss"].tolist() == [4, 3, 2, 1]
+    assert reading.curves["val_loss"].tolist() == [5, 4, 3, 2]
+    assert reading.curves["val_metric"].tolist() == [0.05, 0.15, 0.25, 0.35]
+    assert len(reading.runs) == 1
+
+
+def test_an_epoch_that_stands_still_is_none(tmp_path):
+    """As where fit is called for each epoch, and the log appended to."""
+    reading = read(tmp_path, "epoch,loss,val_loss\n0,3,3.5\n0,2,2.5\n0,1,2\n")
+    assert reading.curves["epoch"].tolist() == [1, 2, 3]
+    assert "'epoch' stands still and is left out" in reading.notes
+
+
+def test_the_summary_of_a_training_is_no_curve(tmp_path):
+    """pd.DataFrame(trainer.state.log_history), as a table."""
+    text = "loss,epoch,step,eval_loss,train_runtime,train_loss\n"
+    for i in range(1, 6):
+        text += f"{4 / i},{i},{10 * i},,,\n,{i},{10 * i},{5 / i},,\n"
+    reading = read(tmp_path, text + ",5,50,,99.5,1.826\n")
+    assert reading.curves["train_loss"].tolist() == [4 / i for i in range(1, 6)]
+    assert reading.curves["val_loss"].tolist() == [5 / i for i in range(1, 6)]
+
+
+def test_zeros_between_losses_are_epochs_without_validation(tmp_path):
+    rows = "".join(f"{i},{4 - i / 10},{(4 - i / 12) if i % 3 == 2 else 0.0}\n" for i in range(12))
+    reading = read(tmp_path, "epoch,train_loss,val_loss\n" + rows)
+    assert reading.curves["val_loss"].dropna().tolist() == [4 - i / 12 for i in (2, 5, 8, 11)]
+    assert any("no validation took place there" in note for note in reading.notes)
+    perfect = "".join(f"{i},{max(3 - i, 0)},{max(4 - i, 0)}\n" for i in range(12))
+    whole = read(tmp_path, "epoch,train_loss,val_loss\n" + perfect, name="perfect.csv")
+    assert whole.curves["val_loss"].tolist()[-1] == 0

@@ -75,3 +75,26 @@ def test_values_of_catboost_have_their_names_beside_them(tmp_path):
     reading = read_curves(path)
     assert losses(reading) == [[3, 2, 1], [4, 3, 2]]
     assert reading.curves["val_metric"].tolist() == [0.4] * 3
+
+
+@pytest.mark.parametrize(
+    ("train", "val"),
+    [("loss.csv", "val_loss.csv"), ("loss_history.csv", "test_loss.csv"),
+     ("train.csv", "val.csv"), ("train_log.csv", "test_log.csv")],
+)  # fmt: skip
+def test_files_of_a_loss_and_its_validation_are_one_run(tmp_path, train, val):
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / train).write_text("loss\n3\n2\n1\n")
+    (tmp_path / "net" / val).write_text("loss\n4\n3\n2\n")
+    reading = read_curves(tmp_path)
+    assert reading.runs["trial_id"].tolist() == ["net"]
+    assert losses(reading) == [[3, 2, 1], [4, 3, 2]]
+    assert f"'{val}' says that 'loss' is a loss of validation" in " ".join(reading.notes)
+
+
+def test_a_log_of_one_part_alone_says_nothing_by_its_name(tmp_path):
+    (tmp_path / "test_log.csv").write_text("loss\n3\n2\n1\n")
+    (tmp_path / "other.csv").write_text("loss\n3\n2\n1\n")
+    reading = read_curves(tmp_path)
+    assert reading.runs["trial_id"].tolist() == ["other", "test_log"]
+    assert reading.curves["train_loss"].tolist() == [3, 2, 1] * 2

@@ -406,11 +406,55 @@ def test_of_the_text_and_json_of_a_folder_only_logs_are_read(tmp_path):
     (tmp_path / "det").mkdir()
     lines = '{"epoch": 1, "total_loss": 2}\n{"epoch": 2, "total_loss": 1}\n'
     (tmp_path / "det" / "metrics.json").write_text(lines)
-    with pytest.raises(ReaderError, match=r"no \.txt or \.log file that begins with a header"):
+    with pytest.raises(ReaderError, match=r"no \.txt or \.log file with losses"):
         read_curves(tmp_path / "printed")
     reading = read_curves(tmp_path)
     assert reading.files == ("a.log", "det/metrics.json")
     assert reading.problems.count == 0
+
+
+def printed_log(n=4):
+    return "".join(f"Epoch {e}: train loss {4 / e}, val loss {5 / e}\n" for e in range(1, n + 1))
+
+
+def test_printed_logs_of_a_folder_are_read(tmp_path):
+    texts = {
+        "a/files/output.log": printed_log(4),
+        "b/files/output.log": "x" * 400_000 + "\n" + printed_log(5) + "done\n",
+        "c/files/output.log": "Traceback: loss is 9\n",  # crashed
+        "requirements.txt": "torch==2.0\n",
+        "README.txt": "The loss of an epoch is printed.\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    reading = read_curves(tmp_path)
+    assert reading.runs["trial_id"].tolist() == ["a/files", "b/files"]
+    assert reading.curves.groupby("trial_id")["epoch"].max().tolist() == [4, 5]
+    assert reading.problems.count == 0
+    assert [note.split(": ")[0] for note in reading.notes] == ["a/files/output.log and 1 like it"]
+
+
+@pytest.mark.parametrize(
+    ("table", "content", "log", "is_read"),
+    [
+        ("metrics.csv", samples.KERAS, "train.log", False),
+        ("metrics.csv", "loss,val_loss\n2,3\n1,2\n", "train.log", False),
+        ("metrics.csv", samples.KERAS, "logs/train.log", False),
+        ("version_0/metrics.csv", samples.KERAS, "train.log", False),
+        ("summary.csv", "run,val_loss\na,3\nb,2\n", "a/train.log", True),
+        ("predictions.csv", "target,guess\n1,2\n", "train.log", True),
+        ("metrics.json", '{"val_loss": 1}', "train.log", True),
+        ("metrics.json", '{"epoch": 1, "loss": 1}\n{"epoch": 2, "loss": 1}\n', "log.txt", False),
+    ],
+)
+def test_a_printed_log_is_left_out_where_another_has_its_losses(
+    tmp_path, table, content, log, is_read
+):
+    for name, text in ((table, content), (log, printed_log())):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert (log in read_curves(tmp_path).files) == is_read
 
 
 def test_files_of_one_epoch_each_are_one_run(tmp_path):
@@ -459,3 +503,25 @@ def test_training_losses_that_are_sums_are_told():
     summed = read_curves(frame(epoch=epochs, train_loss=[800, 700, 600, 500], val_loss=val))
     assert "training losses of 1 run are about 483 times those of validation" in summed.notes[-1]
     assert not read_curves(frame(epoch=epochs, train_loss=[9, 7, 6, 5], val_loss=val)).notes
+
+
+def test_a_table_with_the_last_epoch_of_each_run_holds_results(tmp_path):
+    rows = "".join(f"r{k % 10},{3.06 + 0.01 * (k > 9)},{k}\n" for k in range(14))
+    (tmp_path / "a.csv").write_text("run,epoch,loss\n" + rows)
+    with pytest.raises(ReaderError, match="table of results: its 10 runs have 14 epochs"):
+        read_curves(tmp_path / "a.csv")
+    assert len(read_curves(tmp_path / "a.csv", columns={"run": "run"}).runs) == 10
+
+
+def test_what_catboost_writes_beside_its_errors_is_no_problem(tmp_path):
+    for name, text in (
+        ("learn_error.tsv", "iter\tMultiClass\n0\t3\n1\t2\n"),
+        ("test_error.tsv", "iter\tMultiClass\n0\t4\n1\t3\n"),
+        ("time_left.tsv", "iter\tPassed\tRemaining\n0\t1\t2\n"),
+        ("learn/events.out.tfevents", ""),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    reading = read_curves(tmp_path)
+    assert reading.problems.count == 0
+    assert len(reading.curves) == 2

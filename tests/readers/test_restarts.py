@@ -83,3 +83,22 @@ def test_steps_that_begin_anew_are_another_run_where_there_are_no_epochs(tmp_pat
     assert reading.runs["trial_id"].tolist() == ["job#1", "job#2"]
     assert reading.curves.groupby("trial_id")["train_loss"].first().tolist() == [3, 2]
     assert "the steps of 1 run begin anew" in reading.notes[0]
+
+
+def test_a_training_continued_in_several_calls_is_one(tmp_path):
+    """fit_one_cycle again and again: epochs begin anew in each call, losses go on."""
+    path = tmp_path / "history.csv"
+    levels = [0.9 ** (5 * call + epoch) for call in range(4) for epoch in range(5)]
+    rows = "".join(f"{i % 5},{level:.4f},{level + 0.1:.4f}\n" for i, level in enumerate(levels))
+    path.write_text("epoch,train_loss,valid_loss\n" + rows)
+    reading = read_curves(path)
+    assert len(reading.runs) == 1
+    assert reading.curves["epoch"].tolist() == list(range(20))
+    assert any("they are counted on" in note for note in reading.notes)
+
+
+def test_trainings_that_begin_where_the_first_did_are_several(tmp_path):
+    path = tmp_path / "job.csv"
+    rows = "".join(f"{epoch},{0.8**epoch:.4f}\n" for _ in range(3) for epoch in range(5))
+    path.write_text("epoch,loss\n" + rows)
+    assert read_curves(path).runs["trial_id"].tolist() == ["job#1", "job#2", "job#3"]

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from sweepdiag.readers import read_curves
-from sweepdiag.readers.settings import settings_beside, settings_in_names
+from sweepdiag.readers.run_names import settings_in_names, words_in_names
+from sweepdiag.readers.settings import settings_beside
 
 TABLE = "epoch,train_loss,val_loss\n" + "".join(f"{i},{4 - i},{5 - i}\n" for i in range(4))
 
@@ -75,7 +76,31 @@ def test_columns_of_the_log_come_before_files(tmp_path):
         (["a/seed_1", "a/seed_2"], {"seed": [1, 2]}),
         (["lr0.1", "wd0.1"], {}),
         (["lr0.1_lr0.2", "lr0.3"], {}),
-        (["solr0.1", "solr0.2"], {}),
+        (["solr0.1", "solr0.2"], {"solr": [0.1, 0.2]}),
+        (["dr0.1_ls0", "dr0.2_ls0.1"], {"dr": [0.1, 0.2], "ls": [0, 0.1]}),
+        (
+            ["adamw_lr_1em3_wd_1p0", "muon_lr_3em2_wd_0p03"],
+            {"optimizer": ["adamw", "muon"], "lr": [1e-3, 0.03], "wd": [1, 0.03]},
+        ),
+        (
+            ["weight_decay-1e-3_w8", "weight_decay-1e-2_w16"],
+            {"weight_decay": [1e-3, 1e-2], "w": [8, 16]},
+        ),
+        (
+            ["rnn_w8_s0", "lstm_w16_s1", "rnn_w8_s1"],
+            {"variant": ["rnn", "lstm", "rnn"], "w": [8, 16, 8], "seed": [0, 1, 1]},
+        ),
+        (
+            ["drop_none_w8", "drop_0.1_w8", "drop_0.1_w9"],
+            {"drop": ["none", "0.1", "0.1"], "w": [8, 8, 9]},
+        ),
+        (["run1", "run2"], {}),
+        (["version_0", "version_7"], {}),
+        (["w1", "w2", "w3"], {}),
+        (["train", "train2"], {}),
+        (["net_20250101", "net_20250102"], {}),
+        (["net_8fa3c1", "net_77b0e2"], {}),
+        (["silver-sun-1", "golden-moon-9"], {}),
         (["lr0.1x", "lr0.2x"], {}),
         ([], {}),
     ],
@@ -92,3 +117,18 @@ def test_settings_in_names_are_told_unless_known_already(tmp_path):
     reading = read_curves(tmp_path, with_attributes=True)
     assert set(reading.runs.columns) == {"trial_id", "config/learning_rate", "seed"}
     assert "the names of the runs tell their settings: seed" in reading.notes
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["lr0.1_aug", "lr0.1"], [("lr", "aug"), ("lr",)]),
+        (["run_1", "run_2"], [(), ()]),
+        (["a", "b"], [(), ()]),
+        (["silver-sun-1", "golden-moon-9"], [(), ()]),
+        (["x8fa3c1", "abcdefg"], [(), ()]),
+        ([f"{i}e9d952c-2fea-49dd-a271-845d449ed524" for i in (0, 1)], [(), ()]),
+    ],
+)
+def test_words_in_names_are_those_that_no_chance_has_drawn(names, expected):
+    assert words_in_names(names) == expected

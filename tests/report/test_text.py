@@ -7,6 +7,7 @@ import pytest
 
 from sweepdiag.records import Finding, FindingState, Severity
 from sweepdiag.report import render_text
+from sweepdiag.report.summary import CriterionRow
 from tests.sample_report import NASTY_NAME, foreign_curves, sample_report, without_axes
 
 
@@ -198,3 +199,13 @@ def test_curves_from_elsewhere_are_counted_as_curves():
     assert text.startswith("simulated: 54 curves, 54 judged; ")
     assert "Classes (curves)" in text
     assert "Map" not in text
+
+
+def test_a_long_title_is_cut_and_never_lost(sweep):
+    lines = render_text(dataclasses.replace(sweep, title="a" * 100), width=88).splitlines()
+    assert lines[0].startswith("a" * 43 + "…: 54 configurations")
+
+
+def test_costs_beyond_all_measure_are_told_as_such():
+    row = CriterionRow(name="patience 5", used=0.1, median_cost=9.99, mean_cost=math.inf)
+    assert row.cells == ("10 %", "999 %", "> 999 %")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 
 import numpy as np
 
+from sweepdiag.features.seed_spread import seed_factor
 from sweepdiag.features.share_unit import known_floor, monitored_unit
 from sweepdiag.records import (
     Axis,
@@ -190,14 +191,31 @@ class SweepView:
         Returns:
             A distance in the monitored quantity's unit; ``None`` with one seed.
         """
+        deviation, is_relative = self._deviation_of(value)
+        if deviation is None:
+            return None
+        return float(value * np.expm1(factor * deviation)) if is_relative else factor * deviation
+
+    def seed_factor(self) -> float | None:
+        """Return how many times the loss of a typical seed another one's is.
+
+        Returns:
+            The exponential of the deviation between two seeds' logarithms; ``None`` with one seed,
+            or where the monitored quantity is no positive loss.
+        """
+        ranked = self.ranked()
+        if ranked.empty:
+            return None
+        deviation, is_relative = self._deviation_of(float(ranked["best_monitor"].iloc[0]))
+        return seed_factor(deviation) if is_relative and deviation is not None else None
+
+    def _deviation_of(self, value: float) -> tuple[float | None, bool]:
+        """Return the deviation between seeds, and whether it is one of logarithms."""
         best: pd.DataFrame = self.once("best of seeds", self._best_of_seeds)
         is_positive = self.once("is positive", lambda: bool((best["best"] > 0).all()))
         is_relative = self.monitor == "val_loss" and is_positive and value > 0
         name = "relative deviation" if is_relative else "deviation"
-        deviation = self.once(name, lambda: _deviation(best, is_relative=is_relative))
-        if deviation is None:
-            return None
-        return float(value * np.expm1(factor * deviation)) if is_relative else factor * deviation
+        return self.once(name, lambda: _deviation(best, is_relative=is_relative)), is_relative
 
     def _best_of_seeds(self) -> pd.DataFrame:
         """Return the best monitored value of each judged trial of the better configurations."""

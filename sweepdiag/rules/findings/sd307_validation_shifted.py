@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sweepdiag.records import VerdictClass
 from sweepdiag.rules.findings.base import Check, format_value
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ _EARLY_GAP = 0.5
 """Validation over training loss minus one by then, from which the sets differ."""
 
 _FEWEST = 3
+
+_OVERFITTING = (VerdictClass.OVERFIT.value, VerdictClass.U_SHAPED.value)
 
 
 class ValidationShifted(Check):
@@ -71,6 +74,12 @@ class ValidationShifted(Check):
         told = "" if gap is None else f"halfway of its fall, {format_value(1 + gap)} times it"
         if shift is None:
             evidence = f"validation loss over training loss: {told}"
+            if gap is not None and gap >= _EARLY_GAP and _mostly_overfit(view):
+                return self.passed(
+                    "An early gap that overfitting explains",
+                    f"{evidence}; most configurations that learn overfit",
+                    early_gap=gap,
+                )
             if gap is not None and gap >= _EARLY_GAP:
                 return self.tip(
                     "Validation is worse than training from early on",
@@ -102,6 +111,11 @@ class ValidationShifted(Check):
             shift=shift,
             early_gap=gap,
         )
+
+
+def _mostly_overfit(view: SweepView) -> bool:
+    """Return whether more than half of what learns overfits, so that a gap is no wonder."""
+    return bool(view.usable["verdict"].isin(_OVERFITTING).mean() > 0.5)
 
 
 def early_gap(view: SweepView) -> float | None:

@@ -78,10 +78,18 @@ class BudgetTooLong(Check):
         return self.finding(
             "The budget is far too long",
             evidence,
-            f"Train for {plural(n_epochs, 'epoch')}.",
+            f"Train for {plural(n_epochs, 'epoch')}{_unless_first(view, typical)}.",
             typical_best_epoch=typical,
             train_epochs=n_epochs,
         )
+
+
+def _unless_first(view: SweepView, typical: float) -> str:
+    """Return what to do as well if nothing earlier was evaluated: the best may lie before."""
+    first = float(view.curves.groupby("trial_id", observed=True)["epoch"].min().median())
+    if not 1 < typical <= first:
+        return ""
+    return f", and evaluate more often: the best value is the first, at epoch {epoch_text(first)}"
 
 
 def _epoch_near_best(view: SweepView, config_id: str, least_share: float) -> float:
