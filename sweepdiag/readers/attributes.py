@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from sweepdiag.readers.raw import RawTable
     from sweepdiag.readers.rows import Rows
 
-__all__ = ["attributes_in_names", "attributes_of", "read_attributes", "values_of"]
+__all__ = [
+    "attribute_name",
+    "attributes_in_names",
+    "attributes_of",
+    "read_attributes",
+    "values_of",
+]
 
 
 def attributes_of(rows: Rows, runs: Sequence[str]) -> pd.DataFrame:
@@ -41,8 +47,13 @@ def attributes_of(rows: Rows, runs: Sequence[str]) -> pd.DataFrame:
     for name, cells in rows.extras.items():
         values = _constant(codes, cells, len(runs))
         if values is not None:
-            columns[name] = _typed(values)
+            columns[attribute_name(name)] = _typed(values)
     return pd.DataFrame(columns)
+
+
+def attribute_name(column: str) -> str:
+    """Return what a column is called among what is known of runs, where one has its name."""
+    return f"{column} (2)" if column == "trial_id" else column
 
 
 def read_attributes(
