@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 
     from sweepdiag.readers.numbers import Numbers
 
-__all__ = ["Chooser", "RawTable"]
+__all__ = ["Chooser", "RawTable", "storable"]
 
 Chooser: TypeAlias = "Callable[[Sequence[str]], Sequence[str]]"
 """Told the names of all columns, returns those that are to be read."""
+
+
+def storable(text: str) -> str:
+    """Return a text as UTF-8 can hold it: names may have halves of characters."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @dataclass(frozen=True, kw_only=True)
