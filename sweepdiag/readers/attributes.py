@@ -96,9 +96,17 @@ def attributes_in_names(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         runs: What is known already. A column that tells the same runs apart comes first.
     """
     found = settings_in_names([str(run) for run in runs["trial_id"]])
-    known = {tuple(_codes(runs[name])) for name in runs.columns if name != "trial_id"}
-    new = {name: values for name, values in found.items() if tuple(_codes(values)) not in known}
-    new = {name: values for name, values in new.items() if len(set(values)) > 1}
+    known: dict[tuple[int, ...], list[list[Any]]] = {}
+    for name in runs.columns[1:] if found else ():
+        cells = runs[name].tolist()
+        known.setdefault(tuple(_codes(cells)), []).append(cells)
+    new = {}
+    for name, values in found.items():
+        alike, n_values = known.get(tuple(_codes(values)), []), len(set(values))
+        # Where each run has its own value, so have columns of names and of results.
+        is_known = values in alike if n_values == len(values) else bool(alike)
+        if n_values > 1 and not is_known:
+            new[name] = values
     if not new:
         return runs, []
     note = f"the names of the runs tell their settings: {', '.join(new)}"

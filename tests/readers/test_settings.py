@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 from sweepdiag.readers import read_curves
@@ -158,3 +159,11 @@ def test_halves_of_characters_and_huge_numbers_in_settings(tmp_path):
     (run,) = read_curves(tmp_path, with_attributes=True).runs.to_dict("records")
     assert run["config/kind"] == "\\ud800"
     assert run["config/n"] == float("inf")
+
+
+def test_names_in_a_column_tell_what_differs_in_every_run():
+    rows = [{"run": f"lr={lr}", "epoch": i, "loss": 4 - i} for lr in (0.1, 0.2) for i in range(4)]
+    frame = pd.DataFrame(rows)
+    assert read_curves(frame, with_attributes=True).runs["lr"].tolist() == [0.1, 0.2]
+    frame["rate"] = frame["run"].str[3:].astype(float)
+    assert "lr" not in read_curves(frame, with_attributes=True).runs
