@@ -336,7 +336,8 @@ class _Job:
         """Return the runs whose settings are known, with what is said of the others."""
         asked = self.asked
         if asked is None:
-            asked = [n for n in runs.columns if n not in {"trial_id", *self._not_axes()}]
+            others = {"trial_id", *self._not_axes()}
+            asked = [name for name in runs.columns if name not in others]
         is_lacking, columns = without_settings(runs, asked)
         if not is_lacking.any():
             return runs, curves, []
