@@ -183,11 +183,12 @@ class _Reader:
                 table = self._read(source, choice, self.problems)
                 again = partial(self._read, source, _all_columns, ProblemList())
                 self.take(choice, table, again, is_only=len(sources) == 1)
-            except ReaderError as error:
+            except (ReaderError, OSError) as error:
                 if len(sources) == 1:
                     raise
                 failures.append(str(error))
                 why = str(error).removeprefix(source.file).strip()
+                why = error.strerror or why if isinstance(error, OSError) else why
                 self.problems.add(source.file, 0, "", "", f"file left out: {why}")
         if not self.parts:
             if len(sources) == 1:

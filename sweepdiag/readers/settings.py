@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweepdiag.config.yaml_reading import MAX_BYTES, read_text
 from sweepdiag.errors import ConfigError
-from sweepdiag.readers.raw import storable
+from sweepdiag.readers.raw import is_file, storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,9 +44,9 @@ def settings_beside(folder: Path, top: Path) -> Mapping[str, Any]:
     above = settings_beside(folder.parent, top) if top in folder.parents else {}
     own: dict[str, Any] = {}
     for path in (folder / name for name in _FILES):
-        if path.is_file():
+        if is_file(path):
             own = dict(map(_setting, _read(path))) | own
-    if (folder / _META).is_file() and (folder / _PARAMS).is_dir():
+    if is_file(folder / _META):
         own |= dict(map(_setting, _read_params(folder / _PARAMS)))
     return {**above, **own}
 
@@ -85,7 +85,7 @@ def _flat(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, A
 def _read_params(folder: Path) -> Iterator[tuple[str, Any]]:
     for path in sorted(folder.rglob("*")):
         try:
-            if not path.is_file() or path.stat().st_size > _LONGEST:
+            if not is_file(path) or path.stat().st_size > _LONGEST:
                 continue
             text = path.read_text(encoding="utf-8", errors="replace")
         except OSError:

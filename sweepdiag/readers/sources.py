@@ -24,7 +24,7 @@ from sweepdiag.readers.json_logs import (
 )
 from sweepdiag.readers.mlflow import read_metric_files, run_folder
 from sweepdiag.readers.places import NOWHERE, Place, places_of
-from sweepdiag.readers.raw import storable
+from sweepdiag.readers.raw import is_file, storable
 from sweepdiag.readers.settings import settings_beside
 from sweepdiag.readers.structured import read_parquet
 from sweepdiag.readers.tensorboard import is_event_file, read_event_files
@@ -235,7 +235,7 @@ def _files_of(folder: Path) -> tuple[list[Path], list[Path]]:
     printed: list[Path] = []
     for file in sorted(folder.rglob("*")):
         inside = file.relative_to(folder)
-        if any(part.startswith(".") for part in inside.parts) or not file.is_file():
+        if any(part.startswith(".") for part in inside.parts) or not is_file(file):
             continue
         is_log = _may_be_log(file)
         if not is_log and not (file.suffix.lower() in _FREE_TEXT and has_printed_losses(file)):
