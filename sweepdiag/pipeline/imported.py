@@ -32,7 +32,7 @@ from sweepdiag.pipeline.judging import (
     tag_edge,
 )
 from sweepdiag.pipeline.runs import group_runs, seed_column, seeds_of, trials_of
-from sweepdiag.readers import metric_mode, read_curves
+from sweepdiag.readers import attribute_name, metric_mode, read_curves
 from sweepdiag.records import SweepFacts
 from sweepdiag.rules import Thresholds
 from sweepdiag.store import RunFolder
@@ -171,8 +171,8 @@ def diagnose(
     reading = read_curves(curves, columns=columns, group_by=group_by, with_attributes=is_sweep)
     job = _Job(
         reading=reading,
-        group_by=group_by,
-        asked=axes,
+        group_by=None if group_by is None else _known(reading, group_by),
+        asked=None if axes is None else [_known(reading, name) for name in dict.fromkeys(axes)],
         monitor=_monitor(reading, monitor),
         thresholds=limits,
         has_no_seed=(columns or {}).get("seed") == "",
@@ -185,6 +185,12 @@ def diagnose(
         on_stage(f"report of {group.data.title}")
         write_group(group)
     return result
+
+
+def _known(reading: Reading, column: str) -> str:
+    """Return what a column is called that the user names."""
+    name = attribute_name(column)
+    return name if name in reading.runs.columns else column
 
 
 def _monitor(reading: Reading, asked: str | None) -> str:
@@ -330,7 +336,8 @@ class _Job:
         """Return the runs whose settings are known, with what is said of the others."""
         asked = self.asked
         if asked is None:
-            asked = [n for n in runs.columns if n not in {"trial_id", *self._not_axes()}]
+            others = {"trial_id", *self._not_axes()}
+            asked = [name for name in runs.columns if name not in others]
         is_lacking, columns = without_settings(runs, asked)
         if not is_lacking.any():
             return runs, curves, []

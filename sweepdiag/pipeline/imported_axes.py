@@ -43,6 +43,8 @@ _ALIASES = {
 _RESERVED = RESERVED_COLUMNS | {"group"}
 _LONGEST_NAME = 50
 """Characters of an axis's name, which leave room for what tells equal ones apart."""
+_LARGEST_COUNT = 2.0**53
+"""From here on not every whole number has a float of its own: there are no counts so large."""
 _VARIANT, _NAMES = "variant", "words in the names of the runs"
 _PLAIN = "plain"
 """The variant of a run whose name has no such words."""
@@ -264,7 +266,7 @@ def _values(column: pd.Series[Any]) -> list[AxisValue]:
     """Return axis values: whole numbers as such, where all are whole."""
     if column.dtype.kind in "iuf":
         numbers = column.to_numpy(dtype=float)
-        if np.isfinite(numbers).all() and (numbers % 1 == 0).all():
+        if (numbers % 1 == 0).all() and (np.abs(numbers) < _LARGEST_COUNT).all():
             return [int(number) for number in numbers]
         return [float(f"{number:.12g}") for number in numbers]
     return [str(value) for value in column]

@@ -71,7 +71,7 @@ def axis_lines(axes: RunAxes) -> list[str]:
     if axes.left_out:
         reasons = dict.fromkeys(why for _, why in axes.left_out)
         parts = [
-            f"{', '.join([column for column, w in axes.left_out if w == why][:N_SHOWN])} ({why})"
+            f"{_some([column for column, w in axes.left_out if w == why])} ({why})"
             for why in reasons
         ]
         lines.append("no axes: " + "; ".join(parts))
@@ -80,10 +80,13 @@ def axis_lines(axes: RunAxes) -> list[str]:
 
 def lacking_lines(runs: Sequence[str], columns: Sequence[str]) -> list[str]:
     """Return which runs are left out of a sweep for lack of settings."""
-    n, some = len(runs), ", ".join(runs[:N_SHOWN]) + (", …" if len(runs) > N_SHOWN else "")
-    settings = ", ".join(columns[:N_SHOWN]) + (", …" if len(columns) > N_SHOWN else "")
+    n = len(runs)
     who = f"{plural(n, 'run')} {'is' if n == 1 else 'are'} left out, whose settings are unknown"
-    return [f"{who}: {some}" + (f" (no value of {settings})" if settings else "")]
+    return [f"{who}: {_some(runs)}" + (f" (no value of {_some(columns)})" if columns else "")]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:N_SHOWN]) + (", …" if len(names) > N_SHOWN else "")
 
 
 def group_lines(folder: RunFolder, groups: Mapping[str, CurvesResult]) -> list[str]:

@@ -4,6 +4,7 @@ A file becomes a `RawTable` (its format), then `Rows` (its columns by what they 
 of curves (one per run and epoch). What cannot be read on the way is listed, not guessed.
 """
 
+from sweepdiag.readers.attributes import attribute_name
 from sweepdiag.readers.columns import METRICS, ROLES, ColumnMap, find_columns, metric_mode
 from sweepdiag.readers.problems import MAX_LISTED, Problem, ProblemList
 from sweepdiag.readers.reading import Reading, read_curves
@@ -19,6 +20,7 @@ __all__ = [
     "Problem",
     "ProblemList",
     "Reading",
+    "attribute_name",
     "find_columns",
     "metric_mode",
     "read_curves",

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from sweepdiag.readers.raw import RawTable
     from sweepdiag.readers.rows import Rows
 
-__all__ = ["attributes_in_names", "attributes_of", "read_attributes", "values_of"]
+__all__ = [
+    "attribute_name",
+    "attributes_in_names",
+    "attributes_of",
+    "read_attributes",
+    "values_of",
+]
 
 
 def attributes_of(rows: Rows, runs: Sequence[str]) -> pd.DataFrame:
@@ -41,8 +47,13 @@ def attributes_of(rows: Rows, runs: Sequence[str]) -> pd.DataFrame:
     for name, cells in rows.extras.items():
         values = _constant(codes, cells, len(runs))
         if values is not None:
-            columns[name] = _typed(values)
+            columns[attribute_name(name)] = _typed(values)
     return pd.DataFrame(columns)
+
+
+def attribute_name(column: str) -> str:
+    """Return what a column is called among what is known of runs, where one has its name."""
+    return f"{column} (2)" if column == "trial_id" else column
 
 
 def read_attributes(
@@ -85,9 +96,17 @@ def attributes_in_names(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         runs: What is known already. A column that tells the same runs apart comes first.
     """
     found = settings_in_names([str(run) for run in runs["trial_id"]])
-    known = {tuple(_codes(runs[name])) for name in runs.columns if name != "trial_id"}
-    new = {name: values for name, values in found.items() if tuple(_codes(values)) not in known}
-    new = {name: values for name, values in new.items() if len(set(values)) > 1}
+    known: dict[tuple[int, ...], list[list[Any]]] = {}
+    for name in runs.columns[1:] if found else ():
+        cells = runs[name].tolist()
+        known.setdefault(tuple(_codes(cells)), []).append(cells)
+    new = {}
+    for name, values in found.items():
+        alike, n_values = known.get(tuple(_codes(values)), []), len(set(values))
+        # Where each run has its own value, so have columns of names and of results.
+        is_known = values in alike if n_values == len(values) else bool(alike)
+        if n_values > 1 and not is_known:
+            new[name] = values
     if not new:
         return runs, []
     note = f"the names of the runs tell their settings: {', '.join(new)}"

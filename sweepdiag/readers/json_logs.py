@@ -12,7 +12,7 @@ from sweepdiag.errors import ReaderError
 from sweepdiag.readers.columns import LOSSES, find_columns
 from sweepdiag.readers.json_records import N_LOOKED_AT, JsonRun, columns_of, flatten, has_series
 from sweepdiag.readers.json_runs import runs_of, settings_of
-from sweepdiag.readers.raw import Chooser, RawTable
+from sweepdiag.readers.raw import Chooser, RawTable, storable
 from sweepdiag.readers.sacred import sacred_scalars
 from sweepdiag.readers.scalars import table_of_scalars
 
@@ -244,8 +244,10 @@ def is_json_lines(path: Path) -> bool:
 
 def has_records_of_losses(path: Path) -> bool:
     """Return whether the first line of a file is a JSON object with a loss."""
-    record = _first_record(path)
-    names = [name for name, _ in flatten(record or {})]
+    try:
+        names = [name for name, _ in flatten(_first_record(path) or {})]
+    except RecursionError:
+        return False
     return bool(names) and find_columns(names, {}).has_loss
 
 
@@ -269,7 +271,10 @@ def holds_curves(path: Path) -> bool:
         runs = _first_lines(content)
     except OSError:
         return False
-    return any(map(_is_curve, runs))
+    try:
+        return any(map(_is_curve, runs))
+    except RecursionError:
+        return False
 
 
 def _first_lines(content: bytes) -> list[JsonRun]:
@@ -333,12 +338,12 @@ def _table(
             recorded |= dict.fromkeys(record)
             rows.append({**run.settings, **record, **({_RUN: run.name} if len(runs) > 1 else {})})
     names = [*recorded, *(name for run in runs for name in run.settings if name not in recorded)]
-    names = list(dict.fromkeys(names))
+    own = {storable(name): name for name in dict.fromkeys(names)}
     return RawTable(
         file=file,
         default_run=default_run,
-        names=tuple(names),
-        columns={name: [_scalar(row.get(name)) for row in rows] for name in choose(names)},
+        names=tuple(own),
+        columns={name: [_scalar(row.get(own[name])) for row in rows] for name in choose([*own])},
         lines=np.asarray(lines or range(1, len(rows) + 1), dtype=np.int64),
         notes=_notes(runs),
     )
@@ -351,7 +356,7 @@ def _notes(runs: Sequence[JsonRun]) -> tuple[str, ...]:
         notes.append(f"{len(runs)} objects in it have losses of their own: each is a run")
     left_out = dict.fromkeys(name for run in runs for name in run.left_out)
     if left_out:
-        notes.append(f"losses of other lengths are left out: {', '.join(left_out)}")
+        notes.append(f"losses of other lengths are left out: {storable(', '.join(left_out))}")
     return tuple(notes)
 
 
@@ -359,4 +364,6 @@ def _scalar(value: Any) -> Any:
     """Return a cell; a list of one value, as of one of several metrics, is that value."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    return value if isinstance(value, str | int | float | None) else json.dumps(value)
+    if isinstance(value, str):
+        return storable(value)
+    return value if isinstance(value, int | float | None) else json.dumps(value)

@@ -107,7 +107,8 @@ def names_part(key: str) -> bool:
 
 def says_nothing(key: str) -> bool:
     """Return whether an object is named so that it may be of any run: ``history``, ``metrics``."""
-    return set(words_of(key)) <= _HARMLESS
+    words = set(words_of(key))
+    return bool(words) and words <= _HARMLESS
 
 
 def with_records(node: Any, name: str = "") -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from sweepdiag.readers.raw import is_file
 from sweepdiag.readers.scalars import Scalar, table_of_scalars
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def run_folder(file: Path) -> Path | None:
     a logged model lie likewise, and repeat those of its run.
     """
     for parent in file.parents:
-        if parent.name == _METRICS and (parent.parent / _META).is_file():
+        if parent.name == _METRICS and is_file(parent.parent / _META):
             is_model = parent.parent.parent.name == _MODELS
             return None if is_model else parent.parent
     return None

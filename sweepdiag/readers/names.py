@@ -138,13 +138,15 @@ def paired_losses(names: Sequence[str]) -> tuple[str | None, str | None]:
     """
     words = {name: frozenset(w for w in words_of(name) if not w.isdigit()) for name in names}
     held_out = _VAL if any(own & _VAL for own in words.values()) else _TEST
+    of_train: dict[frozenset[str], list[str]] = {}
+    for name in names:
+        if not words[name] & (_VAL | _TEST):
+            of_train.setdefault(words[name] - _TRAIN, []).append(name)
     pairs = [
         (train, val, words[val] - held_out)
         for val in names
-        for train in names
         if words[val] & held_out
-        and not words[train] & (_VAL | _TEST)
-        and words[train] - _TRAIN == words[val] - held_out
+        for train in of_train.get(words[val] - held_out, [])
     ]
     losses = [pair[:2] for pair in pairs if pair[2] & _LOSS]
     if losses:

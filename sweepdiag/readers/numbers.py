@@ -64,7 +64,7 @@ def parse_numbers(cells: Sequence[Any], *, has_decimal_comma: bool = False) -> N
             dtype=np.float64,
         )
         bad: list[int] = []
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # also of whole numbers with 400 digits
         values, bad = _parse_one_by_one(cells, has_decimal_comma=has_decimal_comma)
     missing = np.zeros(len(values), dtype=bool)
     for place in np.flatnonzero(np.isnan(values)):

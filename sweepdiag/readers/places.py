@@ -18,6 +18,7 @@ from sweepdiag.readers.names import (
     part_of_losses,
     says_part,
 )
+from sweepdiag.readers.raw import storable
 from sweepdiag.readers.refusals import may_hold_loss
 from sweepdiag.readers.tensorboard import is_event_file
 
@@ -71,6 +72,7 @@ def places_of(files: Sequence[Path], top: Path) -> list[Place]:
         files: The files.
         top: The folder that was asked for, or that of the file that was.
     """
+    _has_other_part.cache_clear()
     twins = _twins(files)
     found = [_place(file, top, twins.get(file, "")) for file in files]
     parts: dict[str, set[str]] = {}
@@ -114,12 +116,16 @@ def _place(file: Path, top: Path, twin: str) -> Place:
         part = part_of_losses(exported["tag"])
         part = part or (part_of(exported["part"]) if is_of_losses(exported["tag"]) else "")
         run = _run_name(file.parent / (exported["run"] or "."), top)
-        return Place(part=part, word=file.name, is_of_losses=True, run=run) if part else NOWHERE
+        return (
+            Place(part=part, word=storable(file.name), is_of_losses=True, run=run)
+            if part
+            else NOWHERE
+        )
     part = part_of_losses(file.stem) or twin
     if part:
         run = _run_name(file.parent, top)
         says_loss = is_of_losses(file.stem)
-        return Place(part=part, word=file.name, is_of_losses=says_loss, run=run)
+        return Place(part=part, word=storable(file.name), is_of_losses=says_loss, run=run)
     # What TensorBoard calls a file says nothing: its folder is the log.
     log = file.parent if is_event_file(file) else file.with_suffix("")
     for folder in file.parents[: len(file.relative_to(top).parts)]:
@@ -127,13 +133,13 @@ def _place(file: Path, top: Path, twin: str) -> Place:
         if part and _has_other_part(folder.resolve()):
             is_inside = folder != top
             run = _run_name(folder.parent / log.relative_to(folder), top) if is_inside else ""
-            return Place(part=part, word=folder.resolve().name, run=run)
+            return Place(part=part, word=storable(folder.resolve().name), run=run)
     return NOWHERE
 
 
 def _run_name(place: Path, top: Path) -> str:
-    name = place.relative_to(top).as_posix()
-    return top.resolve().name if name == "." else name
+    name = storable(place.relative_to(top).as_posix())
+    return storable(top.resolve().name) if name == "." else name
 
 
 def _part_of_folder(name: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sweepdiag.readers.raw import storable
+
 __all__ = ["MAX_LEFT_OUT", "MAX_LISTED", "Problem", "ProblemList"]
 
 MAX_LEFT_OUT = 0.3
@@ -59,10 +61,10 @@ class ProblemList:
         if len(self.listed) < MAX_LISTED:
             self.listed.append(
                 Problem(
-                    file=file,
+                    file=storable(file),
                     line=int(line),
-                    column=column,
-                    value=str(value)[:_MAX_VALUE],
-                    expected=expected,
+                    column=storable(column),
+                    value=storable(str(value)[:_MAX_VALUE]),
+                    expected=storable(expected),
                 )
             )

@@ -10,15 +10,29 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from sweepdiag.readers.numbers import Numbers
 
-__all__ = ["Chooser", "RawTable"]
+__all__ = ["Chooser", "RawTable", "is_file", "storable"]
 
 Chooser: TypeAlias = "Callable[[Sequence[str]], Sequence[str]]"
 """Told the names of all columns, returns those that are to be read."""
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is a file, as far as one is allowed to know."""
+    try:
+        return path.is_file()
+    except OSError:  # in a folder that may be listed but not entered
+        return False
+
+
+def storable(text: str) -> str:
+    """Return a text as UTF-8 can hold it: names may have halves of characters."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @dataclass(frozen=True, kw_only=True)

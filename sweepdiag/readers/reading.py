@@ -25,6 +25,7 @@ from sweepdiag.readers.long import long_columns, spread_metrics
 from sweepdiag.readers.places import NOWHERE, Place, take_place
 from sweepdiag.readers.points import collect_points, split_runs_by_file
 from sweepdiag.readers.problems import ProblemList
+from sweepdiag.readers.raw import storable
 from sweepdiag.readers.refusals import runs_table_key, unwanted_shape
 from sweepdiag.readers.restarts import split_restarts, without_copies
 from sweepdiag.readers.rows import (
@@ -182,11 +183,12 @@ class _Reader:
                 table = self._read(source, choice, self.problems)
                 again = partial(self._read, source, _all_columns, ProblemList())
                 self.take(choice, table, again, is_only=len(sources) == 1)
-            except ReaderError as error:
+            except (ReaderError, OSError) as error:
                 if len(sources) == 1:
                     raise
                 failures.append(str(error))
                 why = str(error).removeprefix(source.file).strip()
+                why = error.strerror or why if isinstance(error, OSError) else why
                 self.problems.add(source.file, 0, "", "", f"file left out: {why}")
         if not self.parts:
             if len(sources) == 1:
@@ -195,7 +197,7 @@ class _Reader:
             message = f"no curves in {path}: {why}"
             raise ReaderError(message)
         resolved = path.resolve()
-        return resolved.name if path.is_dir() else resolved.stem
+        return storable(resolved.name if path.is_dir() else resolved.stem)
 
     def _read(self, source: Source, choose: Chooser, problems: ProblemList) -> RawTable:
         """Read a file, with the settings that lie beside it where attributes are wanted."""

@@ -112,6 +112,8 @@ def _lacking(file: str, names: Sequence[str], columns: ColumnMap) -> str:
             return f"{start}one of {_shown(possible)} is it, say so: --columns {example}"
         example = "train_loss=NAME, or val_loss=NAME if it is of validation"
         return f"{start}one holds it, say so: --columns {example}. {shape}"
+    if not names:
+        return f"{file} holds no record with a value. Expected {_TIDY}"
     lacking = " and ".join(
         text
         for text, is_there in (("a loss", columns.has_loss), ("an epoch or step", axis))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from sweepdiag.readers.numbers import parse_numbers
 from sweepdiag.readers.scalars import Scalar
 
 if TYPE_CHECKING:
@@ -42,7 +43,10 @@ def _scalars(tag: str, metric: Mapping[str, Any]) -> Iterator[Scalar]:
     times = metric.get(_TIMES) or [None] * len(metric[_STEPS])
     for step, time, value in zip(metric[_STEPS], times, metric[_VALUES], strict=False):
         if isinstance(step, int | float) and isinstance(value, int | float):
-            yield Scalar(time=_seconds(time, step), step=float(step), tag=tag, value=float(value))
+            (place, number), _, _ = parse_numbers([step, value])
+            yield Scalar(
+                time=_seconds(time, place), step=float(place), tag=tag, value=float(number)
+            )
 
 
 def _seconds(time: Any, step: float) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweepdiag.config.yaml_reading import MAX_BYTES, read_text
 from sweepdiag.errors import ConfigError
+from sweepdiag.readers.raw import is_file, storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,7 +29,7 @@ _LONGEST = 200
 """Characters from which a text is no value of a setting."""
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=100_000)  # cleared for each path that is read, since files change
 def settings_beside(folder: Path, top: Path) -> Mapping[str, Any]:
     """Return what the files of settings in a log's folder and those above it say.
 
@@ -40,14 +41,20 @@ def settings_beside(folder: Path, top: Path) -> Mapping[str, Any]:
         Values by name: ``config/lr``, ``config/model/width`` for settings inside others. A nearer
         folder comes before those above it. Files that cannot be read say nothing.
     """
-    above = settings_beside(folder.parent, top) if folder != top else {}
+    above = settings_beside(folder.parent, top) if top in folder.parents else {}
     own: dict[str, Any] = {}
     for path in (folder / name for name in _FILES):
-        if path.is_file():
-            own = {f"{_PREFIX}/{name}": value for name, value in _read(path)} | own
-    if (folder / _META).is_file() and (folder / _PARAMS).is_dir():
-        own |= {f"{_PREFIX}/{name}": value for name, value in _read_params(folder / _PARAMS)}
+        if is_file(path):
+            own = dict(map(_setting, _read(path))) | own
+    if is_file(folder / _META):
+        own |= dict(map(_setting, _read_params(folder / _PARAMS)))
     return {**above, **own}
+
+
+def _setting(pair: tuple[str, Any]) -> tuple[str, Any]:
+    """Return the name and the value of a setting as they are stored."""
+    name, value = pair
+    return storable(f"{_PREFIX}/{name}"), storable(value) if isinstance(value, str) else value
 
 
 def _read(path: Path) -> Iterator[tuple[str, Any]]:
@@ -77,9 +84,13 @@ def _flat(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 def _read_params(folder: Path) -> Iterator[tuple[str, Any]]:
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.stat().st_size <= _LONGEST:
-            name = path.relative_to(folder).as_posix()
-            yield name, _number_or_text(path.read_text(encoding="utf-8", errors="replace"))
+        try:
+            if not is_file(path) or path.stat().st_size > _LONGEST:
+                continue
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        yield path.relative_to(folder).as_posix(), _number_or_text(text)
 
 
 def _number_or_text(text: str) -> Any:

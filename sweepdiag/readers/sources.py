@@ -24,6 +24,7 @@ from sweepdiag.readers.json_logs import (
 )
 from sweepdiag.readers.mlflow import read_metric_files, run_folder
 from sweepdiag.readers.places import NOWHERE, Place, places_of
+from sweepdiag.readers.raw import is_file, storable
 from sweepdiag.readers.settings import settings_beside
 from sweepdiag.readers.structured import read_parquet
 from sweepdiag.readers.tensorboard import is_event_file, read_event_files
@@ -84,7 +85,18 @@ class Source:
         return settings_beside(run_folder(self.path) or self.path.parent, self.top)
 
     def read(self, choose: Chooser, problems: ProblemList) -> RawTable:
-        """Return the chosen columns of the file."""
+        """Return the chosen columns of the file.
+
+        Raises:
+            ReaderError: If it cannot be read.
+        """
+        try:
+            return self._read(choose, problems)
+        except RecursionError as error:
+            message = f"{self.file} cannot be read: objects lie in each other too deeply"
+            raise ReaderError(message) from error
+
+    def _read(self, choose: Chooser, problems: ProblemList) -> RawTable:
         name, suffix = self.path.name.lower(), self.path.suffix.lower()
         file, run = self.file, self.default_run
         if run_folder(self.path) is not None:
@@ -138,6 +150,7 @@ def find_sources(path: Path) -> list[Source]:
     Raises:
         ReaderError: If it does not exist, is of an unknown kind, or holds nothing to read.
     """
+    settings_beside.cache_clear()
     if not path.exists():
         message = f"{path} does not exist"
         raise ReaderError(message)
@@ -150,7 +163,8 @@ def find_sources(path: Path) -> list[Source]:
             raise ReaderError(message)
         (place,) = places_of([path], path.parent)
         run = _run_of(path, path.parent)
-        return [Source(path=path, file=path.name, default_run=run, top=path.parent, place=place)]
+        name = storable(path.name)
+        return [Source(path=path, file=name, default_run=run, top=path.parent, place=place)]
     logs, printed = _files_of(path)
     logs = _superseded(logs)
     printed = _only_printed(printed, logs)
@@ -207,9 +221,9 @@ def _name_of(file: Path, top: Path) -> str:
     """Return what messages call a file, or the files that make up a log."""
     of_run = run_folder(file)
     if of_run is not None and of_run.is_relative_to(top):
-        return (of_run.relative_to(top) / "metrics" / "*").as_posix()
+        return storable((of_run.relative_to(top) / "metrics" / "*").as_posix())
     name = _EPOCH.sub("metrics_epoch_*.json", file.relative_to(top).as_posix())
-    return re.sub(r"tfevents.*", "tfevents.*", name)
+    return storable(re.sub(r"tfevents.*", "tfevents.*", name))
 
 
 def _files_of(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -221,7 +235,7 @@ def _files_of(folder: Path) -> tuple[list[Path], list[Path]]:
     printed: list[Path] = []
     for file in sorted(folder.rglob("*")):
         inside = file.relative_to(folder)
-        if any(part.startswith(".") for part in inside.parts) or not file.is_file():
+        if any(part.startswith(".") for part in inside.parts) or not is_file(file):
             continue
         is_log = _may_be_log(file)
         if not is_log and not (file.suffix.lower() in _FREE_TEXT and has_printed_losses(file)):
@@ -369,4 +383,4 @@ def _run_of(file: Path, top: Path) -> str:
     is_common = file.stem.lower() in _COMMON or is_numbered or is_event_file(file)
     file = file.parent if is_common else file.with_suffix("")
     name = file.relative_to(top).as_posix() if file.is_relative_to(top) else file.name
-    return name if name != "." else file.resolve().name or "run"
+    return storable(name if name != "." else file.resolve().name or "run")

@@ -55,9 +55,13 @@ def read_event_files(
     Raises:
         ReaderError: If no file holds a scalar, or the library that reads them is not installed.
     """
+    n_before = problems.count
     scalars = [list(_scalars(path, problems)) for path in paths]
     if not any(scalars):
-        message = f"{file} holds no scalars (add_scalar), only other things such as histograms"
+        what = "it is empty, or holds only other things such as histograms"
+        if problems.count > n_before:
+            what = "it is damaged, or no event file at all"
+        message = f"{file} holds no scalars (add_scalar): {what}"
         raise ReaderError(message)
     return table_of_scalars(scalars, file=file, default_run=default_run, choose=choose)
 

@@ -257,3 +257,19 @@ def test_the_next_sweep_and_sd501_extend_no_length_of_training(tmp_path):
     assert list(result.recommendation.next_parameters) == ["capacity"]
     (finding,) = (f for f in result.findings if f.code == "SD501")
     assert "epochs" not in finding.numbers["edges"]
+
+
+def test_numbers_too_large_to_count_are_axes(tmp_path):
+    rows = [curve(f"{n}_{k}").assign(scale=n, k=k) for n in (1.0, 1e300) for k in (1, 2)]
+    result = sweepdiag.diagnose(pd.concat(rows), one_sweep=True, output=tmp_path)
+    assert set(result.trials["scale"]) == {1.0, 1e300}
+
+
+def test_a_column_trial_id_beside_the_names_of_runs(tmp_path):
+    rows = [curve(f"{n}_{k}").assign(trial_id=f"t{n}", lr=k) for n in (1, 2) for k in (1, 2)]
+    frame = pd.concat(rows)
+    result = sweepdiag.diagnose(frame, one_sweep=True, axes=["lr", "lr"], output=tmp_path / "a")
+    assert result.trials["trial_id"].tolist() == ["1_1", "1_2", "2_1", "2_2"]
+    assert [axis.name for axis in result.data.axes] == ["lr"]
+    result = sweepdiag.diagnose(frame, group_by="trial_id", output=tmp_path / "b")
+    assert list(result.groups) == ["t1", "t2"]

@@ -216,3 +216,39 @@ def test_json_without_curves_is_refused(tmp_path, content):
         read(tmp_path, content)
     with pytest.raises(ReaderError, match=r"holds no file"):
         read_curves(tmp_path)
+
+
+@pytest.mark.parametrize("depth", [600, 900, 5000])
+def test_what_lies_too_deep_is_an_error_and_no_crash(tmp_path, depth):
+    text = '{"loss": [1, 2, 3], "val_loss": [1, 2, 3], "x": ' * depth + "1" + "}" * depth
+    (tmp_path / "deep.json").write_text(text)
+    with pytest.raises(ReaderError, match=r"deep\.json cannot be read"):
+        read_curves(tmp_path / "deep.json")
+    (tmp_path / "log.jsonl").write_text('{"epoch": 1, "loss": 1}\n{"epoch": 2, "loss": 2}\n')
+    (tmp_path / "deep.log").write_text(text)
+    assert len(read_curves(tmp_path).runs) == 1
+
+
+def test_numbers_beyond_those_of_floats_are_infinite(tmp_path):
+    huge = 10**400
+    reading = read(tmp_path, {"loss": [huge, 2, 1], "val_loss": [3, 2, 1], "n": [huge] * 3})
+    assert reading.curves["train_loss"].tolist() == [float("inf"), 2, 1]
+    sacred = {
+        name: {"steps": [1, 2, huge], "values": [3, 2, huge]} for name in ("loss", "val_loss")
+    }
+    assert read(tmp_path, sacred).curves["val_loss"].tolist() == [3, 2]
+
+
+def test_halves_of_characters_can_be_stored(tmp_path):
+    assert list(losses_of(read(tmp_path, {"\ud800": A, "b": C}))) == ["\\ud800", "b"]
+
+
+def test_keys_in_any_script_are_runs(tmp_path):
+    assert list(losses_of(read(tmp_path, {"模型一": A, "模型二": C}))) == ["模型一", "模型二"]
+
+
+@pytest.mark.parametrize("text", ["[{}, {}]", "\n\n"])
+def test_a_file_without_a_record_says_so(tmp_path, text):
+    (tmp_path / "all.jsonl").write_text(text)
+    with pytest.raises(ReaderError, match="holds no record with a value"):
+        read_curves(tmp_path / "all.jsonl")

@@ -1,6 +1,7 @@
 """Files whose path says which part of the data their losses are of."""
 
 import json
+import os
 
 import pytest
 
@@ -98,3 +99,13 @@ def test_a_log_of_one_part_alone_says_nothing_by_its_name(tmp_path):
     reading = read_curves(tmp_path)
     assert reading.runs["trial_id"].tolist() == ["other", "test_log"]
     assert reading.curves["train_loss"].tolist() == [3, 2, 1] * 2
+
+
+def test_a_file_whose_name_is_no_utf8(tmp_path):
+    name = os.fsdecode(b"run\xff.csv")
+    try:
+        (tmp_path / name).write_text("epoch,train_loss,val_loss\n0,2,2\n1,1,1\n2,0.5,0.6\n")
+    except OSError:
+        pytest.skip("file names are UTF-8 here")
+    (run,) = read_curves(tmp_path).runs["trial_id"]
+    assert run == "run\\udcff"

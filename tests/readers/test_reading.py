@@ -1,5 +1,6 @@
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -525,3 +526,21 @@ def test_what_catboost_writes_beside_its_errors_is_no_problem(tmp_path):
     reading = read_curves(tmp_path)
     assert reading.problems.count == 0
     assert len(reading.curves) == 2
+
+
+def test_a_file_that_may_not_be_read_is_listed(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text("epoch,train_loss\n0,3\n1,2\n2,1\n")
+    read_bytes = Path.read_bytes
+
+    def denied(path):
+        if path.name == "a.csv":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    reading = read_curves(tmp_path)
+    assert list(reading.runs["trial_id"]) == ["b"]
+    assert [str(problem) for problem in reading.problems.listed] == [
+        "a.csv: file left out: Permission denied"
+    ]

@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 from sweepdiag.readers import read_curves
@@ -132,3 +133,37 @@ def test_settings_in_names_are_told_unless_known_already(tmp_path):
 )
 def test_words_in_names_are_those_that_no_chance_has_drawn(names, expected):
     assert words_in_names(names) == expected
+
+
+def test_settings_that_have_changed_are_read_again(tmp_path):
+    write(tmp_path / "log.csv", TABLE)
+    for lr in (1, 2):
+        write(tmp_path / "config.yaml", f"lr: {lr}\n")
+        runs = read_curves(tmp_path, with_attributes=True).runs
+        assert runs["config/lr"].tolist() == [lr]
+
+
+def test_settings_of_a_run_whose_metrics_alone_were_asked_for(tmp_path):
+    run = tmp_path / "run"
+    write(run / "meta.yaml", "")
+    write(run / "params/lr", "0.1")
+    for name in ("train_loss", "val_loss"):
+        write(run / "metrics" / name, "".join(f"{i} {4 - i} {i}\n" for i in range(4)))
+    runs = read_curves(run / "metrics", with_attributes=True).runs
+    assert runs["config/lr"].tolist() == [0.1]
+
+
+def test_halves_of_characters_and_huge_numbers_in_settings(tmp_path):
+    write(tmp_path / "log.csv", TABLE)
+    write(tmp_path / "config.json", f'{{"kind": "\\ud800", "n": 1{"0" * 400}}}')
+    (run,) = read_curves(tmp_path, with_attributes=True).runs.to_dict("records")
+    assert run["config/kind"] == "\\ud800"
+    assert run["config/n"] == float("inf")
+
+
+def test_names_in_a_column_tell_what_differs_in_every_run():
+    rows = [{"run": f"lr={lr}", "epoch": i, "loss": 4 - i} for lr in (0.1, 0.2) for i in range(4)]
+    frame = pd.DataFrame(rows)
+    assert read_curves(frame, with_attributes=True).runs["lr"].tolist() == [0.1, 0.2]
+    frame["rate"] = frame["run"].str[3:].astype(float)
+    assert "lr" not in read_curves(frame, with_attributes=True).runs

@@ -182,3 +182,12 @@ def test_tables_downloaded_from_it_name_the_run_and_the_loss(tmp_path):
     assert losses(reading, "b") == [[5, 4, 3], [6, 5, 4]]
     alone = read_curves(tmp_path / "run-b-tag-val_loss.csv")
     assert alone.columns[0][1].val_loss == "Value"
+
+
+@pytest.mark.parametrize(
+    ("content", "what"), [(b"", "empty"), (struct.pack("<QI", 2**63, 0) + b"abc", "damaged")]
+)
+def test_a_file_without_a_record_says_why(tmp_path, content, what):
+    (tmp_path / "events.out.tfevents.1").write_bytes(content)
+    with pytest.raises(ReaderError, match=f"holds no scalars .*{what}"):
+        read_curves(tmp_path)
