@@ -55,8 +55,11 @@ _KIN = {
     VerdictClass.NOT_LEARNING: VerdictClass.DIVERGING,
     VerdictClass.U_SHAPED: VerdictClass.OVERFIT,
     VerdictClass.OVERFIT: VerdictClass.U_SHAPED,
+    VerdictClass.HEALTHY: VerdictClass.UNDERFIT,
+    VerdictClass.UNDERFIT: VerdictClass.HEALTHY,
 }
-"""Classes with the same consequence: doubt between them is no reason to conclude nothing."""
+"""Classes of like consequence: doubt between them is no reason to conclude nothing. In the last
+two nothing is wrong, whether training has come to its end or nearly so."""
 
 
 @functools.cache
