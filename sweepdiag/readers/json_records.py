@@ -152,19 +152,23 @@ def run_of(node: Node) -> JsonRun:
     tables = list(_joined({name: rows for name, rows in lists.items() if is_of_objects(rows)}))
     columns = {name: cells for name, cells in lists.items() if not is_of_objects(cells)}
     names = _of_one_length(columns)
-    tables.append(_columns({name: columns[name] for name in names}))
+    groups = [names, *_of_one_object(columns)]
+    of_lists = [_columns({name: columns[name] for name in group}) for group in groups]
+    tables += of_lists
     best = max(tables, key=lambda rows: (_n_losses(rows), len(rows)))
-    is_of_lists = best is tables[-1]
+    used = next(
+        (group for group, rows in zip(groups, of_lists, strict=True) if rows is best), None
+    )
     others = [
         f"{name} ({len(cells)})"
         for name, cells in columns.items()
-        if is_of_losses(name) and len(cells) > 1 and not (is_of_lists and name in names)
+        if is_of_losses(name) and len(cells) > 1 and name not in (used or ())
     ]
     return JsonRun(
         records=best,
         settings={},
         left_out=tuple(others) if _n_losses(best) else (),
-        is_of_lists=is_of_lists,
+        is_of_lists=used is not None,
     )
 
 
@@ -192,15 +196,31 @@ def _n_losses(rows: Sequence[Mapping[str, Any]]) -> int:
 
 
 def _of_one_length(lists: Mapping[str, list[Any]]) -> list[str]:
-    """Return the lists of the length that those with losses have, else most of them."""
+    """Return the lists of the length that those with losses have, else most of them.
+
+    Lists of one value are no curves, but what came out last.
+    """
     by_length: dict[int, list[str]] = {}
     for name, cells in lists.items():
         by_length.setdefault(len(cells), []).append(name)
-    return max(
-        by_length.values(),
-        key=lambda names: (sum(map(is_of_losses, names)), len(names)),
-        default=[],
+    _, names = max(
+        by_length.items(),
+        key=lambda one: (one[0] > 1, sum(map(is_of_losses, one[1])), len(one[1])),
+        default=(0, []),
     )
+    return names
+
+
+def _of_one_object(lists: Mapping[str, list[Any]]) -> Iterator[list[str]]:
+    """Yield, of the objects that have a loss of their own, the lists as long as that."""
+    by_object: dict[str, list[str]] = {}
+    for name in lists:
+        by_object.setdefault(name.rpartition("/")[0], []).append(name)
+    if len(by_object) > 1:
+        for names in by_object.values():
+            own = _of_one_length({name: lists[name] for name in names})
+            if any(is_of_losses(name) and is_series(lists[name]) for name in own):
+                yield own
 
 
 def _columns(lists: Mapping[str, list[Any]]) -> list[Mapping[str, Any]]:

@@ -34,10 +34,10 @@ class OverfitRule(MarginRule):
     What it checks: at the end the gap is 15 % or more of what training learned, at least as
     large as the training loss itself (where the loss has a floor), and it has grown by a tenth of
     itself since validation was best or over the last third; or validation loss falls no more and
-    the gap is half of what training learned, and either twice the training loss, or as much
-    has opened since the first evaluation while training loss fell by 5 % or more; or
-    training loss fell by 5 % or more while validation loss never got 2 % below that of the best
-    constant prediction.
+    the gap is ten times the training loss, or half of what training learned, and in that case
+    either twice the training loss, or as much has opened since the first evaluation while training
+    loss fell by 5 % or more; or training loss fell by 5 % or more while validation loss never got
+    2 % below that of the best constant prediction.
 
     Why it matters: what is learned now does not carry over to new data, even though validation
     loss has not turned upwards (yet).
@@ -76,6 +76,10 @@ class OverfitRule(MarginRule):
                 all_of(
                     at_least(_share_of_learned(features, context), thresholds.overfit_wide_share),
                     at_least(relative, thresholds.overfit_wide_ratio),
+                ),
+                all_of(
+                    at_least(_share_of_learned(features, context), thresholds.overfit_gap_share),
+                    at_least(relative, thresholds.overfit_memorised_ratio),
                 ),
                 _opened_for_good(features, thresholds, context, _noise_of_gap(features)),
             ),

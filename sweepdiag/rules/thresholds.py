@@ -137,6 +137,10 @@ class Thresholds:
     overfit_wide_ratio: float = 2.0
     """Least gap relative to the training loss for that."""
 
+    overfit_memorised_ratio: float = 10.0
+    """Gap relative to the training loss from which ``overfit_gap_share`` need not grow: training
+    has next to nothing left to learn."""
+
     overfit_baseline: float = 0.02
     """How far below the best constant prediction, relative to it, the smoothed validation loss
     must get for anything to have carried over; the same noise as in ``not_learning_fall``."""

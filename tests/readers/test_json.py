@@ -252,3 +252,25 @@ def test_a_file_without_a_record_says_so(tmp_path, text):
     (tmp_path / "all.jsonl").write_text(text)
     with pytest.raises(ReaderError, match="holds no record with a value"):
         read_curves(tmp_path / "all.jsonl")
+
+
+def test_an_object_with_losses_of_its_own_is_not_mixed_with_others(tmp_path):
+    content = {
+        "training_history": {"epoch": [1, 2, 3], "train_loss": [3, 2, 1], "val_loss": [4, 3, 2]},
+        "metrics_history": {
+            "epoch": [1, 2, 3],
+            "train_metrics": [None] * 3,
+            "val_metrics": [{"recall": 0.1}, {"recall": 0.2}, {"recall": 0.3}],
+        },
+        "last_loss": [1.0],
+    }
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    curves = read_curves(tmp_path / "results.json").curves
+    assert curves["train_loss"].tolist() == [3, 2, 1]
+    assert curves["val_loss"].tolist() == [4, 3, 2]
+
+
+def test_last_values_do_not_hide_a_curve(tmp_path):
+    content = {"train_loss": [3, 2, 1], "val_loss": [2.0], "test_acc": [0.5], "test_f1": [0.5]}
+    (tmp_path / "history.json").write_text(json.dumps(content))
+    assert read_curves(tmp_path / "history.json").curves["train_loss"].tolist() == [3, 2, 1]

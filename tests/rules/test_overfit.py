@@ -93,3 +93,12 @@ def test_a_wide_gap_that_is_there_from_the_start_is_overfitting() -> None:
     train = 0.6 + 1.8 * np.exp(-t / 9)
     val = 2.2 + 2.4 * np.exp(-t / 4) + 0.15 * rng.standard_normal(36)
     assert judge((train, val), facts=None).verdict is VerdictClass.OVERFIT
+
+
+def test_a_gap_of_many_times_the_training_loss_need_not_grow() -> None:
+    """The training set is known by heart, and validation has stopped long ago."""
+    t = np.arange(30)
+    train = 0.02 + (START - 0.02) * np.exp(-t / 3)
+    val = 0.6 + (START - 0.6) * np.exp(-t / 3)
+    assert judge((train, val), facts=None).verdict is VerdictClass.OVERFIT
+    assert judge((train + 0.1, val), facts=None).verdict is VerdictClass.HEALTHY
