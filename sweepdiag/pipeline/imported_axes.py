@@ -168,7 +168,13 @@ def _variants(
         telling.update(word for run in cell for word in words[run] if word not in shared)
     if not telling:
         return None
-    return [" ".join(w for w in own if w in telling) or _PLAIN for own in words]
+    common = set(words[0]).intersection(*words)
+    return [
+        " ".join(w for w in own if w in telling)
+        or " ".join(w for w in own if w not in common)
+        or _PLAIN
+        for own in words
+    ]
 
 
 def _with_notes(

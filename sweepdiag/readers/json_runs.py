@@ -244,7 +244,8 @@ def _told(rows: list[Mapping[str, Any]]) -> list[str]:
         places.setdefault(path.rpartition("/")[-1], path)  # a name may lie in another object
     run = find_columns(list(places), {}).run
     usual = (first_of([name], list(places)) for name in _LABELS)
-    for name in (*run, *filter(None, usual)):
+    names = [path for path in places if words_of(path)[-1:] in (["name"], ["id"])]
+    for name in (*run, *filter(None, usual), *names):
         texts = [str(row.get(places[name], "")) for row in flat]
         if len(set(texts)) == len(rows):
             return texts

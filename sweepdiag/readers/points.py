@@ -81,6 +81,7 @@ def collect_points(rows: Rows, *, has_run_column: bool, problems: ProblemList) -
         The points.
     """
     runs, codes = run_codes(rows.run)
+    rows = _with_order(rows, codes, len(runs))
     axis = _choose_axis(rows, codes)
     place = rows.epoch if axis == "epoch" else rows.step
     order = np.lexsort((np.arange(len(rows)), place, codes))
@@ -145,6 +146,39 @@ def split_runs_by_file(rows: Rows) -> Rows | None:
             ]
             return dataclasses.replace(rows, run=np.asarray(names, dtype=object))
     return None
+
+
+def _with_order(rows: Rows, codes: IntArray, n_runs: int) -> Rows:
+    """Return rows with their order for steps, in runs that log training within an epoch without.
+
+    These are runs without steps whose epochs never go back, and give at most one validation loss
+    each, but several training losses.
+    """
+    import dataclasses
+
+    if not {"train_loss", "val_loss"} <= rows.values.keys():
+        return rows
+    order = np.argsort(codes, kind="stable")
+    code, epoch = codes[order], rows.epoch[order]
+    is_same = code[1:] == code[:-1]
+    is_out = np.zeros(n_runs, dtype=bool)
+    is_out[code[1:][is_same & ~(epoch[1:] >= epoch[:-1])]] = True
+    is_out[codes[np.isfinite(rows.step)]] = True
+    is_out |= _repeats(codes, rows.epoch, ~rows.missing["val_loss"], n_runs)
+    is_out |= ~_repeats(codes, rows.epoch, ~rows.missing["train_loss"], n_runs)
+    has_val = np.bincount(codes[~rows.missing["val_loss"]], minlength=n_runs) > 0
+    is_numbered = (has_val & ~is_out)[codes]
+    steps = np.where(is_numbered, np.arange(len(rows), dtype=np.float64), rows.step)
+    return dataclasses.replace(rows, step=steps) if is_numbered.any() else rows
+
+
+def _repeats(codes: IntArray, epoch: FloatArray, is_given: BoolArray, n_runs: int) -> BoolArray:
+    """Return which runs give a quantity several times at an epoch."""
+    pairs = np.stack([codes[is_given].astype(np.float64), epoch[is_given]], axis=1)
+    unique, counts = np.unique(pairs, axis=0, return_counts=True)
+    repeats = np.zeros(n_runs, dtype=bool)
+    repeats[unique[counts > 1, 0].astype(np.int64)] = True
+    return repeats
 
 
 def _choose_axis(rows: Rows, codes: IntArray) -> str:

@@ -58,6 +58,8 @@ def losses_in(text: str) -> Iterator[tuple[str, str]]:
     for match in _LOSS.finditer(text):
         name, before = match["name"], text[end : match.start()]
         end = match.end()
+        if "best" in before.lower():  # what was lowest so far, as where weights are saved
+            continue
         parts = [] if _says_part(name) else _PART.findall(before)
         yield " ".join([*parts[-1:], name]), match["value"]
 

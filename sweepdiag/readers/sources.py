@@ -57,6 +57,8 @@ _METRICS = "metrics.json"
 _EPOCH = re.compile(r"metrics_epoch_(\d+)\.json")
 """What AllenNLP calls the file that it writes after each epoch."""
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+_PROJECTOR = {"metadata.tsv", "tensors.tsv"}
+"""What TensorBoard's projector writes into the folder of a run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -270,7 +272,7 @@ def _may_be_log(file: Path) -> bool:
         return _is_usual(file) or holds_curves(file)
     if suffix in _FREE_TEXT:
         return has_header_of_losses(file) or has_records_of_losses(file)
-    return suffix in _SUFFIXES
+    return suffix in _SUFFIXES and file.name not in _PROJECTOR
 
 
 def _is_usual(file: Path) -> bool:
@@ -287,6 +289,11 @@ def _superseded(files: list[Path]) -> list[Path]:
     n_in_folder = Counter(file.parent for file in files)
     others = {file.parent for file in files if not is_event_file(file) and _has_losses(file)}
     logs = {file.parent for file in files if _is_log_by_name(file)}
+    n_of_events = Counter(
+        above
+        for folder in {file.parent for file in files if is_event_file(file)}
+        for above in folder.parents
+    )
     trainers = {
         file.parent.parent if _CHECKPOINT.fullmatch(file.parent.name) else file.parent
         for file in files
@@ -299,6 +306,7 @@ def _superseded(files: list[Path]) -> list[Path]:
         # below it.
         is_twice = is_event_file(file) and (
             file.parent in others
+            or _has_log_above(file, others, n_of_events)
             or file.parent.parent in catboost
             or not trainers.isdisjoint(file.parents)
         )
@@ -338,6 +346,14 @@ def _is_log_by_name(file: Path) -> bool:
     if suffix == ".json":
         return _is_usual(file) and file.name.lower() != _METRICS
     return suffix in _SUFFIXES and _has_curves(file)
+
+
+def _has_log_above(file: Path, others: set[Path], n_of_events: Mapping[Path, int]) -> bool:
+    """Return whether a folder above an event file's, with no other such below, has a log.
+
+    So it is where a run is logged both ways: ``metrics.csv`` beside ``tf/events.out.tfevents``.
+    """
+    return any(above in others and n_of_events[above] == 1 for above in file.parent.parents)
 
 
 def _has_losses(file: Path) -> bool:

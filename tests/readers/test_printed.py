@@ -206,7 +206,7 @@ def test_of_epochs_that_are_named_again_the_lines_with_both_losses_count(tmp_pat
     reading = read_curves(path)
     assert reading.runs["trial_id"].tolist() == ["job#1", "job#2"]
     assert reading.curves["epoch"].tolist() == [1, 2, 3, 4] * 2
-    assert "8 lines that name an epoch and both losses" in reading.notes[0]
+    assert "8 of 8 epochs" in reading.notes[0]
 
 
 def test_a_training_may_be_cut_off_within_an_epoch(tmp_path):
@@ -266,3 +266,13 @@ def test_null_bytes_before_a_log_are_left_out(tmp_path):
     path = tmp_path / "train.log"
     path.write_bytes(bytes(5000) + lines("Epoch {e}: train loss {t}, val loss {v}\n").encode())
     assert len(read_curves(path).curves) == 4
+
+
+def test_the_best_loss_named_after_the_last_epoch_is_none_of_it(tmp_path):
+    path = tmp_path / "train.log"
+    path.write_text(
+        lines("Época  {e}/4\nTrain - Loss: {t}\nVal   - Loss: {v}\n")
+        + "Best model saved. Val Loss: 0.2193\n"
+    )
+    curves = read_curves(path).curves
+    assert curves["val_loss"].tolist() == pytest.approx([5, 2.5, 1.6667, 1.25])

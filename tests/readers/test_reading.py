@@ -544,3 +544,15 @@ def test_a_file_that_may_not_be_read_is_listed(tmp_path, monkeypatch):
     assert [str(problem) for problem in reading.problems.listed] == [
         "a.csv: file left out: Permission denied"
     ]
+
+
+def test_training_losses_within_an_epoch_are_averaged_without_steps_too(tmp_path):
+    rows = "".join(f"{e},{4 - e + d},\n" for e in range(4) for d in (0.5, -0.5))
+    rows += "".join(f"{e},,{5 - e}\n" for e in range(4))
+    ordered = sorted(rows.splitlines(keepends=True), key=lambda row: int(row[0]))
+    (tmp_path / "metrics.csv").write_text("epoch,train_loss,val_loss\n" + "".join(ordered))
+    reading = read_curves(tmp_path)
+    assert reading.axis == "epoch"
+    assert reading.curves["train_loss"].tolist() == [4, 3, 2, 1]
+    assert reading.curves["val_loss"].tolist() == [5, 4, 3, 2]
+    assert reading.problems.count == 0

@@ -148,6 +148,7 @@ def test_a_file_without_scalars_is_an_error(tmp_path):
     ("log", "events"),
     [
         ("metrics.csv", "."),
+        ("metrics.csv", "tf"),
         ("trainer_state.json", "runs/Nov28"),
         ("checkpoint-9/trainer_state.json", "runs/Nov28"),
     ],
