@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["counted_lines", "epochs_of_lines"]
 
-_EPOCH = re.compile(r"(?<!best )(?<!best_)(?<![a-z])epoch\b[^\w\n]{0,4}(\d+)", re.IGNORECASE)
+_EPOCH = re.compile(
+    r"(?<!best )(?<!best_)(?<![a-z])epoch\b[^\w\n]{0,4}(\d{1,18})(?!\d)", re.IGNORECASE
+)
 _BAR = re.compile(r"\d+%\|.*")
 _BATCH = re.compile(r"\b(?:mini)?batch\b", re.IGNORECASE)
 _WHOLE_SHARE = 0.9

@@ -40,7 +40,7 @@ from sweepdiag.readers.structured import read_frame
 from sweepdiag.wording import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pandas as pd
 
@@ -173,7 +173,8 @@ class _Reader:
         """Read a file, or the files of a folder; of these, what holds no curves is listed.
 
         Raises:
-            ReaderError: If it cannot be read, or no file of the folder can.
+            ReaderError: If it holds no curves, or no file of the folder does.
+            OSError: If it is a file that may not be read.
         """
         sources = find_sources(path)
         failures = []
@@ -290,6 +291,7 @@ class _Reader:
         if self.with_attributes:
             runs, told = attributes_in_names(runs)
             notes += told
+        self._check_group(runs.columns)
         used = runs["trial_id"].isin(curves["trial_id"].unique())
         for run in runs.loc[~used, "trial_id"]:
             self.problems.add(name, 0, "run", run, "run left out: none of its rows has a loss")
@@ -380,10 +382,16 @@ class _Reader:
         """
         if self.given and self.seen:
             find_columns(sorted(self.seen), self.given)
-        if self.group_by is not None and self.seen and self.group_by not in self.seen:
-            raise ConfigError(
-                unknown_name("column for --group-by", self.group_by, sorted(self.seen)[:50])
-            )
+
+    def _check_group(self, attributes: Iterable[str]) -> None:
+        """Check that the column that tells sweeps apart is one of some file, or is known of runs.
+
+        Raises:
+            ConfigError: If it is not.
+        """
+        known = sorted(self.seen | {*attributes} - {"trial_id"})
+        if self.group_by is not None and self.group_by not in known:
+            raise ConfigError(unknown_name("column for --group-by", self.group_by, known[:50]))
 
 
 def _n_points(rows: Rows) -> int:

@@ -266,3 +266,9 @@ def test_null_bytes_before_a_log_are_left_out(tmp_path):
     path = tmp_path / "train.log"
     path.write_bytes(bytes(5000) + lines("Epoch {e}: train loss {t}, val loss {v}\n").encode())
     assert len(read_curves(path).curves) == 4
+
+
+def test_an_epoch_of_thousands_of_digits_is_none(tmp_path):
+    text = lines("Epoch {e}: train loss {t}, val loss {v}\n")
+    (tmp_path / "train.log").write_text(f"Epoch {'9' * 5000}: val loss 3\n{text}")
+    assert len(read_curves(tmp_path / "train.log").curves) == 4
