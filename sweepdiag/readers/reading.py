@@ -293,8 +293,12 @@ class _Reader:
             notes += told
         self._check_group(runs.columns)
         used = runs["trial_id"].isin(curves["trial_id"].unique())
+        placed = set(rows.run[np.isfinite(rows.epoch if points.axis == "epoch" else rows.step)])
         for run in runs.loc[~used, "trial_id"]:
-            self.problems.add(name, 0, "run", run, "run left out: none of its rows has a loss")
+            why = "none of its rows has a loss"
+            if run not in placed:
+                why = f"it has no {points.axis}, as other runs have (diagnose it by itself)"
+            self.problems.add(name, 0, "run", run, f"run left out: {why}")
         if curves.empty:
             losses = {n for _, c in self.maps for role in LOSSES for n in c.columns_of(role)}
             cell = next((p for p in self.problems.listed if p.column in losses), None)

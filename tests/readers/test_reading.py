@@ -544,3 +544,12 @@ def test_a_file_that_may_not_be_read_is_listed(tmp_path, monkeypatch):
     assert [str(problem) for problem in reading.problems.listed] == [
         "a.csv: file left out: Permission denied"
     ]
+
+
+def test_a_run_by_step_among_runs_by_epoch_is_left_out_and_told_why(tmp_path):
+    for name in ("epoch", "step"):
+        (tmp_path / f"{name}.csv").write_text(f"{name},train_loss\n0,3\n1,2\n2,1\n")
+    reading = read_curves(tmp_path)
+    assert list(reading.runs["trial_id"]) == ["epoch"]
+    (problem,) = reading.problems.listed
+    assert (problem.value, "it has no epoch, as other runs have" in str(problem)) == ("step", True)
