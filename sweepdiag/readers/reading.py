@@ -379,11 +379,7 @@ class _Reader:
             raise ReaderError(message)
 
     def _check_given(self) -> None:
-        """Check that what the user named is a column of some file.
-
-        Raises:
-            ConfigError: If it is not.
-        """
+        """Check that what the user says holds something is a column of some file."""
         if self.given and self.seen:
             find_columns(sorted(self.seen), self.given)
 
