@@ -34,7 +34,7 @@ class OverfitRule(MarginRule):
     What it checks: at the end the gap is 15 % or more of what training learned, at least as
     large as the training loss itself (where the loss has a floor), and it has grown by a tenth of
     itself since validation was best or over the last third; or validation loss falls no more and
-    the gap is half of what training learned, and either five times the training loss, or as much
+    the gap is half of what training learned, and either twice the training loss, or as much
     has opened since the first evaluation while training loss fell by 5 % or more; or
     training loss fell by 5 % or more while validation loss never got 2 % below that of the best
     constant prediction.

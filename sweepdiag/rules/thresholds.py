@@ -134,7 +134,7 @@ class Thresholds:
     """The same share from which a gap need not grow: most of what was learned did not carry over.
     In the curves used for development no finite one gets there that does not grow."""
 
-    overfit_wide_ratio: float = 5.0
+    overfit_wide_ratio: float = 2.0
     """Least gap relative to the training loss for that."""
 
     overfit_baseline: float = 0.02

@@ -84,3 +84,12 @@ def test_a_gap_that_grows_below_a_large_training_loss_is_a_tag_of_a_healthy_curv
     assert "of what training learned, grows" in verdict.evidence
     flat = judge((np.maximum(train, 0.31 * START), val))
     assert Tag.GAP_GROWING not in flat.tags
+
+
+def test_a_wide_gap_that_is_there_from_the_start_is_overfitting() -> None:
+    """Validation never came near training, and scatters."""
+    rng = np.random.default_rng(3)
+    t = np.arange(36)
+    train = 0.6 + 1.8 * np.exp(-t / 9)
+    val = 2.2 + 2.4 * np.exp(-t / 4) + 0.15 * rng.standard_normal(36)
+    assert judge((train, val), facts=None).verdict is VerdictClass.OVERFIT
