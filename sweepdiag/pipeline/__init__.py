@@ -7,7 +7,8 @@ over to ``diagnose_folder``, which reads the journal and derives everything else
 from sweepdiag.pipeline.diagnosis import Diagnosis, diagnose_folder
 from sweepdiag.pipeline.doctor import Examination, examine_workload
 from sweepdiag.pipeline.environment import describe_environment
-from sweepdiag.pipeline.imported import CurvesResult, diagnose
+from sweepdiag.pipeline.imported import diagnose
+from sweepdiag.pipeline.imported_result import CurvesResult
 from sweepdiag.pipeline.machine import Check, Health, examine_machine
 from sweepdiag.pipeline.merge import merge_folders
 from sweepdiag.pipeline.progress import Progress, SweepObserver

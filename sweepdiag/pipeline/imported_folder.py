@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from sweepdiag.pipeline.imported import CurvesResult
+    from sweepdiag.pipeline.imported_result import CurvesResult
     from sweepdiag.readers import ProblemList
 
 __all__ = ["claim_output", "write_group", "write_imported"]

@@ -12,8 +12,8 @@ from sweepdiag.wording import plural
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sweepdiag.pipeline.imported import CurvesResult
     from sweepdiag.pipeline.imported_axes import RunAxes
+    from sweepdiag.pipeline.imported_result import CurvesResult
     from sweepdiag.readers import Reading
     from sweepdiag.store import RunFolder
 

@@ -30,14 +30,13 @@ from sweepdiag.readers.names import (
     may_be_loss,
     words_of,
 )
+from sweepdiag.readers.settings import LONGEST, PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 __all__ = ["runs_of", "settings_of"]
 
-_PREFIX = "config"
-"""Where settings stand, as those of files beside a log do: ``config/lr``."""
 _SETTINGS = {
     "arg", "args", "arguments", "cfg", "conf", "config", "configs", "configuration", "hparams",
     "hyperparameters", "hyperparams", "meta", "options", "opt", "params", "settings",
@@ -47,8 +46,6 @@ _RESULTS = {"best", "final", "last", "mean", "std", "elapsed", "status", "epoch"
 """Words of what came out, if they stand outside the settings: there epochs are those trained."""
 _LABELS = ("label", "title", "tag", "model", "model_name", "method", "optimizer")
 """What names a run where nothing is called its name."""
-_LONGEST = 200
-"""Characters from which a text is no value of a setting."""
 _N_DIGITS = 6
 """Digits from which a number was measured rather than set."""
 _N_TOLD = 3
@@ -101,8 +98,8 @@ def _settings_in(content: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in flatten(content):
         text = json.dumps(value, default=str) if isinstance(value, list) else value
-        if text is not None and (not isinstance(text, str) or len(text) <= _LONGEST):
-            found[f"{_PREFIX}/{name}"] = text
+        if text is not None and (not isinstance(text, str) or len(text) <= LONGEST):
+            found[f"{PREFIX}/{name}"] = text
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -62,7 +63,12 @@ _WORD_BREAK = re.compile(r"(?:(?<=[a-z][a-z0-9])|(?<=[0-9]))(?=[A-Z])")
 
 def words_of(name: str) -> list[str]:
     """Return the words of a name in lower case; every sign between words counts as a blank."""
-    return re.findall(r"[a-z0-9]+", _WORD_BREAK.sub(" ", name).lower())
+    return list(_words_of(name))
+
+
+@lru_cache(maxsize=10_000)  # the files of a folder have the same columns
+def _words_of(name: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"[a-z0-9]+", _WORD_BREAK.sub(" ", name).lower()))
 
 
 def is_learning_rate(name: str) -> bool:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["counted_lines", "epochs_of_lines"]
 
 _EPOCH = re.compile(
-    r"(?<!best )(?<!best_)(?<![a-z])(?:epoche?|[eé]po(?:ca|que)|эпоха)\b[^\w\n]{0,4}(\d+)",
+    r"(?<!best )(?<!best_)(?<![a-z])(?:epoche?|[eé]po(?:ca|que)|эпоха)\b[^\w\n]{0,4}"
+    r"(\d{1,18})(?!\d)",
     re.IGNORECASE,
 )
 _BAR = re.compile(r"\d+%\|.*")

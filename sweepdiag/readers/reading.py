@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from sweepdiag.readers.charts import chart_columns, melt_chart
 from sweepdiag.readers.columns import LOSSES, ColumnMap, find_columns
 from sweepdiag.readers.layout import open_columns, settle
 from sweepdiag.readers.long import long_columns, spread_metrics
+from sweepdiag.readers.notes import file_notes, scale_notes
 from sweepdiag.readers.places import NOWHERE, Place, take_place
 from sweepdiag.readers.points import collect_points, split_runs_by_file
 from sweepdiag.readers.problems import ProblemList
@@ -37,10 +37,9 @@ from sweepdiag.readers.rows import (
 )
 from sweepdiag.readers.sources import find_sources
 from sweepdiag.readers.structured import read_frame
-from sweepdiag.wording import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pandas as pd
 
@@ -51,12 +50,9 @@ if TYPE_CHECKING:
 __all__ = ["Reading", "read_curves"]
 
 _FRAME = "the data frame"
-_SUMMED = 20.0
-"""Training over validation loss, median of a run, from which they are hardly of one scale."""
 _FEW_ROWS = 10
 _RESULTS = 1.5
 """Epochs per run, in the mean, below which rows are results and no curves."""
-_DIGITS = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +169,8 @@ class _Reader:
         """Read a file, or the files of a folder; of these, what holds no curves is listed.
 
         Raises:
-            ReaderError: If it cannot be read, or no file of the folder can.
+            ReaderError: If it holds no curves, or no file of the folder does.
+            OSError: If it is a file that may not be read.
         """
         sources = find_sources(path)
         failures = []
@@ -290,9 +287,14 @@ class _Reader:
         if self.with_attributes:
             runs, told = attributes_in_names(runs)
             notes += told
+        self._check_group(runs.columns)
         used = runs["trial_id"].isin(curves["trial_id"].unique())
+        placed = set(rows.run[np.isfinite(rows.epoch if points.axis == "epoch" else rows.step)])
         for run in runs.loc[~used, "trial_id"]:
-            self.problems.add(name, 0, "run", run, "run left out: none of its rows has a loss")
+            why = "none of its rows has a loss"
+            if run not in placed:
+                why = f"it has no {points.axis}, as other runs have (diagnose it by itself)"
+            self.problems.add(name, 0, "run", run, f"run left out: {why}")
         if curves.empty:
             losses = {n for _, c in self.maps for role in LOSSES for n in c.columns_of(role)}
             cell = next((p for p in self.problems.listed if p.column in losses), None)
@@ -307,26 +309,17 @@ class _Reader:
             n_rows=len(rows),
             files=rows.files,
             problems=self.problems,
-            notes=(*self._file_notes(), *notes, *points.notes, *_scale_notes(curves)),
+            notes=(
+                *file_notes(self.notes, n_files=len(self.parts)),
+                *notes,
+                *points.notes,
+                *scale_notes(curves),
+            ),
         )
 
     def _points(self, rows: Rows) -> Points:
         has_run_column = any(columns.run for _, columns in self.maps)
         return collect_points(rows, has_run_column=has_run_column, problems=self.problems)
-
-    def _file_notes(self) -> list[str]:
-        """Return what was decided on the layout of files, with the files where not in all."""
-        alike: dict[str, list[tuple[str, list[str]]]] = {}
-        for note, files in self.notes.items():
-            alike.setdefault(_DIGITS.sub("", note), []).append((note, files))
-        lines = []
-        for group in alike.values():
-            (note, files), n_files = group[0], sum(len(files) for _, files in group)
-            others = f"{n_files - 1} more" if len(group) == 1 else f"{n_files - 1} like it"
-            more = f" and {others}" if n_files > 1 else ""
-            is_of_all = len(group) == 1 and n_files == len(self.parts)
-            lines.append(note if is_of_all else f"{files[0]}{more}: {note}")
-        return lines
 
     def _first_problem(self) -> str:
         """Return what to say where nothing could be read."""
@@ -373,38 +366,25 @@ class _Reader:
             raise ReaderError(message)
 
     def _check_given(self) -> None:
-        """Check that what the user named is a column of some file.
+        """Check that what the user says holds something is a column of some file."""
+        if self.given and self.seen:
+            find_columns(sorted(self.seen), self.given)
+
+    def _check_group(self, attributes: Iterable[str]) -> None:
+        """Check that the column that tells sweeps apart is one of some file, or is known of runs.
 
         Raises:
             ConfigError: If it is not.
         """
-        if self.given and self.seen:
-            find_columns(sorted(self.seen), self.given)
-        if self.group_by is not None and self.seen and self.group_by not in self.seen:
-            raise ConfigError(
-                unknown_name("column for --group-by", self.group_by, sorted(self.seen)[:50])
-            )
+        known = sorted(self.seen | {*attributes} - {"trial_id"})
+        if self.group_by is not None and self.group_by not in known:
+            raise ConfigError(unknown_name("column for --group-by", self.group_by, known[:50]))
 
 
 def _n_points(rows: Rows) -> int:
     """Return how many places there are with a row, of all runs together."""
     place = np.where(np.isfinite(rows.epoch), rows.epoch, rows.step)
     return len(set(zip(rows.run, place.tolist(), strict=True)))
-
-
-def _scale_notes(curves: pd.DataFrame) -> list[str]:
-    """Return what to say of training losses that are much larger than those of validation."""
-    is_positive = (curves["train_loss"] > 0) & (curves["val_loss"] > 0)
-    both = curves[is_positive]
-    ratios = (both["train_loss"] / both["val_loss"]).groupby(both["trial_id"]).median()
-    summed = ratios[ratios >= _SUMMED]
-    if summed.empty:
-        return []
-    note = (
-        f"training losses of {plural(len(summed), 'run')} are about {summed.median():.3g} times "
-        "those of validation: if they are sums, say over batches, no gap between the two shows"
-    )
-    return [note]
 
 
 def _reshaped(read: Callable[[], RawTable], reshape: Callable[[RawTable], RawTable]) -> RawTable:

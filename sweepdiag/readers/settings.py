@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["settings_beside"]
+__all__ = ["LONGEST", "PREFIX", "settings_beside"]
 
 _FILES = (
     "hparams.yaml", "hparams.json", "params.json", "params.yaml", "args.yaml", "args.json",
@@ -24,8 +24,9 @@ _FILES = (
 """Where Lightning, Ray Tune, YOLO, Hydra, Sacred and scripts write the settings of a run."""
 _PARAMS, _META = "params", "meta.yaml"
 """Where MLflow writes them: a folder with a file per setting, beside the run's description."""
-_PREFIX = "config"
-_LONGEST = 200
+PREFIX = "config"
+"""Where settings stand that were beside losses: ``config/lr``."""
+LONGEST = 200
 """Characters from which a text is no value of a setting."""
 
 
@@ -54,7 +55,7 @@ def settings_beside(folder: Path, top: Path) -> Mapping[str, Any]:
 def _setting(pair: tuple[str, Any]) -> tuple[str, Any]:
     """Return the name and the value of a setting as they are stored."""
     name, value = pair
-    return storable(f"{_PREFIX}/{name}"), storable(value) if isinstance(value, str) else value
+    return storable(f"{PREFIX}/{name}"), storable(value) if isinstance(value, str) else value
 
 
 def _read(path: Path) -> Iterator[tuple[str, Any]]:
@@ -77,15 +78,15 @@ def _flat(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield from _flat(value, f"{prefix}{name}/")
         elif isinstance(value, list):
             text = json.dumps(value, default=str)
-            yield from [(f"{prefix}{name}", text)] * (len(text) <= _LONGEST)
-        elif not isinstance(value, str) or len(value) <= _LONGEST:
+            yield from [(f"{prefix}{name}", text)] * (len(text) <= LONGEST)
+        elif not isinstance(value, str) or len(value) <= LONGEST:
             yield f"{prefix}{name}", value
 
 
 def _read_params(folder: Path) -> Iterator[tuple[str, Any]]:
     for path in sorted(folder.rglob("*")):
         try:
-            if not is_file(path) or path.stat().st_size > _LONGEST:
+            if not is_file(path) or path.stat().st_size > LONGEST:
                 continue
             text = path.read_text(encoding="utf-8", errors="replace")
         except OSError:

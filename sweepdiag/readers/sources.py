@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -329,14 +330,16 @@ def _is_other_json(file: Path) -> bool:
 
 def _copies(files: list[Path]) -> set[Path]:
     """Return the files with what another one before them in their folder holds too."""
-    seen: dict[tuple[Path, int], list[Path]] = {}
+    sizes = {file: file.stat().st_size for file in files}
+    n_alike = Counter((file.parent, size) for file, size in sizes.items())
+    seen = set()
     found = set()
-    for file in files:
-        others = seen.setdefault((file.parent, file.stat().st_size), [])
-        if any(other.read_bytes() == file.read_bytes() for other in others):
-            found.add(file)
-        else:
-            others.append(file)
+    for file, size in sizes.items():
+        if n_alike[file.parent, size] > 1:
+            content = (file.parent, hashlib.sha256(file.read_bytes()).digest())
+            if content in seen:
+                found.add(file)
+            seen.add(content)
     return found
 
 

@@ -273,3 +273,15 @@ def test_a_column_trial_id_beside_the_names_of_runs(tmp_path):
     assert [axis.name for axis in result.data.axes] == ["lr"]
     result = sweepdiag.diagnose(frame, group_by="trial_id", output=tmp_path / "b")
     assert list(result.groups) == ["t1", "t2"]
+
+
+def test_settings_beside_logs_and_in_names_tell_sweeps_apart(tmp_path):
+    for i, kind in enumerate(("a", "b")):
+        folder = tmp_path / "runs" / f"lr{i + 1}_w{i}"
+        folder.mkdir(parents=True)
+        curve("x").drop(columns="run").to_csv(folder / "log.csv", index=False)
+        (folder / "config.yaml").write_text(f"kind: {kind}\n")
+    for column, groups in (("config/kind", ["a", "b"]), ("lr", ["1", "2"])):
+        output = tmp_path / "out" / groups[0]
+        result = sweepdiag.diagnose(tmp_path / "runs", group_by=column, output=output)
+        assert list(result.groups) == groups

@@ -276,3 +276,9 @@ def test_the_best_loss_named_after_the_last_epoch_is_none_of_it(tmp_path):
     )
     curves = read_curves(path).curves
     assert curves["val_loss"].tolist() == pytest.approx([5, 2.5, 1.6667, 1.25])
+
+
+def test_an_epoch_of_thousands_of_digits_is_none(tmp_path):
+    text = lines("Epoch {e}: train loss {t}, val loss {v}\n")
+    (tmp_path / "train.log").write_text(f"Epoch {'9' * 5000}: val loss 3\n{text}")
+    assert len(read_curves(tmp_path / "train.log").curves) == 4

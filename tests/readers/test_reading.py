@@ -556,3 +556,12 @@ def test_training_losses_within_an_epoch_are_averaged_without_steps_too(tmp_path
     assert reading.curves["train_loss"].tolist() == [4, 3, 2, 1]
     assert reading.curves["val_loss"].tolist() == [5, 4, 3, 2]
     assert reading.problems.count == 0
+
+
+def test_a_run_by_step_among_runs_by_epoch_is_left_out_and_told_why(tmp_path):
+    for name in ("epoch", "step"):
+        (tmp_path / f"{name}.csv").write_text(f"{name},train_loss\n0,3\n1,2\n2,1\n")
+    reading = read_curves(tmp_path)
+    assert list(reading.runs["trial_id"]) == ["epoch"]
+    (problem,) = reading.problems.listed
+    assert (problem.value, "it has no epoch, as other runs have" in str(problem)) == ("step", True)
