@@ -20,6 +20,7 @@ from sweepdiag.readers.attributes import (
 from sweepdiag.readers.charts import chart_columns, melt_chart
 from sweepdiag.readers.columns import LOSSES, ColumnMap, find_columns
 from sweepdiag.readers.layout import open_columns, settle
+from sweepdiag.readers.list_cells import spread_lists
 from sweepdiag.readers.long import long_columns, spread_metrics
 from sweepdiag.readers.notes import file_notes, scale_notes
 from sweepdiag.readers.places import NOWHERE, Place, take_place
@@ -232,6 +233,7 @@ class _Reader:
         if choice.reshape is not None:
             table, again = choice.reshape(table), partial(_reshaped, again, choice.reshape)
             columns, place = self.find(table.names), NOWHERE
+        table, columns = spread_lists(table, columns, again)
         table, columns, told = take_place(
             table, columns, place, given=self.given, everything=again
         )

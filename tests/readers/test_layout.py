@@ -253,3 +253,21 @@ def test_zeros_between_losses_are_epochs_without_validation(tmp_path):
     perfect = "".join(f"{i},{max(3 - i, 0)},{max(4 - i, 0)}\n" for i in range(12))
     whole = read(tmp_path, "epoch,train_loss,val_loss\n" + perfect, name="perfect.csv")
     assert whole.curves["val_loss"].tolist()[-1] == 0
+
+
+def test_cells_that_hold_whole_curves_are_runs(tmp_path):
+    text = "feature,train_loss,val_loss,lr,best\n"
+    text += 'a,"[3, 2, 1]","[4, 3.5, nan]",0.1,"[1, 2]"\n'
+    text += 'b,"[6, 5]","[7, 6]",0.2,"[1, 2]"\n'
+    reading = read(tmp_path, text, with_attributes=True)
+    curves = reading.curves
+    assert curves["trial_id"].tolist() == ["a", "a", "a", "b", "b"]
+    assert curves["epoch"].tolist() == [1, 2, 3, 1, 2]
+    assert curves["train_loss"].tolist() == [3, 2, 1, 6, 5]
+    assert curves["val_loss"].tolist()[:2] == [4, 3.5]
+    assert reading.runs["lr"].tolist() == [0.1, 0.2]
+    assert "each cell with losses holds those of a whole run" in reading.notes[0]
+    text = 'train_loss,val_loss\n"[3, 2, 1]","[4, 3, 2]"\n'
+    assert read(tmp_path, text, name="one.csv").runs["trial_id"].tolist() == ["1"]
+    with pytest.raises(ReaderError):
+        read(tmp_path, 'epoch,train_loss\n1,"[3, oops]"\n', name="bad.csv")
