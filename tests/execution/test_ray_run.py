@@ -162,7 +162,8 @@ def test_only_killers_fail_and_each_trial_ends_once(
 @settings(max_examples=200)
 @given(
     seed=st.integers(0, 10_000),
-    sizes=st.lists(st.integers(1, 6), min_size=8, max_size=40),
+    sizes=st.lists(st.integers(1, 6), min_size=8, max_size=40)
+    | st.lists(st.just(1), min_size=8, max_size=40),
     n_gpus=st.integers(1, 3),
     bad=st.integers(0, 2),
 )
@@ -176,7 +177,9 @@ def test_a_bad_device_costs_no_trial_and_a_few_deaths(
         play.step(rng, set(), {min(bad, n_gpus - 1)})
     assert {end.state for end in play.ends} == {State.FINISHED}
     assert len(play.ends) == sum(sizes)
-    assert play.n_deaths.total() <= 4
+    # A death counts against the device once others have trained all that died there. Parts of a
+    # pack may die there again before that, each of up to three times that it is halved.
+    assert play.n_deaths.total() <= (4 if max(sizes) == 1 else 4 * 3)
 
 
 @settings(max_examples=100)
