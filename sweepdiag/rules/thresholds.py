@@ -23,8 +23,8 @@ class Thresholds:
     the first evaluated loss. "Smoothed" is the mean of the last 5 evaluations (fewer on short
     curves). Values not credited to a source were chosen on simulated and openly available curves
     without labels, and are deliberately round. Those tell nothing of some cases: the values of
-    ``u_shape_min_level``, ``overfit_wide_ratio``, ``overfit_memorised_ratio``, ``plateau_gain`` and
-    ``instability_min_range`` were chosen with everyday logs in view that were labelled by eye.
+    ``u_shape_min_level``, ``overfit_wide_ratio``, ``overfit_memorised_ratio``, ``plateau_gain``
+    and ``instability_min_range`` were chosen with everyday logs in view, labelled by eye.
     """
 
     min_evaluations: float = 5.0
