@@ -66,6 +66,6 @@ def draw_reliability(diagrams: Mapping[str, Bins], path: Path) -> None:
             color=line.get_color(), alpha=0.6,
         )  # fmt: skip
     ax.set(xlabel="confidence", ylabel="share that agrees", xlim=(0, 1.03), ylim=(0, 1.03))
-    ax.legend(loc="upper left", fontsize=8)
+    ax.legend(loc="lower right", fontsize=8)
     figure.savefig(path, dpi=150)
     plt.close(figure)
